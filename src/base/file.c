@@ -1,0 +1,259 @@
+#include "base/file.h"
+
+#include "base/text.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+int file_write_all(int fd, const void *bytes, size_t size)
+{
+	const char *at = bytes;
+
+	while (size > 0) {
+		ssize_t n = write(fd, at, size);
+
+		if (n < 0 && errno == EAGAIN) {
+			struct pollfd wait = {.fd = fd, .events = POLLOUT};
+
+			poll(&wait, 1, -1);
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+ssize_t file_read_full(int fd, void *bytes, size_t size)
+{
+	char *at = bytes;
+	size_t got = 0;
+
+	while (got < size) {
+		ssize_t n = read(fd, at + got, size - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		got += (size_t)n;
+	}
+	return (ssize_t)got;
+}
+
+int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t limit)
+{
+	auto_close int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+	auto_text struct text text = {0};
+	char chunk[4096];
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	while ((n = file_read_full(fd, chunk, sizeof(chunk))) > 0) {
+		if (text.size + (size_t)n > limit)
+			return -EFBIG;
+		text_add_bytes(&text, chunk, (size_t)n);
+	}
+	if (n < 0)
+		return (int)n;
+	if (!text_ok(&text))
+		return -ENOMEM;
+	if (ret_size)
+		*ret_size = text.size;
+	*ret = text_take(&text);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int file_sync_folder(int dir, const char *path)
+{
+	auto_close int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || fsync(fd) < 0)
+		return -errno;
+	return 0;
+}
+
+static int sync_parent(int dir, const char *path)
+{
+	auto_free char *folder = strdup(path);
+	char *slash;
+
+	if (!folder)
+		return -ENOMEM;
+	slash = strrchr(folder, '/');
+	if (!slash)
+		return file_sync_folder(dir, ".");
+	slash[slash == folder] = '\0';
+	return file_sync_folder(dir, folder);
+}
+
+static int write_new(int dir, const char *path, const void *bytes, size_t size, mode_t mode)
+{
+	auto_close int fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	int result;
+
+	if (fd < 0)
+		return -errno;
+	result = file_write_all(fd, bytes, size);
+	if (result == 0 && fsync(fd) < 0)
+		result = -errno;
+	return result;
+}
+
+int file_write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode)
+{
+	auto_free char *temporary = NULL;
+	int result;
+
+	if (asprintf(&temporary, "%s.%d.new", path, (int)getpid()) < 0) {
+		temporary = NULL;
+		return -ENOMEM;
+	}
+	unlinkat(dir, temporary, 0);
+	result = write_new(dir, temporary, bytes, size, mode);
+	if (result == 0 && renameat(dir, temporary, dir, path) < 0)
+		result = -errno;
+	if (result < 0) {
+		unlinkat(dir, temporary, 0);
+		return result;
+	}
+	return sync_parent(dir, path);
+}
+
+int file_make_folders(const char *path, mode_t mode)
+{
+	auto_free char *partial = strdup(path);
+
+	if (!partial)
+		return -ENOMEM;
+	for (char *at = partial + 1; *partial && *at; at++) {
+		if (*at != '/')
+			continue;
+		*at = '\0';
+		if (mkdir(partial, mode) < 0 && errno != EEXIST)
+			return -errno;
+		*at = '/';
+	}
+	if (mkdir(path, mode) < 0 && errno != EEXIST)
+		return -errno;
+	return 0;
+}
+
+static int remove_contents(int fd, dev_t device)
+{
+	DIR *folder = fdopendir(fd);
+	struct dirent *entry;
+	int result = 0;
+
+	if (!folder) {
+		result = -errno;
+		close(fd);
+		return result;
+	}
+	while (result == 0 && (entry = readdir(folder))) {
+		struct stat st;
+		int child;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (fstatat(dirfd(folder), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			continue;
+		if (!S_ISDIR(st.st_mode)) {
+			if (unlinkat(dirfd(folder), entry->d_name, 0) < 0 && errno != ENOENT)
+				result = -errno;
+			continue;
+		}
+		if (st.st_dev != device) {
+			result = -EXDEV;
+			break;
+		}
+		child = openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (child < 0 && errno == EACCES && fchmodat(dirfd(folder), entry->d_name, 0700, 0) == 0)
+			child = openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		result = child < 0 ? -errno : remove_contents(child, device);
+		if (result == 0 && unlinkat(dirfd(folder), entry->d_name, AT_REMOVEDIR) < 0)
+			result = -errno;
+	}
+	closedir(folder);
+	return result;
+}
+
+int file_remove_tree(int dir, const char *path)
+{
+	struct stat st;
+	int fd, result;
+
+	if (fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISDIR(st.st_mode))
+		return unlinkat(dir, path, 0) < 0 && errno != ENOENT ? -errno : 0;
+	fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	result = remove_contents(fd, st.st_dev);
+	if (result == 0 && unlinkat(dir, path, AT_REMOVEDIR) < 0 && errno != ENOENT)
+		result = -errno;
+	return result;
+}
+
+bool file_exists(int dir, const char *path)
+{
+	struct stat st;
+
+	return fstatat(dir, path, &st, 0) == 0;
+}
+
+int file_lock(int dir, const char *path, int operation)
+{
+	auto_close int fd = openat(dir, path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+	if (fd < 0)
+		return -errno;
+	while (flock(fd, operation) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return TAKE_FD(fd);
+}
+
+int file_copy(int to, int from)
+{
+	enum { CHUNK = 1 << 17 };
+	auto_free char *chunk = malloc(CHUNK);
+	ssize_t n;
+
+	if (!chunk)
+		return -ENOMEM;
+	while ((n = file_read_full(from, chunk, CHUNK)) > 0) {
+		int result = file_write_all(to, chunk, (size_t)n);
+
+		if (result < 0)
+			return result;
+	}
+	return (int)n;
+}
+
+char *path_join(const char *folder, const char *name)
+{
+	char *joined;
+
+	return asprintf(&joined, "%s%s%s", folder, text_ends(folder, "/") ? "" : "/", name) < 0 ? NULL : joined;
+}
+
+const char *path_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}

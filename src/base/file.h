@@ -1,0 +1,37 @@
+#pragma once
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* Thin skins over system calls return -errno; all files are opened close-on-exec. `dir` is a folder's
+ * descriptor or AT_FDCWD. They block as the disk does. */
+
+MUST_USE int file_write_all(int fd, const void *bytes, size_t size); /* restarts; waits on EAGAIN by poll */
+MUST_USE ssize_t file_read_full(int fd, void *bytes, size_t size);   /* less than size only at the end */
+
+/* The whole file, NUL-terminated behind *ret_size bytes; -EFBIG past `limit`. The caller frees *ret. */
+MUST_USE int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t limit);
+
+/* Replace the file: written beside it, fsynced, renamed, folder fsynced. A crash leaves the old or the new. */
+MUST_USE int file_write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode);
+
+MUST_USE int file_make_folders(const char *path, mode_t mode); /* mkdir -p; absolute or relative to the cwd */
+MUST_USE int file_sync_folder(int dir, const char *path);
+/* rm -rf without following links; a missing path is success. Stays on one file system. */
+MUST_USE int file_remove_tree(int dir, const char *path);
+bool file_exists(int dir, const char *path);
+
+/* flock() on a file that stays; LOCK_SH/LOCK_EX with LOCK_NB. Returns the descriptor or -errno (-EWOULDBLOCK: held). */
+MUST_USE int file_lock(int dir, const char *path, int operation);
+
+/* Copy all of one descriptor to another, sparse-aware is not promised. Returns -errno. */
+MUST_USE int file_copy(int to, int from);
+
+/* "folder/name"; NULL when memory ran out. The caller frees it. */
+char *path_join(const char *folder, const char *name);
+/* The part behind the last slash. */
+const char *path_name(const char *path);

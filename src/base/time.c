@@ -1,0 +1,98 @@
+#include "base/time.h"
+
+#include "base/text.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+uint64_t time_monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+int64_t time_realtime_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+const char *time_format(char buffer[TIME_BUFFER], int64_t seconds)
+{
+	time_t when = (time_t)seconds;
+	struct tm broken;
+
+	if (!gmtime_r(&when, &broken) || strftime(buffer, TIME_BUFFER, "%Y-%m-%dT%H:%M:%SZ", &broken) == 0)
+		strcpy(buffer, "1970-01-01T00:00:00Z");
+	return buffer;
+}
+
+/* Two or more digits at *at within bounds. */
+static bool take_number(int *ret, const char **at, int digits, int lowest, int highest)
+{
+	int value = 0;
+
+	for (int i = 0; i < digits; i++, (*at)++) {
+		if (**at < '0' || **at > '9')
+			return false;
+		value = value * 10 + (**at - '0');
+	}
+	*ret = value;
+	return value >= lowest && value <= highest;
+}
+
+static bool take_char(const char **at, const char *any)
+{
+	if (!**at || !strchr(any, **at))
+		return false;
+	(*at)++;
+	return true;
+}
+
+int time_parse(int64_t *ret, const char *text)
+{
+	struct tm broken = {0};
+	const char *at = text;
+	int hours = 0, minutes = 0;
+	bool behind;
+
+	if (!take_number(&broken.tm_year, &at, 4, 1900, 9999) || !take_char(&at, "-") ||
+	    !take_number(&broken.tm_mon, &at, 2, 1, 12) || !take_char(&at, "-") ||
+	    !take_number(&broken.tm_mday, &at, 2, 1, 31) || !take_char(&at, "Tt ") ||
+	    !take_number(&broken.tm_hour, &at, 2, 0, 23) || !take_char(&at, ":") ||
+	    !take_number(&broken.tm_min, &at, 2, 0, 59) || !take_char(&at, ":") ||
+	    !take_number(&broken.tm_sec, &at, 2, 0, 60))
+		return -EINVAL;
+	broken.tm_year -= 1900;
+	broken.tm_mon -= 1;
+	if (take_char(&at, ".")) {
+		if (strspn(at, "0123456789") == 0)
+			return -EINVAL;
+		at += strspn(at, "0123456789");
+	}
+	*ret = timegm(&broken);
+	if (take_char(&at, "Zz"))
+		return *at ? -EINVAL : 0;
+	behind = *at == '-';
+	if (!take_char(&at, "+-") || !take_number(&hours, &at, 2, 0, 23) || !take_char(&at, ":") ||
+	    !take_number(&minutes, &at, 2, 0, 59) || *at)
+		return -EINVAL;
+	*ret += (behind ? 1 : -1) * (hours * 3600 + minutes * 60);
+	return 0;
+}
+
+uint64_t time_scaled_ms(uint64_t ms, unsigned factor)
+{
+	const char *set = getenv("ANNEX_TIMEOUT_SCALE");
+	uint32_t more = 1;
+
+	if (set && (text_to_u32(&more, set, 10) < 0 || more < 1 || more > 1000))
+		more = 1;
+	return ms * factor * more;
+}

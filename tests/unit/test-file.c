@@ -1,0 +1,76 @@
+#include "test.h"
+
+#include "base/file.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+
+static char folder[64];
+
+static int set_up(void **state)
+{
+	(void)state;
+	strcpy(folder, "/tmp/annex-test-XXXXXX");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return file_remove_tree(AT_FDCWD, folder);
+}
+
+static void an_atomic_write_replaces_the_whole_file(void **state)
+{
+	auto_free char *path = path_join(folder, "record"), *read = NULL;
+	size_t size = 0;
+
+	(void)state;
+	assert_int_equal(file_write_atomic(AT_FDCWD, path, "first and longer", 16, 0600), 0);
+	assert_int_equal(file_write_atomic(AT_FDCWD, path, "second", 6, 0600), 0);
+	assert_int_equal(file_read(&read, &size, AT_FDCWD, path, 100), 0);
+	assert_string_equal(read, "second");
+	assert_int_equal(size, 6);
+	free(read);
+	read = NULL;
+	assert_int_equal(file_read(&read, &size, AT_FDCWD, path, 5), -EFBIG);
+}
+
+static void a_tree_goes_but_what_its_links_point_to_stays(void **state)
+{
+	auto_free char *tree = path_join(folder, "tree/a/b"), *outside = path_join(folder, "outside"),
+		       *link = path_join(folder, "tree/link"), *top = path_join(folder, "tree");
+
+	(void)state;
+	assert_int_equal(file_make_folders(tree, 0700), 0);
+	assert_int_equal(file_make_folders(outside, 0700), 0);
+	assert_int_equal(symlink(outside, link), 0);
+	assert_int_equal(file_remove_tree(AT_FDCWD, top), 0);
+	assert_false(file_exists(AT_FDCWD, top));
+	assert_true(file_exists(AT_FDCWD, outside));
+	assert_int_equal(file_remove_tree(AT_FDCWD, top), 0);
+}
+
+static void a_lock_is_held_by_one(void **state)
+{
+	auto_free char *path = path_join(folder, "lock");
+	auto_close int first = file_lock(AT_FDCWD, path, LOCK_EX | LOCK_NB);
+
+	(void)state;
+	assert_true(first >= 0);
+	assert_int_equal(file_lock(AT_FDCWD, path, LOCK_SH | LOCK_NB), -EWOULDBLOCK);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_atomic_write_replaces_the_whole_file),
+		cmocka_unit_test(a_tree_goes_but_what_its_links_point_to_stays),
+		cmocka_unit_test(a_lock_is_held_by_one),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
