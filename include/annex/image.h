@@ -1,0 +1,66 @@
+#ifndef ANNEX_IMAGE_H
+#define ANNEX_IMAGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <annex/context.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Images (OCI image specification 1.1, and Docker's `save` format). An imported image is a record and a base disk;
+ * machines made from it keep working when it is deleted.
+ */
+struct annex_image;
+
+struct annex_image_import_options {
+	size_t size;
+	const char *name;     /* the reference to give it; NULL: what the source says, else from the file's name */
+	const char *platform; /* "linux/amd64[/variant]"; NULL: the host's */
+	int input_fd;         /* what source "-" reads; 0 is standard input */
+};
+#define ANNEX_IMAGE_IMPORT_OPTIONS_INIT                                  \
+	{                                                                \
+		sizeof(struct annex_image_import_options), NULL, NULL, 0 \
+	}
+
+/*
+ * Import "oci:DIR[:TAG]", "oci-archive:FILE[:TAG]", "docker-archive:FILE[:TAG]" or "-" (an archive on input_fd).
+ * Blocks; reports progress; can be cancelled; nothing half-made stays. Errors: USAGE (not a source), NOT_FOUND (no such
+ * file, tag or platform), CORRUPT, UNSUPPORTED (media type), SYSTEM. The caller owns *ret. options may be NULL.
+ */
+int annex_image_import(struct annex_image **ret, struct annex_context *context, const char *source,
+		       const struct annex_image_import_options *options, struct annex_error **err);
+
+/* By name ("debian:12" means "docker.io/library/debian:12"), digest, or unambiguous start of an id of at least 6
+ * digits. NOT_FOUND. */
+int annex_image_open(struct annex_image **ret, struct annex_context *context, const char *name,
+		     struct annex_error **err);
+/* All, newest first. Free with annex_image_list_free(). */
+int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct annex_context *context,
+		     struct annex_error **err);
+void annex_image_list_free(struct annex_image **list, size_t count);
+/* Removes the name; with the last name the record; the base disk goes when no image and no machine uses it. */
+int annex_image_delete(struct annex_context *context, const char *name, struct annex_error **err);
+void annex_image_unref(struct annex_image *image);
+
+/* Owned by the image. */
+const char *annex_image_id(const struct annex_image *image);       /* "sha256:…" of the configuration */
+const char *annex_image_digest(const struct annex_image *image);   /* "sha256:…" of the manifest */
+const char *annex_image_platform(const struct annex_image *image); /* "linux/amd64" */
+size_t annex_image_name_count(const struct annex_image *image);
+const char *annex_image_name(const struct annex_image *image, size_t index); /* familiar: "debian:12" */
+int64_t annex_image_created(const struct annex_image *image);                /* seconds since 1970 */
+int64_t annex_image_imported(const struct annex_image *image);
+uint64_t annex_image_size(const struct annex_image *image); /* bytes on disk */
+/* Everything known, as a JSON object; the caller frees it. NULL: out of memory. */
+char *annex_image_describe(const struct annex_image *image);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,121 @@
+#ifndef ANNEX_MACHINE_H
+#define ANNEX_MACHINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <annex/context.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Machines. A machine is a record, a disk and a console log in the data folder; while it runs, one supervisor process
+ * owns its virtual machine. Every function looks at the machine as it is at that moment: other programs may change it
+ * too.
+ */
+struct annex_machine;
+
+enum annex_machine_state {
+	ANNEX_MACHINE_STOPPED,
+	ANNEX_MACHINE_STARTING, /* the virtual machine is being started */
+	ANNEX_MACHINE_BOOTING,  /* it runs, its services are not up yet */
+	ANNEX_MACHINE_RUNNING,
+	ANNEX_MACHINE_STOPPING,
+	ANNEX_MACHINE_FAILED /* it ended without being asked to; see annex_machine_info.failure */
+};
+/* "stopped", "starting", … */
+const char *annex_machine_state_name(enum annex_machine_state state);
+
+struct annex_machine_options {
+	size_t size;
+	const char *name;            /* NULL: from the image, made unique with a number */
+	const char *const *settings; /* "key=value" as for annex_machine_set(), NULL-terminated; NULL: defaults */
+	const char *platform;        /* of an image that is imported; NULL: the host's */
+	int input_fd;                /* for image "-" */
+	int make_default;            /* the first machine becomes the default anyway */
+};
+#define ANNEX_MACHINE_OPTIONS_INIT                                           \
+	{                                                                    \
+		sizeof(struct annex_machine_options), NULL, NULL, NULL, 0, 0 \
+	}
+
+/*
+ * Make a stopped machine from an image: a name known to annex_image_open() or a source of annex_image_import(). Blocks;
+ * reports progress; can be cancelled; on failure nothing stays. Errors besides the image's: EXISTS (the name is taken),
+ * USAGE (name or setting), NOT_FOUND (no kernel), UNSUPPORTED. *ret is the caller's. options may be NULL.
+ */
+int annex_machine_create(struct annex_machine **ret, struct annex_context *context, const char *image,
+			 const struct annex_machine_options *options, struct annex_error **err);
+/* name NULL: $ANNEX_MACHINE, else the default machine. NOT_FOUND. */
+int annex_machine_open(struct annex_machine **ret, struct annex_context *context, const char *name,
+		       struct annex_error **err);
+/* All, by name. Free with annex_machine_list_free(). */
+int annex_machine_list(struct annex_machine ***ret, size_t *ret_count, struct annex_context *context,
+		       struct annex_error **err);
+void annex_machine_list_free(struct annex_machine **list, size_t count);
+void annex_machine_unref(struct annex_machine *machine);
+
+const char *annex_machine_name(const struct annex_machine *machine);
+
+/* A snapshot; texts are owned by the machine and valid until its next annex_machine_info() or the last unref. */
+struct annex_machine_info {
+	const char *name;
+	const char *id;      /* 32 hexadecimal digits, for life */
+	const char *image;   /* as it was named */
+	const char *ip;      /* the machine's address on the host, or NULL */
+	const char *failure; /* why it failed, or NULL */
+	int64_t created;     /* seconds since 1970 */
+	int64_t started;     /* 0: not running */
+	uint64_t memory;     /* bytes; effective while it runs */
+	uint64_t disk;       /* bytes, as the machine sees it */
+	uint64_t disk_used;  /* bytes on the host */
+	unsigned cpus;
+	enum annex_machine_state state;
+	int is_default;
+	int pid;    /* of the supervisor, or 0 */
+	int vm_pid; /* of QEMU, or 0 */
+};
+int annex_machine_info(const struct annex_machine_info **ret, struct annex_machine *machine, struct annex_error **err);
+/* Every setting, effective and pending, and the state, as a JSON object; the caller frees *ret. */
+int annex_machine_describe(char **ret, struct annex_machine *machine, struct annex_error **err);
+
+/* Boot it and wait until it is up; success at once when it runs. Errors: GUEST (panic, or never came up: what it waited
+ * for is in the message), NOT_FOUND (kernel, QEMU), TIMEOUT, CANCELLED (the machine goes on booting). */
+int annex_machine_start(struct annex_machine *machine, struct annex_error **err);
+/* The same, but be the supervisor: this process must be prepared to be replaced (exec). Returns only on failure. */
+int annex_machine_start_foreground(struct annex_machine *machine, struct annex_error **err);
+/* The command line that start would run, one argument per line; the caller frees *ret. */
+int annex_machine_command_line(char **ret, struct annex_machine *machine, struct annex_error **err);
+
+/* Ask the guest's init, wait, then force. timeout_ms 0: force at once; negative: the default (90 s, more under
+ * emulation). A stopped machine is success. */
+int annex_machine_stop(struct annex_machine *machine, int64_t timeout_ms, struct annex_error **err);
+/* Stops it (timeout_ms as above) and removes everything of it. */
+int annex_machine_delete(struct annex_machine *machine, int64_t timeout_ms, struct annex_error **err);
+
+/* "key=value" pairs, NULL-terminated: all are checked, then all are kept. *ret_pending (may be NULL): non-zero when
+ * something takes effect at the next start only. USAGE for an unknown key (the message lists the valid ones) or a bad
+ * value. */
+int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,
+		      struct annex_error **err);
+int annex_machine_set_default(struct annex_machine *machine, struct annex_error **err);
+
+/* The setting keys, in the order of the documentation; NULL past the end. */
+const char *annex_setting_key(size_t index);
+const char *annex_setting_help(size_t index);
+
+enum annex_log {
+	ANNEX_LOG_CONSOLE, /* what the machine's console shows */
+	ANNEX_LOG_BOOT     /* the kernel's messages of the last boot */
+};
+/* Write the last `lines` lines (negative: all) to fd; with follow, go on until cancelled or the machine is deleted. */
+int annex_machine_logs(struct annex_machine *machine, enum annex_log log, int fd, int64_t lines, int follow,
+		       struct annex_error **err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

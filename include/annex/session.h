@@ -1,0 +1,67 @@
+#ifndef ANNEX_SESSION_H
+#define ANNEX_SESSION_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <annex/machine.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Sessions: programs that run in a machine, with their standard streams here. A session ends with its program; when the
+ * last reference or this process goes, the program gets SIGHUP.
+ */
+struct annex_session;
+
+struct annex_session_options {
+	size_t size;
+	const char *const *argv;        /* verbatim, NULL-terminated; NULL: the user's login shell */
+	const char *shell_command;      /* instead of argv: given to the login shell with -c */
+	const char *const *environment; /* "K=V", NULL-terminated, on top of the login environment; NULL: none */
+	const char *user;               /* NAME, UID, NAME:GROUP or UID:GID; NULL: the host's user */
+	const char *folder;             /* working directory; NULL: the user's home */
+	int terminal;                   /* allocate one; standard error is then part of standard output */
+	unsigned rows, columns;         /* of the terminal */
+	int detach;                     /* no streams; goes on without us */
+	int input_fd;                   /* read for its standard input; -1: none, it sees the end at once */
+	int output_fd;                  /* written with its standard output; -1: dropped */
+	int error_fd;
+};
+#define ANNEX_SESSION_OPTIONS_INIT                                                                        \
+	{                                                                                                 \
+		sizeof(struct annex_session_options), NULL, NULL, NULL, NULL, NULL, 0, 24, 80, 0, 0, 1, 2 \
+	}
+
+/*
+ * Start a program in a machine that runs (BUSY otherwise). Descriptors stay the caller's and must outlive the session.
+ * Errors: NOT_FOUND with errno ENOENT (no such program), SYSTEM with EACCES or ENOEXEC (not executable), USAGE (user,
+ * folder).
+ */
+int annex_session_open(struct annex_session **ret, struct annex_machine *machine,
+		       const struct annex_session_options *options, struct annex_error **err);
+void annex_session_unref(struct annex_session *session);
+
+/* The id in the machine's list, owned by the session. */
+const char *annex_session_id(const struct annex_session *session);
+
+/* A descriptor to poll for reading, and what to call then: moves data without blocking on the machine (a blocked
+ * output_fd does not stall other sessions; it is waited for by poll). *ret_ended becomes non-zero when all output is
+ * written. */
+int annex_session_fd(const struct annex_session *session);
+int annex_session_dispatch(struct annex_session *session, int *ret_ended, struct annex_error **err);
+/* Poll and dispatch until it ends. Blocks. */
+int annex_session_wait(struct annex_session *session, struct annex_error **err);
+/* After the end: the exit status, or 128 + N when signal N killed it. */
+int annex_session_status(const struct annex_session *session);
+
+int annex_session_signal(struct annex_session *session, int signal, struct annex_error **err);
+int annex_session_resize(struct annex_session *session, unsigned rows, unsigned columns, struct annex_error **err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
