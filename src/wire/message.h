@@ -1,0 +1,219 @@
+#pragma once
+#include "base/text.h"
+#include "wire/frame.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * What travels between client and supervisor, and between supervisor and guest: the same frames on both links, so that
+ * the supervisor passes sessions on by changing only their stream number. Stream 0 is the link itself; every other
+ * number is a session. Pure encoding and decoding, no I/O. docs/protocol.md describes the exchanges.
+ */
+#define WIRE_VERSION 1u
+
+/* Flow control: a sender of INPUT, OUTPUT or ERRORS may have at most this many bytes that the receiver has not given
+ * back by CREDIT; the receiver gives credit when it has passed the bytes on. More is a broken protocol. */
+#define WIRE_WINDOW (256u * 1024u)
+
+#define MESSAGE_MAX      (4u << 20)    /* bytes of an assembled message */
+#define MESSAGE_LIST_MAX 65536u        /* texts in a list */
+#define MESSAGE_DATA_MAX (32u * 1024u) /* bytes that senders put into one INPUT, OUTPUT or ERRORS frame */
+
+enum message_kind {
+	/* every link; the first message of either side */
+	MESSAGE_HELLO = 1,
+	MESSAGE_FAILURE = 2, /* on a session's stream: it could not be opened; on 0: what was asked failed */
+
+	/* client → supervisor, stream 0 */
+	MESSAGE_WATCH = 10, /* empty: send STATE now and at every change */
+	MESSAGE_STOP = 11,
+
+	/* supervisor → client, stream 0 */
+	MESSAGE_STATE = 20,
+
+	/* supervisor → guest, stream 0 */
+	MESSAGE_CONFIG = 30,   /* answers the guest's HELLO */
+	MESSAGE_SHUTDOWN = 31, /* stop the machine */
+	MESSAGE_CLOCK = 32,    /* set the clock */
+
+	/* guest → supervisor, stream 0 */
+	MESSAGE_WAITING = 40, /* what the boot waits for */
+	MESSAGE_READY = 41,   /* the machine is up */
+	MESSAGE_HALTED = 42,  /* init ended; HALTED_REBOOT: it is started anew and READY follows */
+	MESSAGE_LOG = 43,     /* a piece of the kernel's log */
+
+	/* sessions: client → supervisor → guest */
+	MESSAGE_OPEN = 50,
+	MESSAGE_INPUT = 51, /* bytes of standard input; empty: its end */
+	MESSAGE_RESIZE = 52,
+	MESSAGE_SIGNAL = 53,
+	MESSAGE_HANGUP = 54, /* empty: the client is gone */
+
+	/* sessions: guest → supervisor → client */
+	MESSAGE_OPENED = 60,
+	MESSAGE_OUTPUT = 61, /* bytes of standard output; empty: its end */
+	MESSAGE_ERRORS = 62, /* bytes of standard error; empty: its end */
+	MESSAGE_EXIT = 63,   /* behind all output; the stream's number is free again. FAILURE frees it too */
+
+	/* sessions, both ways: the receiver's answer to data */
+	MESSAGE_CREDIT = 70,
+};
+
+struct message_hello {
+	uint32_t version;
+	const char *who; /* "client", "supervisor", or "guest RELEASE" */
+};
+
+struct message_failure {
+	uint32_t kind; /* enum annex_error_kind */
+	uint32_t os;   /* errno or 0 */
+	const char *message;
+	const char *hint; /* may be empty */
+};
+
+struct message_stop {
+	int64_t timeout_ms; /* 0: force; negative: the default */
+};
+
+struct message_state {
+	uint32_t state;      /* enum machine_state */
+	const char *waiting; /* what the boot waits for */
+	const char *failure; /* why it failed, else empty */
+	const char *hint;
+	uint32_t failure_kind;
+	uint32_t pid;    /* of the supervisor */
+	uint32_t vm_pid; /* of QEMU, or 0 */
+	uint32_t cpus;
+	uint64_t memory;
+	int64_t started; /* seconds since 1970 */
+	const char *accelerator;
+	const char *settings; /* JSON object of the settings in effect */
+};
+
+struct message_config {
+	const char *hostname;
+	const char *machine_id;
+	const char *user_name; /* the host's user: "root" with uid 0 when that is who it is */
+	uint32_t uid;
+	uint32_t gid;
+	const char *group_name;
+	const char *home;
+	const char *shell;              /* of the host; used if the image has it */
+	const char *const *environment; /* the image's and the settings', "K=V" */
+	const char *init;               /* "auto", "image", "builtin" */
+	const char *const *init_argv;   /* the image's entrypoint and command: its init if it names one */
+	uint32_t stop_signal;           /* the image's, in Linux numbers (RTMIN is 34); 0: none given */
+	const char *network;            /* "none" or "slirp" */
+	const char *address;            /* "10.0.2.15/24" */
+	const char *gateway;
+	const char *dns;
+	int64_t realtime_ns;
+	uint32_t deadline_factor; /* by which waits grow under emulation */
+	uint32_t debug;           /* log what is done to the console */
+};
+
+struct message_shutdown {
+	uint64_t timeout_ms; /* until init is forced */
+};
+
+struct message_clock {
+	int64_t realtime_ns;
+};
+
+struct message_waiting {
+	const char *what;
+};
+
+struct message_ready {
+	const char *init; /* what runs: "/lib/systemd/systemd", "builtin" */
+};
+
+enum message_halt_reason {
+	HALTED_POWER_OFF = 1,
+	HALTED_REBOOT,
+	HALTED_CRASH, /* init died of something else */
+};
+
+struct message_halted {
+	uint32_t reason;
+	const char *text; /* "init was killed by signal 11" */
+};
+
+enum message_open_flags {
+	OPEN_TERMINAL = 1,
+	OPEN_DETACH = 2,
+	OPEN_SHELL = 4,         /* argv[0], if any, goes to the login shell with -c; none: an interactive login shell */
+	OPEN_NO_INPUT = 8,      /* no INPUT follows: its end at once */
+	OPEN_DEFAULT_USER = 16, /* the host's user, `user` is empty */
+};
+
+struct message_open {
+	uint32_t flags;
+	const char *const *argv;
+	const char *const *environment; /* on top of the login environment */
+	const char *user;               /* NAME, UID, NAME:GROUP, UID:GID */
+	const char *folder;             /* empty: the home */
+	uint32_t rows;
+	uint32_t columns;
+};
+
+struct message_resize {
+	uint32_t rows;
+	uint32_t columns;
+};
+
+struct message_signal {
+	uint32_t number; /* Linux numbers */
+};
+
+struct message_opened {
+	const char *id;
+};
+
+struct message_exit {
+	uint32_t status; /* the exit status, when signal is 0 */
+	uint32_t signal;
+};
+
+struct message_credit {
+	uint32_t channel; /* MESSAGE_INPUT, MESSAGE_OUTPUT or MESSAGE_ERRORS */
+	uint32_t bytes;
+};
+
+/* Append the frames of a message to `out`; body is the kind's struct, NULL texts count as empty and NULL lists as
+ * none. -EMSGSIZE past MESSAGE_MAX (out is unchanged), -ENOMEM. */
+MUST_USE int message_put(struct text *out, enum message_kind kind, uint16_t stream, const void *body);
+/* Append one data frame (INPUT, OUTPUT, ERRORS, LOG); size at most FRAME_PAYLOAD_MAX. */
+MUST_USE int message_put_data(struct text *out, enum message_kind kind, uint16_t stream, const void *bytes,
+			      size_t size);
+
+/* Decode a payload into the kind's struct. Texts point into the payload, which must outlive the struct; every text is
+ * NUL-terminated and never NULL, every list NULL-terminated. -EPROTO, -ENOMEM. Free with message_clear() on success. */
+MUST_USE int message_get(void *body, enum message_kind kind, const uint8_t *payload, size_t size);
+void message_clear(void *body, enum message_kind kind);
+/* "OPEN", for logs; "?" when unknown. */
+const char *message_name(unsigned kind);
+
+/* One assembled message of a link's byte stream. */
+struct message {
+	enum message_kind kind; /* may be unknown: check by message_name or in the dispatch table */
+	uint16_t stream;
+	const uint8_t *payload; /* valid until the next message_read() */
+	size_t size;
+};
+
+struct message_reader {
+	struct text parts; /* of a message in several frames */
+	uint16_t kind;
+	uint16_t stream;
+	bool partial;
+	bool given; /* `parts` was handed out by the last call */
+};
+
+/* Take what is there: FRAME_READY gives one message and *used bytes (to be dropped by the caller once it has handled
+ * the message); FRAME_NEED_MORE may use bytes too. */
+enum frame_result message_read(struct message_reader *reader, struct message *ret, const uint8_t *in, size_t size,
+			       size_t *used);
+void message_reader_clear(struct message_reader *reader);
