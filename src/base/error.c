@@ -8,6 +8,7 @@
 #include "base/error.h"
 
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,10 +17,11 @@ struct annex_error {
 	int os;
 	char *message;
 	char *hint;
+	bool fixed; /* not from malloc; the library and a program may each have their own copy of this file */
 };
 
 static char no_memory_text[] = "out of memory";
-static struct annex_error no_memory = {ANNEX_ERROR_NO_MEMORY, ENOMEM, no_memory_text, NULL};
+static struct annex_error no_memory = {ANNEX_ERROR_NO_MEMORY, ENOMEM, no_memory_text, NULL, true};
 
 static struct annex_error *make(enum annex_error_kind kind, int os, char *message)
 {
@@ -87,7 +89,7 @@ int fail_while(struct annex_error **err, const char *format, ...)
 	va_list args;
 	int length;
 
-	if (!err || *err == &no_memory)
+	if (!err || (*err)->fixed)
 		return -1;
 	va_start(args, format);
 	length = vasprintf(&prefix, format, args);
@@ -107,7 +109,7 @@ int fail_hint(struct annex_error **err, const char *format, ...)
 {
 	va_list args;
 
-	if (!err || *err == &no_memory || (*err)->hint)
+	if (!err || (*err)->fixed || (*err)->hint)
 		return -1;
 	va_start(args, format);
 	if (vasprintf(&(*err)->hint, format, args) < 0)
@@ -134,29 +136,29 @@ int fail_relayed(struct annex_error **err, unsigned kind, int os, const char *me
 	return -1;
 }
 
-enum annex_error_kind annex_error_kind(const struct annex_error *err)
+API enum annex_error_kind annex_error_kind(const struct annex_error *err)
 {
 	return err->kind;
 }
 
-int annex_error_errno(const struct annex_error *err)
+API int annex_error_errno(const struct annex_error *err)
 {
 	return err->os;
 }
 
-const char *annex_error_message(const struct annex_error *err)
+API const char *annex_error_message(const struct annex_error *err)
 {
 	return err->message;
 }
 
-const char *annex_error_hint(const struct annex_error *err)
+API const char *annex_error_hint(const struct annex_error *err)
 {
 	return err->hint;
 }
 
-void annex_error_free(struct annex_error *err)
+API void annex_error_free(struct annex_error *err)
 {
-	if (!err || err == &no_memory)
+	if (!err || err->fixed)
 		return;
 	free(err->message);
 	free(err->hint);

@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 
+#define API                           __attribute__((visibility("default"))) /* exported by libannex */
 #define MUST_USE                      __attribute__((warn_unused_result))
 #define PRINTF_LIKE(format_at, first) __attribute__((format(printf, format_at, first)))
 
