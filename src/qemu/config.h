@@ -1,0 +1,42 @@
+#pragma once
+#include "qemu/probe.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* What a virtual machine consists of. All texts and arrays are the caller's. */
+
+enum { QEMU_DISKS_MAX = 16, QEMU_PORTS_MAX = 8, QEMU_SERIAL_MAX = 20, QEMU_CPUS_MAX = 255 };
+#define QEMU_MEMORY_LEAST (64ull << 20)
+
+enum qemu_network { QEMU_NETWORK_NONE, QEMU_NETWORK_SLIRP };
+/* "none" or "slirp"; USAGE. */
+MUST_USE int qemu_network_parse(enum qemu_network *ret, const char *text, struct annex_error **err);
+
+struct qemu_disk {
+	const char *path;
+	const char *format; /* "raw" or "qcow2" */
+	const char *serial; /* or NULL */
+	bool read_only;
+	bool discard; /* blocks that the guest discards are given back to the host */
+};
+
+struct qemu_config {
+	const char *name;         /* for people who look at processes, or NULL */
+	const char *uuid;         /* or NULL */
+	const char *kernel;       /* an ELF vmlinux with a PVH note, or a bzImage */
+	const char *initrd;       /* or NULL */
+	const char *command_line; /* or NULL */
+	uint64_t memory;          /* bytes */
+	unsigned cpus;
+	enum qemu_accel_kind accel; /* KVM or TCG */
+	bool nested;                /* the guest may use virtualization itself */
+	const struct qemu_disk *disks;
+	size_t disk_count;
+	enum qemu_network network;
+	const char *const *ports; /* names of virtio-serial ports, "org.annex.guest" */
+	size_t port_count;
+	bool console;      /* connect the serial console; else what is written there is dropped */
+	bool reset_is_end; /* a guest that resets itself (reboot, or panic with panic=-1) ends the process */
+};
