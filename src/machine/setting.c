@@ -1,0 +1,229 @@
+#include "machine/setting.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static const struct json_row rows[] = {
+	JSON_ROW(JSON_ROW_U64, "cpus", struct machine_settings, cpus, true),
+	JSON_ROW(JSON_ROW_U64, "memory", struct machine_settings, memory, true),
+	JSON_ROW(JSON_ROW_U64, "disk", struct machine_settings, disk, true),
+	JSON_ROW(JSON_ROW_TEXTS, "env", struct machine_settings, environment, false),
+	JSON_ROW(JSON_ROW_TEXT, "init", struct machine_settings, init, true),
+	JSON_ROW(JSON_ROW_TEXT, "kernel", struct machine_settings, kernel, true),
+	JSON_ROW(JSON_ROW_BOOL, "virtualization", struct machine_settings, virtualization, false),
+	JSON_ROW(JSON_ROW_TEXT, "accel", struct machine_settings, accel, true),
+	JSON_ROW(JSON_ROW_TEXT, "network", struct machine_settings, network, true),
+};
+
+struct setting {
+	const char *key;
+	const char *help;
+	int (*apply)(const struct setting *setting, void *field, const char *value, struct annex_error **err);
+	size_t offset;
+	uint64_t lowest, highest; /* of numbers and sizes */
+	const char *const *words; /* of choices */
+};
+
+static int refuse(const struct setting *setting, const char *value, struct annex_error **err, const char *why)
+{
+	return fail(err, ANNEX_ERROR_USAGE, "%s=%s: %s", setting->key, value, why);
+}
+
+static int apply_number(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	uint64_t number = 0;
+
+	if (text_to_u64(&number, value, 10) < 0)
+		return refuse(setting, value, err, "not a whole number");
+	if (number < setting->lowest || number > setting->highest)
+		return fail(err, ANNEX_ERROR_USAGE, "%s=%s: must be between %llu and %llu", setting->key, value,
+			    (unsigned long long)setting->lowest, (unsigned long long)setting->highest);
+	*(uint64_t *)field = number;
+	return 0;
+}
+
+static int apply_size(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	char lowest[TEXT_SIZE_BUFFER], highest[TEXT_SIZE_BUFFER];
+	uint64_t size = 0;
+
+	if (text_to_size(&size, value) < 0) {
+		refuse(setting, value, err, "not a size");
+		return fail_hint(err, "sizes are written 512M, 4G or 1.5g; a bare number is bytes");
+	}
+	if (size < setting->lowest || size > setting->highest)
+		return fail(err, ANNEX_ERROR_USAGE, "%s=%s: must be between %s and %s", setting->key, value,
+			    text_from_size(lowest, setting->lowest), text_from_size(highest, setting->highest));
+	*(uint64_t *)field = size / 4096 * 4096;
+	return 0;
+}
+
+static int apply_choice(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	auto_text struct text list = {0};
+	char *copy;
+
+	for (size_t i = 0; setting->words[i]; i++) {
+		if (strcmp(setting->words[i], value) == 0) {
+			copy = strdup(value);
+			if (!copy)
+				return fail_memory(err);
+			free(*(char **)field);
+			*(char **)field = copy;
+			return 0;
+		}
+		text_printf(&list, "%s%s", i ? ", " : "", setting->words[i]);
+	}
+	return fail(err, ANNEX_ERROR_USAGE, "%s=%s: must be one of %s", setting->key, value, list.data);
+}
+
+static int apply_text(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	char *copy;
+
+	if (!*value)
+		return refuse(setting, value, err, "must not be empty");
+	copy = strdup(value);
+	if (!copy)
+		return fail_memory(err);
+	free(*(char **)field);
+	*(char **)field = copy;
+	return 0;
+}
+
+static int apply_bool(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	return text_to_bool(field, value) < 0 ? refuse(setting, value, err, "must be true or false") : 0;
+}
+
+static void drop_variable(struct text_list *list, const char *name, size_t length)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (strncmp(list->items[i], name, length) != 0 || list->items[i][length] != '=')
+			continue;
+		free(list->items[i]);
+		memmove(&list->items[i], &list->items[i + 1], (list->count - i) * sizeof(*list->items));
+		list->count--;
+		return;
+	}
+}
+
+static int apply_environment(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	struct text_list *list = field;
+	size_t length;
+
+	if (*value == '-') {
+		drop_variable(list, value + 1, strlen(value + 1));
+		return 0;
+	}
+	length = strcspn(value, "=");
+	if (length == 0 || value[length] != '=') {
+		refuse(setting, value, err, "not of the form NAME=VALUE");
+		return fail_hint(err, "annex set env=NAME=VALUE, or env=-NAME to remove it");
+	}
+	if (list->count >= SETTING_ENVIRONMENT_MAX)
+		return refuse(setting, value, err, "too many variables");
+	drop_variable(list, value, length);
+	return text_list_add(list, value) < 0 ? fail_memory(err) : 0;
+}
+
+static const char *const inits[] = {"auto", "image", "builtin", NULL};
+static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
+static const char *const networks[] = {"auto", "slirp", "none", NULL};
+
+#define AT(field) offsetof(struct machine_settings, field)
+
+static const struct setting settings_table[] = {
+	{"cpus", "number of virtual processors", apply_number, AT(cpus), 1, SETTING_CPUS_MAX, NULL},
+	{"memory", "memory, such as 2G", apply_size, AT(memory), SETTING_MEMORY_MIN, 1ull << 42, NULL},
+	{"disk", "size of the disk, such as 64G; it can only grow", apply_size, AT(disk), SETTING_DISK_MIN,
+	 SETTING_DISK_MAX, NULL},
+	{"env", "NAME=VALUE for every program of the machine; -NAME removes it", apply_environment, AT(environment), 0,
+	 0, NULL},
+	{"init", "auto, image (the image's own) or builtin", apply_choice, AT(init), 0, 0, inits},
+	{"kernel", "an installed kernel's name, a kernel file's path, or default", apply_text, AT(kernel), 0, 0, NULL},
+	{"virtualization", "true: virtual machines can run inside", apply_bool, AT(virtualization), 0, 0, NULL},
+	{"accel", "auto, kvm or tcg (emulation)", apply_choice, AT(accel), 0, 0, accels},
+	{"network", "auto, slirp or none", apply_choice, AT(network), 0, 0, networks},
+};
+
+const char *setting_key(size_t index)
+{
+	return index < COUNT_OF(settings_table) ? settings_table[index].key : NULL;
+}
+
+const char *setting_help(size_t index)
+{
+	return index < COUNT_OF(settings_table) ? settings_table[index].help : NULL;
+}
+
+int settings_apply(struct machine_settings *settings, const char *pair, struct annex_error **err)
+{
+	auto_text struct text keys = {0};
+	size_t length = strcspn(pair, "=");
+
+	if (pair[length] != '=') {
+		fail(err, ANNEX_ERROR_USAGE, "'%s' is not of the form KEY=VALUE", pair);
+		return fail_hint(err, "annex set memory=4G");
+	}
+	for (size_t i = 0; i < COUNT_OF(settings_table); i++) {
+		const struct setting *setting = &settings_table[i];
+
+		if (strlen(setting->key) == length && strncmp(setting->key, pair, length) == 0)
+			return setting->apply(setting, (char *)settings + setting->offset, pair + length + 1, err);
+		text_printf(&keys, "%s%s", i ? ", " : "", setting->key);
+	}
+	fail(err, ANNEX_ERROR_USAGE, "there is no setting '%.*s'", (int)length, pair);
+	return fail_hint(err, "the settings are %s", keys.data);
+}
+
+int settings_default(struct machine_settings *ret, struct annex_error **err)
+{
+	auto_settings struct machine_settings made = {0};
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * page / 4;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	made.cpus = cpus < 1 ? 1 : cpus > (long)SETTING_CPUS_MAX ? SETTING_CPUS_MAX : (uint64_t)cpus;
+	made.memory = memory < 1ull << 30   ? 1ull << 30
+		      : memory > 8ull << 30 ? 8ull << 30
+					    : memory / (1u << 20) * (1u << 20);
+	made.disk = 64ull << 30;
+	made.init = strdup("auto");
+	made.kernel = strdup("default");
+	made.accel = strdup("auto");
+	made.network = strdup("auto");
+	if (!made.init || !made.kernel || !made.accel || !made.network)
+		return fail_memory(err);
+	*ret = made;
+	made = (struct machine_settings){0};
+	return 0;
+}
+
+int settings_decode(struct machine_settings *ret, const json_t *object, const char *what, struct annex_error **err)
+{
+	auto_settings struct machine_settings made = {0};
+
+	if (json_decode(&made, object, rows, COUNT_OF(rows), what, err) < 0)
+		return -1;
+	*ret = made;
+	made = (struct machine_settings){0};
+	return 0;
+}
+
+json_t *settings_encode(const struct machine_settings *settings)
+{
+	return json_encode(settings, rows, COUNT_OF(rows));
+}
+
+int settings_copy(struct machine_settings *ret, const struct machine_settings *from, struct annex_error **err)
+{
+	auto_json json_t *encoded = settings_encode(from);
+
+	return encoded ? settings_decode(ret, encoded, "settings", err) : fail_memory(err);
+}
+
+void settings_clear(struct machine_settings *settings)
+{
+	json_clear(settings, rows, COUNT_OF(rows));
+}

@@ -1,0 +1,84 @@
+#include "test.h"
+
+#include "base/file.h"
+#include "machine/record.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+static char data[64];
+
+static int set_up(void **state)
+{
+	(void)state;
+	strcpy(data, "/tmp/annex-test-XXXXXX");
+	return mkdtemp(data) ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	return file_remove_tree(AT_FDCWD, data);
+}
+
+static void a_record_written_is_the_record_read(void **state)
+{
+	auto_machine_paths struct machine_paths paths = {0};
+	auto_machine_record struct machine_record record = {.version = MACHINE_RECORD_VERSION, .created = 1764094020},
+						  again = {0};
+	auto_error struct annex_error *err = NULL;
+
+	(void)state;
+	assert_int_equal(machine_paths_make(&paths, data, data, "web", &err), 0);
+	assert_int_equal(file_make_folders(paths.folder, 0700), 0);
+	assert_int_equal(machine_id_make(&record.id, &err), 0);
+	record.name = strdup("web");
+	record.image = strdup("debian:12");
+	record.image_id = strdup("sha256:0");
+	record.base = strdup("key");
+	assert_int_equal(settings_default(&record.settings, &err), 0);
+	assert_int_equal(machine_record_save(&record, paths.record, &err), 0);
+	assert_int_equal(machine_record_load(&again, &paths, &err), 0);
+	assert_string_equal(again.id, record.id);
+	assert_int_equal(again.created, 1764094020);
+	assert_int_equal(again.settings.memory, record.settings.memory);
+}
+
+static void an_unknown_machine_is_not_found(void **state)
+{
+	auto_machine_paths struct machine_paths paths = {0};
+	auto_machine_record struct machine_record record = {0};
+	auto_error struct annex_error *err = NULL;
+
+	(void)state;
+	assert_int_equal(machine_paths_make(&paths, data, data, "nobody", &err), 0);
+	assert_int_equal(machine_record_load(&record, &paths, &err), -1);
+	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_NOT_FOUND);
+	assert_string_equal(annex_error_message(err), "there is no machine 'nobody'");
+}
+
+static void a_socket_path_that_does_not_fit_is_refused(void **state)
+{
+	auto_machine_paths struct machine_paths paths = {0};
+	auto_error struct annex_error *err = NULL;
+	char runtime[128], *path = NULL;
+
+	(void)state;
+	memset(runtime, 'r', sizeof(runtime));
+	runtime[0] = '/';
+	runtime[sizeof(runtime) - 1] = '\0';
+	assert_int_equal(machine_paths_make(&paths, data, runtime, "web", &err), 0);
+	assert_int_equal(machine_socket_path(&path, &paths, "0123456789abcdef", &err), -1);
+	assert_non_null(annex_error_hint(err));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_record_written_is_the_record_read),
+		cmocka_unit_test(an_unknown_machine_is_not_found),
+		cmocka_unit_test(a_socket_path_that_does_not_fit_is_refused),
+	};
+
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
