@@ -1,0 +1,263 @@
+/*
+ * Where kernels come from. A package is unpacked straight into the staged folder; what apt downloads lands in a
+ * temporary folder of its own, as nothing that is downloaded shall lie in the kernels' folder, and then is a package
+ * like any other.
+ */
+#include "kernel/install.h"
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "kernel/apt.h"
+#include "kernel/image.h"
+#include "kernel/package.h"
+#include "kernel/staging.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define FILES ".files"
+
+static int PRINTF_LIKE(4, 5)
+	report(kernel_progress_fn *progress, void *data, struct annex_error **err, const char *format, ...)
+{
+	auto_free char *what = NULL;
+	va_list args;
+	int length;
+
+	if (!progress)
+		return 0;
+	va_start(args, format);
+	length = vasprintf(&what, format, args);
+	va_end(args);
+	if (length < 0) {
+		what = NULL;
+		return fail_memory(err);
+	}
+	return progress(what, data) == 0 ? 0 : fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
+}
+
+static int finish(char **ret, struct staging *staging, struct annex_error **err)
+{
+	auto_free char *name = strdup(staging->record.release);
+
+	if (!name)
+		return fail_memory(err);
+	if (staging_publish(staging, name, err) < 0)
+		return -1;
+	*ret = TAKE(name);
+	return 0;
+}
+
+int install_file(char **ret, const char *root, const char *file, const char *modules, kernel_progress_fn *progress,
+		 void *data, struct annex_error **err)
+{
+	auto_staging struct staging staging = STAGING_NONE;
+	auto_free char *bytes = NULL;
+	size_t size = 0;
+
+	if (report(progress, data, err, "reading %s", file) < 0 || staging_read_file(&bytes, &size, file, err) < 0 ||
+	    staging_begin(&staging, root, err) < 0)
+		return -1;
+	if (staging_add_image(&staging, bytes, size, err) < 0)
+		return fail_while(err, "%s", file);
+	if (modules) {
+		if (report(progress, data, err, "copying modules from %s", modules) < 0 ||
+		    staging_copy_modules(&staging, modules, err) < 0)
+			return -1;
+	}
+	staging.record.source = realpath(file, NULL);
+	if (!staging.record.source)
+		return fail_os(err, errno, "cannot resolve %s", file);
+	return finish(ret, &staging, err);
+}
+
+static void cleanup_folder(DIR **folder)
+{
+	if (*folder)
+		closedir(*folder);
+}
+
+/* The package linux-modules-RELEASE_*.deb beside another; NULL in *ret when there is none. */
+static int find_beside(char **ret, const char *deb, const char *release, struct annex_error **err)
+{
+	auto_free char *folder = strndup(deb, (size_t)(path_name(deb) - deb)), *start = NULL;
+	CLEANUP(cleanup_folder) DIR *files = folder ? opendir(*folder ? folder : ".") : NULL;
+	struct dirent *entry;
+
+	if (!folder || asprintf(&start, "linux-modules-%s_", release) < 0) {
+		start = NULL;
+		return fail_memory(err);
+	}
+	*ret = NULL;
+	while (files && (entry = readdir(files))) {
+		if (!text_starts(entry->d_name, start) || !text_ends(entry->d_name, ".deb"))
+			continue;
+		*ret = *folder ? path_join(folder, entry->d_name) : strdup(entry->d_name);
+		return *ret ? 0 : fail_memory(err);
+	}
+	return 0;
+}
+
+/* Ubuntu has the modules in a package of their own. */
+static int unpack_modules(struct staging *staging, const char *deb, struct annex_error **err)
+{
+	auto_package struct package package = {0};
+	auto_free char *beside = NULL;
+	const char *release = staging->record.release;
+
+	if (find_beside(&beside, deb, release, err) < 0)
+		return -1;
+	if (!beside) {
+		fail(err, ANNEX_ERROR_NOT_FOUND, "%s: the package holds no modules", deb);
+		return fail_hint(err, "put linux-modules-%s_….deb beside it", release);
+	}
+	if (package_unpack(&package, staging->dir, beside, err) < 0)
+		return -1;
+	if (!text_equal(package.release, release))
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: it holds no modules for %s", beside, release);
+	return 0;
+}
+
+int install_deb(char **ret, const char *root, const char *deb, kernel_progress_fn *progress, void *data,
+		struct annex_error **err)
+{
+	auto_staging struct staging staging = STAGING_NONE;
+	auto_package struct package package = {0};
+
+	if (report(progress, data, err, "unpacking %s", path_name(deb)) < 0 || staging_begin(&staging, root, err) < 0 ||
+	    package_unpack(&package, staging.dir, deb, err) < 0)
+		return -1;
+	if (!package.image) {
+		fail(err, ANNEX_ERROR_USAGE, "%s: the package holds no kernel", deb);
+		return fail_hint(err, "a package linux-image-… that is no metapackage is meant");
+	}
+	if (staging_add_image(&staging, package.image, package.image_size, err) < 0)
+		return fail_while(err, "%s", deb);
+	if (package.release && !text_equal(package.release, staging.record.release))
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: it holds the kernel %s and modules for %s", deb,
+			    staging.record.release, package.release);
+	if (!package.release && unpack_modules(&staging, deb, err) < 0)
+		return -1;
+	if (asprintf(&staging.record.source, "package %s", path_name(deb)) < 0) {
+		staging.record.source = NULL;
+		return fail_memory(err);
+	}
+	return finish(ret, &staging, err);
+}
+
+static void remove_folder(char **path)
+{
+	if (*path && file_remove_tree(AT_FDCWD, *path) < 0)
+		(void)rmdir(*path);
+	free(*path);
+}
+
+int install_distribution(char **ret, const char *root, kernel_progress_fn *progress, void *data,
+			 struct annex_error **err)
+{
+	CLEANUP(remove_folder) char *folder = NULL;
+	const char *temporary = getenv("TMPDIR");
+	auto_free char *deb = NULL;
+
+	if (asprintf(&folder, "%s/annex-kernel-XXXXXX", temporary && *temporary == '/' ? temporary : "/var/tmp") < 0) {
+		folder = NULL;
+		return fail_memory(err);
+	}
+	if (!mkdtemp(folder)) {
+		fail_os(err, errno, "cannot make the folder %s", folder);
+		free(TAKE(folder));
+		return -1;
+	}
+	if (apt_download(&deb, folder, progress, data, err) < 0)
+		return -1;
+	return install_deb(ret, root, deb, progress, data, err);
+}
+
+/* lib/modules/RELEASE beside the file, else the host's own of that release, else none. */
+static int find_modules(char **ret, const char *file, const char *release, struct annex_error **err)
+{
+	auto_free char *beside = NULL, *host = NULL;
+
+	if (asprintf(&beside, "%.*slib/modules/%s", (int)(path_name(file) - file), file, release) < 0) {
+		beside = NULL;
+		return fail_memory(err);
+	}
+	if (asprintf(&host, "/lib/modules/%s", release) < 0) {
+		host = NULL;
+		return fail_memory(err);
+	}
+	if (file_exists(AT_FDCWD, beside))
+		*ret = TAKE(beside);
+	else
+		*ret = file_exists(AT_FDCWD, host) ? TAKE(host) : NULL;
+	return 0;
+}
+
+/* Is it unpacked already, and are the modules found where they are now? */
+static bool is_ready(const char *folder, const char *file)
+{
+	auto_record struct record record = {0};
+	auto_free char *modules = NULL;
+
+	return record_read(&record, folder, NULL) == 0 && find_modules(&modules, file, record.release, NULL) == 0 &&
+	       text_equal(modules, record.modules);
+}
+
+/* A kernel is rebuilt many times under one path: of those that were read from it, only the last one stays. */
+static void remove_older(const char *root, const char *file, const char *name)
+{
+	CLEANUP(cleanup_folder) DIR *folder = opendir(root);
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder))) {
+		auto_free char *path = path_join(root, entry->d_name);
+		auto_record struct record record = {0};
+
+		if (!path || entry->d_name[0] == '.' || text_equal(entry->d_name, name) ||
+		    record_read(&record, path, NULL) < 0)
+			continue;
+		if (text_equal(record.source, file) && file_remove_tree(dirfd(folder), entry->d_name) < 0)
+			continue; /* the next time */
+	}
+}
+
+int install_named(char **ret, const char *root, const char *file, struct annex_error **err)
+{
+	auto_staging struct staging staging = STAGING_NONE;
+	auto_free char *bytes = NULL, *files = path_join(root, FILES), *full = NULL, *folder = NULL;
+	char digest[DIGEST_TEXT];
+	const char *name = digest + strlen("sha256:");
+	size_t size = 0;
+
+	if (!files)
+		return fail_memory(err);
+	if (staging_read_file(&bytes, &size, file, err) < 0)
+		return -1;
+	full = realpath(file, NULL);
+	digest_of(digest, bytes, size);
+	folder = path_join(files, name);
+	if (!full || !folder)
+		return full ? fail_memory(err) : fail_os(err, errno, "cannot resolve %s", file);
+	if (is_ready(folder, full)) {
+		*ret = TAKE(folder);
+		return 0;
+	}
+	if (staging_begin(&staging, files, err) < 0)
+		return -1;
+	if (staging_add_image(&staging, bytes, size, err) < 0)
+		return fail_while(err, "%s", file);
+	if (find_modules(&staging.record.modules, full, staging.record.release, err) < 0)
+		return -1;
+	staging.record.source = TAKE(full);
+	if (staging_publish(&staging, name, err) < 0)
+		return -1;
+	remove_older(files, staging.record.source, name);
+	*ret = TAKE(folder);
+	return 0;
+}
