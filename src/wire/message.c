@@ -176,18 +176,25 @@ int message_put(struct text *out, enum message_kind kind, uint16_t stream, const
 {
 	const struct type *type = find(kind);
 	auto_text struct text payload = {0};
-	size_t at = 0;
 
 	assert(type && (body || type->count == 0));
 	for (size_t i = 0; i < type->count; i++)
 		put_field(&payload, &type->fields[i], body);
 	if (!text_ok(&payload))
 		return -ENOMEM;
-	if (payload.size > MESSAGE_MAX)
+	return message_forward(out, kind, stream, payload.data ? payload.data : "", payload.size);
+}
+
+int message_forward(struct text *out, enum message_kind kind, uint16_t stream, const void *payload, size_t size)
+{
+	const char *bytes = payload;
+	size_t at = 0;
+
+	if (size > MESSAGE_MAX)
 		return -EMSGSIZE;
-	for (; payload.size - at > FRAME_PAYLOAD_MAX; at += FRAME_PAYLOAD_MAX)
-		put_frame(out, kind | FRAME_MORE, stream, payload.data + at, FRAME_PAYLOAD_MAX);
-	put_frame(out, kind, stream, payload.data ? payload.data + at : "", payload.size - at);
+	for (; size - at > FRAME_PAYLOAD_MAX; at += FRAME_PAYLOAD_MAX)
+		put_frame(out, kind | FRAME_MORE, stream, bytes + at, FRAME_PAYLOAD_MAX);
+	put_frame(out, kind, stream, bytes + at, size - at);
 	return text_ok(out) ? 0 : -ENOMEM;
 }
 

@@ -185,6 +185,9 @@ struct message_credit {
 /* Append the frames of a message to `out`; body is the kind's struct, NULL texts count as empty and NULL lists as
  * none. -EMSGSIZE past MESSAGE_MAX (out is unchanged), -ENOMEM. */
 MUST_USE int message_put(struct text *out, enum message_kind kind, uint16_t stream, const void *body);
+/* Append the frames of a message that is passed on: its payload is encoded already. */
+MUST_USE int message_forward(struct text *out, enum message_kind kind, uint16_t stream, const void *payload,
+			     size_t size);
 /* Append one data frame (INPUT, OUTPUT, ERRORS, LOG); size at most FRAME_PAYLOAD_MAX. */
 MUST_USE int message_put_data(struct text *out, enum message_kind kind, uint16_t stream, const void *bytes,
 			      size_t size);
