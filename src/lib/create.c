@@ -1,0 +1,212 @@
+/*
+ * Making a machine: everything is put together in a scratch folder beside the machines and published by one rename, so
+ * a machine is there as a whole or not at all.
+ */
+#include "lib/machine.h"
+
+#include "base/file.h"
+#include "kernel/kernel.h"
+#include "lib/image.h"
+#include "machine/name.h"
+#include "rootfs/overlay.h"
+#include "rootfs/rootfs.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Names of machines made from one image: debian, debian-2, debian-3. */
+static int free_name(char **ret, const struct annex_context *context, const char *image, struct annex_error **err)
+{
+	auto_free char *stem = machine_name_from_image(image);
+
+	if (!stem)
+		return fail_memory(err);
+	for (unsigned i = 1; i < 10000; i++) {
+		auto_free char *name = NULL, *folder = NULL;
+
+		if (i == 1 ? !(name = strdup(stem)) : asprintf(&name, "%.*s-%u", MACHINE_NAME_MAX - 5, stem, i) < 0)
+			return fail_memory(err);
+		if (asprintf(&folder, "%s/machines/%s", context->data, name) < 0)
+			return fail_memory(err);
+		if (!file_exists(AT_FDCWD, folder)) {
+			*ret = TAKE(name);
+			return 0;
+		}
+	}
+	return fail(err, ANNEX_ERROR_EXISTS, "too many machines are named %s", stem);
+}
+
+static int refuse_taken(const struct machine_paths *paths, struct annex_error **err)
+{
+	fail(err, ANNEX_ERROR_EXISTS, "a machine named '%s' exists", paths->name);
+	return fail_hint(err, "choose another name with --name, or 'annex delete %s'", paths->name);
+}
+
+static int fill_settings(struct machine_record *record, const struct annex_context *context, const char *const *pairs,
+			 struct annex_error **err)
+{
+	if (settings_default(&record->settings, err) < 0)
+		return -1;
+	for (; pairs && *pairs; pairs++) {
+		if (settings_apply(&record->settings, *pairs, err) < 0)
+			return -1;
+	}
+	return machine_check_settings(context, &record->settings, NULL, err);
+}
+
+static int need_kernel(const struct annex_context *context, const struct machine_record *record,
+		       struct annex_error **err)
+{
+	auto_free char *folder = path_join(context->data, "kernels");
+	const char *wanted = record->settings.kernel, *set = getenv("ANNEX_KERNEL");
+	auto_kernel struct kernel *kernel = NULL;
+
+	if (!folder)
+		return fail_memory(err);
+	if (strcmp(wanted, "default") == 0)
+		wanted = set && *set ? set : NULL;
+	return kernel_open(&kernel, folder, wanted, err);
+}
+
+/* init=image is refused when the image brings none: never a record that can't boot. */
+static int check_init(const struct machine_record *record, const char *base, struct annex_error **err)
+{
+	static const char *const inits[] = {"/sbin/init", "/etc/init", "/bin/init", "/init", "/lib/systemd/systemd"};
+	auto_rootfs struct rootfs *rootfs = NULL;
+	const char *named = record->init_argv.count > 0 ? record->init_argv.items[0] : NULL;
+
+	if (strcmp(record->settings.init, "image") != 0)
+		return 0;
+	if (rootfs_open(&rootfs, base, err) < 0)
+		return -1;
+	for (size_t i = 0; i <= COUNT_OF(inits); i++) {
+		const char *path = i < COUNT_OF(inits) ? inits[i] : named && text_ends(named, "init") ? named : NULL;
+		auto_free char *resolved = NULL;
+		uint32_t mode = 0;
+
+		if (path && rootfs_resolve(rootfs, path, &resolved, &mode) == 0 && (mode & 0111))
+			return 0;
+	}
+	fail(err, ANNEX_ERROR_UNSUPPORTED, "init=image: image %s brings no init", record->image);
+	return fail_hint(err, "leave out --init, or use --init builtin");
+}
+
+static int fill_record(struct machine_record *record, const struct image_found *image, const char *name,
+		       struct annex_error **err)
+{
+	record->version = MACHINE_RECORD_VERSION;
+	record->created = time_realtime_ns() / 1000000000;
+	record->name = strdup(name);
+	record->image = strdup(image->name);
+	record->image_id = strdup(image->id);
+	record->base = strdup(image->base_key);
+	record->stop_signal = image->stop_signal ? strdup(image->stop_signal) : NULL;
+	if (!record->name || !record->image || !record->image_id || !record->base)
+		return fail_memory(err);
+	for (size_t i = 0; i < image->environment.count; i++) {
+		if (text_list_add(&record->environment, image->environment.items[i]) < 0)
+			return fail_memory(err);
+	}
+	for (size_t i = 0; i < image->command.count; i++) {
+		if (text_list_add(&record->init_argv, image->command.items[i]) < 0)
+			return fail_memory(err);
+	}
+	return machine_id_make(&record->id, err);
+}
+
+/* The machine's folder, whole, at `scratch`. */
+static int build(const char *scratch, const struct machine_record *record, const char *base, struct annex_error **err)
+{
+	auto_free char *disk = path_join(scratch, "disk.qcow2"), *path = path_join(scratch, "machine.json"),
+		       *lock = path_join(scratch, "lock");
+	auto_close int fd = -1;
+
+	if (!disk || !path || !lock)
+		return fail_memory(err);
+	if (mkdir(scratch, 0700) < 0)
+		return fail_os(err, errno, "cannot make folder %s", scratch);
+	fd = open(lock, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return fail_os(err, errno, "cannot make %s", lock);
+	if (overlay_create(disk, base, record->settings.disk, err) < 0)
+		return -1;
+	return machine_record_save(record, path, err);
+}
+
+static int publish(const char *scratch, const struct machine_paths *paths, struct annex_error **err)
+{
+	auto_free char *machines = path_join(paths->data, "machines");
+	int result;
+
+	if (!machines)
+		return fail_memory(err);
+	/* rename() replaces an empty folder only: a machine is never overwritten. */
+	if (rename(scratch, paths->folder) < 0) {
+		if (errno == ENOTEMPTY || errno == EEXIST)
+			return refuse_taken(paths, err);
+		return fail_os(err, errno, "cannot make machine '%s'", paths->name);
+	}
+	result = file_sync_folder(AT_FDCWD, machines);
+	return result < 0 ? fail_os(err, result, "cannot make machine '%s'", paths->name) : 0;
+}
+
+static int make(struct machine_record *record, const struct machine_paths *paths, struct annex_context *context,
+		const struct image_found *image, struct annex_error **err)
+{
+	auto_free char *scratch = NULL;
+	auto_error struct annex_error *ignored = NULL;
+	int result;
+
+	if (machine_scratch_path(&scratch, context, "new", record->id, err) < 0)
+		return -1;
+	result = build(scratch, record, image->base_path, err);
+	if (result == 0)
+		result = context_check_cancelled(context, err);
+	if (result == 0)
+		result = publish(scratch, paths, err);
+	if (result < 0 && file_remove_tree(AT_FDCWD, scratch) < 0)
+		return -1; /* the next sweep removes it */
+	return result;
+}
+
+/* What can be refused is refused before the image is unpacked. */
+static int check_first(struct machine_record *record, struct machine_paths *paths, struct annex_context *context,
+		       const char *image, const struct annex_machine_options *options, struct annex_error **err)
+{
+	auto_free char *name = NULL;
+
+	if (options->name ? machine_name_check(options->name, err) < 0 : free_name(&name, context, image, err) < 0)
+		return -1;
+	if (machine_paths_make(paths, context->data, context->runtime, options->name ? options->name : name, err) < 0)
+		return -1;
+	if (file_exists(AT_FDCWD, paths->folder))
+		return refuse_taken(paths, err);
+	if (fill_settings(record, context, options->settings, err) < 0)
+		return -1;
+	return need_kernel(context, record, err);
+}
+
+API int annex_machine_create(struct annex_machine **ret, struct annex_context *context, const char *image,
+			     const struct annex_machine_options *options, struct annex_error **err)
+{
+	struct annex_machine_options chosen = ANNEX_MACHINE_OPTIONS_INIT;
+	auto_machine_record struct machine_record record = {0};
+	auto_machine_paths struct machine_paths paths = {0};
+	auto_image_found struct image_found found = {0};
+	auto_free char *standard = NULL;
+
+	if (options)
+		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
+	machine_sweep(context);
+	if (check_first(&record, &paths, context, image, &chosen, err) < 0 ||
+	    image_find_or_import(&found, context, image, chosen.platform, chosen.input_fd, err) < 0 ||
+	    fill_record(&record, &found, paths.name, err) < 0 || check_init(&record, found.base_path, err) < 0 ||
+	    make(&record, &paths, context, &found, err) < 0)
+		return fail_while(err, "cannot create machine from %s", image);
+	if (machine_default_name(&standard, context, err) < 0)
+		return -1;
+	if ((!standard || chosen.make_default) && machine_default_write(context, paths.name, err) < 0)
+		return -1;
+	return machine_open_named(ret, context, paths.name, err);
+}

@@ -1,0 +1,202 @@
+#include "machine/plan.h"
+
+#include "base/file.h"
+#include "base/time.h"
+#include "rootfs/overlay.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *const ports[] = {PLAN_GUEST_PORT};
+
+/* Quiet: a serial line costs time, and the guest's agent sends the kernel's log. A panic is printed all the same, and
+ * ends the machine. */
+static const char kernel_parameters[] = "console=ttyS0 quiet panic=-1 rdinit=/init random.trust_cpu=on no_timer_check";
+
+static int choose_kernel(struct machine_plan *plan, const struct machine_paths *paths,
+			 const struct machine_record *record, const char *agent, struct annex_error **err)
+{
+	auto_free char *folder = path_join(paths->data, "kernels");
+	const char *wanted = record->settings.kernel, *set = getenv("ANNEX_KERNEL");
+
+	if (!folder)
+		return fail_memory(err);
+	if (strcmp(wanted, "default") == 0)
+		wanted = set && *set ? set : NULL;
+	if (kernel_open(&plan->kernel, folder, wanted, err) < 0)
+		return -1;
+	return kernel_initramfs(&plan->initramfs, plan->kernel, agent, err);
+}
+
+static enum qemu_network network(const struct machine_settings *settings)
+{
+	return strcmp(settings->network, "none") == 0 ? QEMU_NETWORK_NONE : QEMU_NETWORK_SLIRP;
+}
+
+int machine_plan_make(struct machine_plan *ret, const struct machine_paths *paths, const struct machine_record *record,
+		      const char *agent, struct annex_error **err)
+{
+	auto_machine_plan struct machine_plan plan = {0};
+	const struct machine_settings *settings = &record->settings;
+	enum qemu_accel_kind accel;
+
+	if (!file_exists(AT_FDCWD, paths->disk))
+		return fail(err, ANNEX_ERROR_NOT_FOUND, "the disk %s is gone", paths->disk);
+	if (qemu_probe(&plan.probe, paths->data, err) < 0 || qemu_accel_parse(&accel, settings->accel, err) < 0 ||
+	    qemu_accel_choose(&plan.accel, &plan.probe, accel, err) < 0 ||
+	    choose_kernel(&plan, paths, record, agent, err) < 0)
+		return -1;
+	plan.command_line = strdup(kernel_parameters);
+	if (asprintf(&plan.uuid, "%.8s-%.4s-%.4s-%.4s-%.12s", record->id, record->id + 8, record->id + 12,
+		     record->id + 16, record->id + 20) < 0)
+		plan.uuid = NULL;
+	if (!plan.command_line || !plan.uuid)
+		return fail_memory(err);
+	*ret = plan;
+	plan = (struct machine_plan){0};
+	ret->disk =
+		(struct qemu_disk){.path = paths->disk, .format = "qcow2", .serial = PLAN_DISK_SERIAL, .discard = true};
+	ret->qemu = (struct qemu_config){
+		.name = record->name,
+		.uuid = ret->uuid,
+		.kernel = ret->kernel->image,
+		.initrd = ret->initramfs,
+		.command_line = ret->command_line,
+		.memory = settings->memory,
+		.cpus = (unsigned)settings->cpus,
+		.accel = ret->accel.kind,
+		.nested = settings->virtualization,
+		.disks = &ret->disk,
+		.disk_count = 1,
+		.network = network(settings),
+		.ports = ports,
+		.port_count = COUNT_OF(ports),
+		.console = true,
+		.reset_is_end = true,
+	};
+	return 0;
+}
+
+void machine_plan_clear(struct machine_plan *plan)
+{
+	qemu_probe_clear(&plan->probe);
+	qemu_accel_clear(&plan->accel);
+	kernel_free(plan->kernel);
+	free(plan->initramfs);
+	free(plan->command_line);
+	free(plan->uuid);
+	*plan = (struct machine_plan){0};
+}
+
+int machine_prepare_disk(const struct machine_paths *paths, const struct machine_record *record,
+			 struct annex_error **err)
+{
+	uint64_t size = 0, used = 0;
+
+	if (overlay_info(&size, &used, paths->disk, err) < 0)
+		return -1;
+	return size < record->settings.disk ? overlay_grow(paths->disk, record->settings.disk, err) : 0;
+}
+
+uint32_t machine_stop_signal(const char *text)
+{
+	uint32_t number = 0;
+
+	if (!text)
+		return 0;
+	if (text_to_u32(&number, text, 10) == 0)
+		return number <= 64 ? number : 0;
+	if (text_starts(text, "SIG"))
+		text += 3;
+	if (text_starts(text, "RTMIN")) {
+		text += 5;
+		if (*text == '+' && text_to_u32(&number, text + 1, 10) == 0 && number <= 30)
+			return 34 + number;
+		return *text ? 0 : 34;
+	}
+	for (int i = 1; i < 32; i++) {
+		if (text_equal(sigabbrev_np(i), text))
+			return (uint32_t)i;
+	}
+	return 0;
+}
+
+/* Who uses the machine: the user of this process. */
+static int fill_user(struct machine_guest *guest, struct annex_error **err)
+{
+	const struct passwd *user = getpwuid(getuid());
+	const struct group *group = getgrgid(getgid());
+	auto_free char *plain = NULL;
+
+	if (asprintf(&plain, "u%u", (unsigned)getuid()) < 0) {
+		plain = NULL;
+		return fail_memory(err);
+	}
+	guest->user = strdup(user ? user->pw_name : plain);
+	guest->shell = strdup(user && *user->pw_shell ? user->pw_shell : "/bin/sh");
+	if (user && *user->pw_dir == '/')
+		guest->home = strdup(user->pw_dir);
+	else if (asprintf(&guest->home, "/home/%s", plain) < 0)
+		guest->home = NULL;
+	guest->group = strdup(group ? group->gr_name : guest->user ? guest->user : "");
+	if (!guest->user || !guest->shell || !guest->home || !guest->group)
+		return fail_memory(err);
+	guest->config.user_name = guest->user;
+	guest->config.shell = guest->shell;
+	guest->config.home = guest->home;
+	guest->config.group_name = guest->group;
+	guest->config.uid = getuid();
+	guest->config.gid = getgid();
+	return 0;
+}
+
+int machine_guest_make(struct machine_guest *ret, const struct machine_record *record, const struct machine_plan *plan,
+		       struct annex_error **err)
+{
+	auto_machine_guest struct machine_guest guest = {0};
+	bool connected = plan->qemu.network == QEMU_NETWORK_SLIRP;
+
+	guest.config = (struct message_config){
+		.hostname = record->name,
+		.machine_id = record->id,
+		.init = record->settings.init,
+		.init_argv = (const char *const *)record->init_argv.items,
+		.stop_signal = machine_stop_signal(record->stop_signal),
+		/* What slirp gives out by default. */
+		.network = connected ? "slirp" : "none",
+		.address = connected ? "10.0.2.15/24" : "",
+		.gateway = connected ? "10.0.2.2" : "",
+		.dns = connected ? "10.0.2.3" : "",
+		.realtime_ns = time_realtime_ns(),
+		.deadline_factor = plan->accel.slowness,
+		.debug = getenv("ANNEX_DEBUG") != NULL,
+	};
+	if (fill_user(&guest, err) < 0)
+		return -1;
+	for (size_t i = 0; i < record->environment.count; i++) {
+		if (text_list_add(&guest.environment, record->environment.items[i]) < 0)
+			return fail_memory(err);
+	}
+	for (size_t i = 0; i < record->settings.environment.count; i++) {
+		if (text_list_add(&guest.environment, record->settings.environment.items[i]) < 0)
+			return fail_memory(err);
+	}
+	guest.config.environment = (const char *const *)guest.environment.items;
+	*ret = guest;
+	guest = (struct machine_guest){0};
+	return 0;
+}
+
+void machine_guest_clear(struct machine_guest *guest)
+{
+	text_list_clear(&guest->environment);
+	free(guest->user);
+	free(guest->group);
+	free(guest->home);
+	free(guest->shell);
+	*guest = (struct machine_guest){0};
+}

@@ -1,0 +1,48 @@
+#pragma once
+#include "kernel/kernel.h"
+#include "machine/record.h"
+#include "qemu/config.h"
+#include "wire/message.h"
+
+/*
+ * From a record to what is started: which QEMU, accelerator, kernel, devices, and what the guest is told. Making a plan
+ * changes nothing on disk but caches.
+ */
+#define PLAN_DISK_SERIAL "root"
+#define PLAN_GUEST_PORT  "org.annex.guest"
+
+struct machine_plan {
+	struct qemu_probe probe;
+	struct qemu_accel accel;
+	struct kernel *kernel;
+	char *initramfs;
+	char *command_line;
+	char *uuid;
+	struct qemu_disk disk;
+	struct qemu_config qemu; /* its texts are the plan's, the record's and the paths' */
+};
+
+/* `agent` is the path of annex-guest. The record and the paths must outlive the plan. Errors: NOT_FOUND (QEMU, kernel,
+ * disk), UNSUPPORTED (accelerator). Blocks while QEMU is asked what it can do, the first time. */
+MUST_USE int machine_plan_make(struct machine_plan *ret, const struct machine_paths *paths,
+			       const struct machine_record *record, const char *agent, struct annex_error **err);
+void machine_plan_clear(struct machine_plan *plan);
+#define auto_machine_plan CLEANUP(machine_plan_clear)
+
+/* Before a start: grow the disk to what is set. Blocks. */
+MUST_USE int machine_prepare_disk(const struct machine_paths *paths, const struct machine_record *record,
+				  struct annex_error **err);
+
+/* What the guest is told in answer to its HELLO. The texts and lists belong to *ret's keeper. */
+struct machine_guest {
+	struct message_config config;
+	struct text_list environment;
+	char *user, *group, *home, *shell;
+};
+MUST_USE int machine_guest_make(struct machine_guest *ret, const struct machine_record *record,
+				const struct machine_plan *plan, struct annex_error **err);
+void machine_guest_clear(struct machine_guest *guest);
+#define auto_machine_guest CLEANUP(machine_guest_clear)
+
+/* "SIGRTMIN+3", "SIGTERM", "TERM", "15" → the Linux number; 0 when it names none. */
+uint32_t machine_stop_signal(const char *text);
