@@ -7,6 +7,7 @@
 #include "registry/bundle.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #include <archive.h>
@@ -307,9 +308,8 @@ void bundle_free(struct bundle *bundle)
 	if (!bundle)
 		return;
 	cleanup_close(&bundle->dir);
-	if (bundle->folder && file_remove_tree(AT_FDCWD, bundle->folder) < 0) {
-		/* It is in a folder for temporary files, which goes as a whole. */
-	}
+	if (bundle->folder && file_remove_tree(AT_FDCWD, bundle->folder) < 0)
+		log_debug("cannot remove %s", bundle->folder);
 	for (size_t i = 0; i < bundle->count; i++) {
 		free(bundle->files[i].name);
 		free(bundle->files[i].link);

@@ -1,0 +1,162 @@
+/*
+ * A base appears by rename, after it was synced: one that is there is complete. Its lock is a file of its own, which
+ * stays for good, since a lock that can be removed can be held by two. Waiting for it goes in short steps, because
+ * flock() can't be given up in between: the wait for another process that unpacks a large image must be cancellable.
+ */
+#include "store/base.h"
+
+#include "base/digest.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+enum {
+	FILE_NAME = BASE_KEY_TEXT + 8,
+	WAIT_STEP_MS = 50,
+};
+
+static const char ending[] = ".ext4";
+
+static void file_name(char name[FILE_NAME], const char *key, const char *end)
+{
+	snprintf(name, FILE_NAME, "%.64s%s", key, end);
+}
+
+void base_key(char ret[BASE_KEY_TEXT], const char *const *diff_ids, size_t count)
+{
+	auto_text struct text text = {0};
+	char digest[DIGEST_TEXT];
+
+	text_printf(&text, "annex base %u\n", BASE_FORMAT);
+	for (size_t i = 0; i < count; i++)
+		text_printf(&text, "%s\n", diff_ids[i]);
+	digest_of(digest, text.data, text.size);
+	snprintf(ret, BASE_KEY_TEXT, "%s", digest + strlen("sha256:"));
+}
+
+bool base_key_of_file(char ret[BASE_KEY_TEXT], const char *name)
+{
+	if (strspn(name, "0123456789abcdef") != 64 || strcmp(name + 64, ending) != 0)
+		return false;
+	snprintf(ret, BASE_KEY_TEXT, "%.64s", name);
+	return true;
+}
+
+char *base_path(const struct store *store, const char *key)
+{
+	char *path;
+
+	return asprintf(&path, "%s/bases/%s%s", store->path, key, ending) < 0 ? NULL : path;
+}
+
+static int find(struct stat *st, const struct store *store, const char *key)
+{
+	char name[FILE_NAME];
+
+	file_name(name, key, ending);
+	return fstatat(store->bases, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+bool base_exists(const struct store *store, const char *key)
+{
+	struct stat st;
+
+	return find(&st, store, key) == 0 && S_ISREG(st.st_mode);
+}
+
+uint64_t base_size(const struct store *store, const char *key)
+{
+	struct stat st;
+
+	return find(&st, store, key) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+static int wait_for(int fd, int operation, base_wait_fn *waiting, void *data, struct annex_error **err)
+{
+	while (flock(fd, operation | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return fail_os(err, errno, "cannot lock a base disk");
+		if (waiting && waiting(data) != 0)
+			return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
+		poll(NULL, 0, WAIT_STEP_MS);
+	}
+	return 0;
+}
+
+static int hold(int *ret_fd, struct store *store, const char *key, int operation, base_wait_fn *waiting, void *data,
+		struct annex_error **err)
+{
+	auto_close int fd = -EBADF;
+	char name[FILE_NAME];
+
+	file_name(name, key, ".lock");
+	fd = openat(store->bases, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return fail_os(err, errno, "cannot open %s/bases/%s", store->path, name);
+	if (wait_for(fd, operation, waiting, data, err) < 0)
+		return -1;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int base_hold(int *ret_fd, struct store *store, const char *key, base_wait_fn *waiting, void *data,
+	      struct annex_error **err)
+{
+	return hold(ret_fd, store, key, LOCK_SH, waiting, data, err);
+}
+
+int base_hold_alone(int *ret_fd, struct store *store, const char *key, base_wait_fn *waiting, void *data,
+		    struct annex_error **err)
+{
+	return hold(ret_fd, store, key, LOCK_EX, waiting, data, err);
+}
+
+int base_share(int fd, base_wait_fn *waiting, void *data, struct annex_error **err)
+{
+	return wait_for(fd, LOCK_SH, waiting, data, err);
+}
+
+static int sync_file(const char *path)
+{
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	/* Overlays are written to it, it is not. */
+	if (fd < 0 || fchmod(fd, 0400) < 0 || fsync(fd) < 0)
+		return -errno;
+	return 0;
+}
+
+int base_publish(struct store *store, const char *key, const char *path, struct annex_error **err)
+{
+	char name[FILE_NAME];
+	int result = sync_file(path);
+
+	if (result < 0)
+		return fail_os(err, result, "cannot finish the base disk");
+	file_name(name, key, ending);
+	if (renameat(AT_FDCWD, path, store->bases, name) < 0)
+		return fail_os(err, errno, "cannot move the base disk to %s/bases", store->path);
+	result = file_sync_folder(store->bases, ".");
+	return result < 0 ? fail_os(err, result, "cannot sync %s/bases", store->path) : 0;
+}
+
+int base_remove_unheld(struct store *store, const char *key)
+{
+	auto_close int lock = -EBADF;
+	char name[FILE_NAME];
+
+	file_name(name, key, ".lock");
+	lock = file_lock(store->bases, name, LOCK_EX | LOCK_NB);
+	if (lock == -EWOULDBLOCK)
+		return 0;
+	if (lock < 0)
+		return lock;
+	file_name(name, key, ending);
+	return unlinkat(store->bases, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+}

@@ -1,0 +1,38 @@
+#pragma once
+#include "store/store.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Base disks: what an image's layers make, once for all images and machines that are made of the same layers. */
+#define BASE_FORMAT   1u /* goes into the keys; changes when the same layers give another disk */
+#define BASE_KEY_TEXT 65 /* with the NUL */
+
+/* The key of the disk that these layers, bottom first, make. */
+void base_key(char ret[BASE_KEY_TEXT], const char *const *diff_ids, size_t count);
+/* "KEY.ext4" → KEY; other names are not bases. */
+bool base_key_of_file(char ret[BASE_KEY_TEXT], const char *name);
+
+/* The caller frees it; NULL: out of memory. The file may not exist. */
+char *base_path(const struct store *store, const char *key);
+bool base_exists(const struct store *store, const char *key);
+/* Bytes on disk, 0 when it does not exist. */
+uint64_t base_size(const struct store *store, const char *key);
+
+/* Non-zero ends the wait. */
+typedef int base_wait_fn(void *data);
+
+/* Hold a base, so that it stays: shared. Waits while somebody makes or removes it; `waiting` (may be NULL) is called
+ * while it does, and ends it with CANCELLED. Closing the descriptor lets go. */
+MUST_USE int base_hold(int *ret_fd, struct store *store, const char *key, base_wait_fn *waiting, void *data,
+		       struct annex_error **err);
+/* Hold it alone, to make it. */
+MUST_USE int base_hold_alone(int *ret_fd, struct store *store, const char *key, base_wait_fn *waiting, void *data,
+			     struct annex_error **err);
+/* From alone to shared. Somebody else may be alone with it in between: ask base_exists() afterwards. */
+MUST_USE int base_share(int fd, base_wait_fn *waiting, void *data, struct annex_error **err);
+
+/* Move a finished disk from the temporary folder to its place, synced. The caller holds the base alone. */
+MUST_USE int base_publish(struct store *store, const char *key, const char *path, struct annex_error **err);
+/* Remove it if nobody holds it; held is success too. The caller has the store's lock. -errno. */
+MUST_USE int base_remove_unheld(struct store *store, const char *key);

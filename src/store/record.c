@@ -1,0 +1,126 @@
+#include "store/record.h"
+
+#include "base/digest.h"
+
+#include <string.h>
+
+static const struct json_row layer_rows[] = {
+	JSON_ROW(JSON_ROW_TEXT, "digest", struct image_record_layer, digest, true),
+	JSON_ROW(JSON_ROW_TEXT, "diff_id", struct image_record_layer, diff_id, true),
+	JSON_ROW(JSON_ROW_U64, "size", struct image_record_layer, size, true),
+};
+
+static const struct json_row record_rows[] = {
+	JSON_ROW(JSON_ROW_U64, "version", struct image_record, version, true),
+	JSON_ROW(JSON_ROW_TEXT, "id", struct image_record, id, true),
+	JSON_ROW(JSON_ROW_TEXT, "digest", struct image_record, digest, true),
+	JSON_ROW(JSON_ROW_TEXT, "platform", struct image_record, platform, true),
+	JSON_ROW(JSON_ROW_TEXT, "base", struct image_record, base, true),
+	JSON_ROW(JSON_ROW_TEXTS, "names", struct image_record, names, true),
+	JSON_ROW(JSON_ROW_TIME, "created", struct image_record, created, true),
+	JSON_ROW(JSON_ROW_TIME, "imported", struct image_record, imported, true),
+	JSON_ROW(JSON_ROW_U64, "sequence", struct image_record, sequence, true),
+};
+
+void image_record_clear(struct image_record *record)
+{
+	json_clear(record, record_rows, COUNT_OF(record_rows));
+	for (size_t i = 0; i < record->layer_count; i++)
+		json_clear(&record->layers[i], layer_rows, COUNT_OF(layer_rows));
+	free(record->layers);
+	*record = (struct image_record){0};
+}
+
+static int decode_layers(struct image_record *into, const json_t *list, const char *what, struct annex_error **err)
+{
+	size_t count = json_array_size(list);
+
+	if (!json_is_array(list) || count > IMAGE_RECORD_LAYERS)
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: layers: not a list of layers", what);
+	into->layers = calloc(count + 1, sizeof(*into->layers));
+	if (!into->layers)
+		return fail_memory(err);
+	into->layer_count = count;
+	for (size_t i = 0; i < count; i++) {
+		struct image_record_layer *layer = &into->layers[i];
+
+		if (json_decode(layer, json_array_get(list, i), layer_rows, COUNT_OF(layer_rows), what, err) < 0)
+			return -1;
+		if (!digest_is_valid(layer->digest) || !digest_is_valid(layer->diff_id))
+			return fail(err, ANNEX_ERROR_CORRUPT, "%s: layer %zu: malformed digest", what, i + 1);
+	}
+	return 0;
+}
+
+static bool is_key(const char *text)
+{
+	return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
+}
+
+static int decode(struct image_record *into, const json_t *value, const char *what, struct annex_error **err)
+{
+	if (json_decode(into, value, record_rows, COUNT_OF(record_rows), what, err) < 0)
+		return -1;
+	if (into->version > IMAGE_RECORD_VERSION)
+		return fail(err, ANNEX_ERROR_UNSUPPORTED, "%s: written by a newer version of annex", what);
+	if (!digest_is_valid(into->id) || !digest_is_valid(into->digest) || !is_key(into->base))
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: malformed digest", what);
+	return decode_layers(into, json_object_get(value, "layers"), what, err);
+}
+
+int image_record_decode(struct image_record *ret, const json_t *value, const char *what, struct annex_error **err)
+{
+	auto_image_record struct image_record made = {0};
+
+	if (decode(&made, value, what, err) < 0)
+		return -1;
+	*ret = made;
+	made = (struct image_record){0};
+	return 0;
+}
+
+json_t *image_record_encode(const struct image_record *record)
+{
+	auto_json json_t *value = json_encode(record, record_rows, COUNT_OF(record_rows)), *layers = json_array();
+
+	for (size_t i = 0; i < record->layer_count; i++) {
+		json_t *layer = json_encode(&record->layers[i], layer_rows, COUNT_OF(layer_rows));
+
+		if (json_array_append_new(layers, layer) < 0)
+			return NULL;
+	}
+	if (json_object_set(value, "layers", layers) < 0)
+		return NULL;
+	return TAKE(value);
+}
+
+int image_record_add_layer(struct image_record *record, const char *digest, const char *diff_id, uint64_t size)
+{
+	struct image_record_layer *grown = reallocarray(record->layers, record->layer_count + 1, sizeof(*grown)),
+				  *layer;
+
+	if (!grown)
+		return -ENOMEM;
+	record->layers = grown;
+	layer = &grown[record->layer_count++];
+	*layer = (struct image_record_layer){.digest = strdup(digest), .diff_id = strdup(diff_id), .size = size};
+	return layer->digest && layer->diff_id ? 0 : -ENOMEM;
+}
+
+ssize_t image_record_find_name(const struct image_record *record, const char *name)
+{
+	for (size_t i = 0; i < record->names.count; i++) {
+		if (strcmp(record->names.items[i], name) == 0)
+			return (ssize_t)i;
+	}
+	return -1;
+}
+
+void image_record_drop_name(struct image_record *record, size_t index)
+{
+	struct text_list *names = &record->names;
+
+	free(names->items[index]);
+	memmove(&names->items[index], &names->items[index + 1], (names->count - index) * sizeof(*names->items));
+	names->count--;
+}
