@@ -1,0 +1,155 @@
+#!/usr/bin/python3
+"""Run every check of the project, stage by stage, and end with "N passed, N failed, N skipped".
+
+Usage: tools/check.py [STAGE...]    (all stages without an argument; --list names them)
+
+Every stage counts what it ran: meson's tests, pytest's tests, or itself as one. A stage that cannot run has failed; a
+skipped test says why in its own output.
+"""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PYTEST = ["/usr/bin/python3", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--durations=8", "-rs"]
+ASAN_ENV = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
+}
+
+
+class Count:
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def __add__(self, other):
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self):
+        return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+
+
+def run(command, env=None):
+    print("+", " ".join(map(str, command)), flush=True)
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL).returncode
+
+
+def as_one(status):
+    return Count(failed=1) if status else Count(passed=1)
+
+
+def build(folder, *options, env=None):
+    """A variant, configured once."""
+    if not (ROOT / folder / "build.ninja").exists() and run(["meson", "setup", folder, *options], env):
+        return 1
+    return run(["ninja", "-C", folder, "--quiet"])
+
+
+def meson_test(folder, env=None):
+    status = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"], env)
+    log = ROOT / folder / "meson-logs" / "testlog.json"
+    results = [json.loads(line)["result"] for line in log.read_text().splitlines()]
+    count = Count(passed=results.count("OK"), skipped=results.count("SKIP"))
+    count.failed = len(results) - count.passed - count.skipped
+    if status and not count.failed:
+        count.failed = 1
+    return count
+
+
+def pytest(folder, env=None, extra=()):
+    report = ROOT / "build" / f"pytest-{folder.replace('/', '-')}-{os.getpid()}.xml"
+    status = run([*PYTEST, f"--junitxml={report}", folder, *extra], env)
+    if not report.exists():
+        return Count(failed=1)
+    count = Count()
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+        number = {key: int(suite.get(key)) for key in ("tests", "failures", "errors", "skipped")}
+        bad = number["failures"] + number["errors"]
+        count += Count(number["tests"] - bad - number["skipped"], bad, number["skipped"])
+    report.unlink()
+    if status and not count.failed:
+        count.failed = 1
+    return count
+
+
+def tracked(*patterns):
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.split()
+
+
+def stage_build():
+    return as_one(build("build"))
+
+
+def stage_build_clang():
+    return as_one(build("build-clang", env={"CC": "clang"}))
+
+
+def stage_build_asan():
+    options = ["-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dbuildtype=debugoptimized"]
+    return as_one(build("build-asan", *options))
+
+
+def stage_format():
+    return as_one(run(["clang-format", "--dry-run", "-Werror", *tracked("*.c", "*.h")]))
+
+
+def stage_layers():
+    return as_one(run(["tools/check-layers.py", "."]))
+
+
+def stage_budgets():
+    return as_one(run(["tools/check-budgets.py", ".", "build"]))
+
+
+def stage_tidy():
+    return as_one(run(["/usr/bin/python3", "tools/check-tidy.py", "build-clang"]))
+
+
+def stage_unit():
+    return meson_test("build")
+
+
+def stage_unit_asan():
+    return meson_test("build-asan", ASAN_ENV)
+
+
+def stage_integration():
+    return pytest("tests/integration", {"ANNEX_BUILD": str(ROOT / "build")})
+
+
+def stage_integration_asan():
+    return pytest("tests/integration", {"ANNEX_BUILD": str(ROOT / "build-asan"), **ASAN_ENV})
+
+
+def stage_vm():
+    return pytest("tests/vm", {"ANNEX_BUILD": str(ROOT / "build-asan"), **ASAN_ENV})
+
+
+STAGES = {name[len("stage_"):].replace("_", "-"): function
+          for name, function in list(globals().items()) if name.startswith("stage_")}
+
+
+def main():
+    wanted = sys.argv[1:] or list(STAGES)
+    if wanted == ["--list"]:
+        print("\n".join(STAGES))
+        return 0
+    total, lines = Count(), []
+    for name in wanted:
+        start = time.monotonic()
+        print(f"\n=== {name}", flush=True)
+        count = STAGES[name]()
+        lines.append(f"{name:20} {time.monotonic() - start:6.0f} s   {count}")
+        print(f"=== {lines[-1]}", flush=True)
+        total += count
+    print("\n" + "\n".join(lines) + f"\n\n{total}", flush=True)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
