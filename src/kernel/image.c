@@ -133,6 +133,14 @@ static bool find_banner(struct image *image, struct bytes from)
 	return false;
 }
 
+/* Drivers carry their names: modules' are not in the kernel. */
+static bool has_virtio(struct bytes from)
+{
+	static const char driver[] = "virtio_blk"; /* with its NUL */
+
+	return memmem(from.data, from.size, driver, sizeof(driver));
+}
+
 static int check_machine(uint16_t found, uint16_t machine, struct annex_error **err)
 {
 	if (found == machine)
@@ -154,6 +162,7 @@ static int parse_elf(struct image *image, struct bytes from, uint16_t machine, s
 		return -1;
 	if (!elf_is_complete(from.data, from.size))
 		return fail(err, ANNEX_ERROR_CORRUPT, "the kernel is cut off");
+	image->virtio = has_virtio(from);
 	image->pvh = machine == EM_X86_64 && elf_has_pvh(from.data, from.size);
 	if (!image->pvh && !image->boxed)
 		return fail(err, ANNEX_ERROR_UNSUPPORTED,
@@ -249,6 +258,7 @@ static int parse_arm64(struct image *image, struct bytes file, uint16_t machine,
 		return -1;
 	if (!find_banner(image, file))
 		return fail(err, ANNEX_ERROR_CORRUPT, "the kernel has no version in it");
+	image->virtio = has_virtio(file);
 	return 0;
 }
 

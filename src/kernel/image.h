@@ -14,6 +14,7 @@
 struct image {
 	char release[IMAGE_RELEASE_LIMIT + 1];
 	bool pvh;    /* x86-64: QEMU can start the ELF */
+	bool virtio; /* the driver of a machine's disk is built in */
 	bool boxed;  /* the file is a bzImage: what QEMU gets when there is no PVH entry */
 	char *plain; /* the ELF (arm64: flat) image, owned; NULL: the file itself is it */
 	size_t plain_size;

@@ -1,7 +1,8 @@
 /*
- * Only what boot needs is inserted from the initramfs: what finds the disk, the control port and the network, and keeps
- * the clock of entropy and memory going. Everything else the machine's own modprobe may load later. The archive is not
- * compressed: unpacking costs emulated time, reading costs none (docs/benchmarks.md).
+ * Only what boot needs is inserted from the initramfs: what finds the disk, the control port and the network, and
+ * serves entropy and memory. Everything else the machine's own modprobe may load later. The archive is not compressed:
+ * every kernel reads it so, and under emulation LZ4, gzip and zstd made no boot faster (a whole boot took 1.33 to 1.49
+ * s with each of them and without).
  */
 #include "kernel/initramfs.h"
 

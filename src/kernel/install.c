@@ -66,6 +66,10 @@ int install_file(char **ret, const char *root, const char *file, const char *mod
 		return -1;
 	if (staging_add_image(&staging, bytes, size, err) < 0)
 		return fail_while(err, "%s", file);
+	if (!modules && !staging.record.virtio) {
+		fail(err, ANNEX_ERROR_UNSUPPORTED, "%s: the disk's driver virtio_blk is a module of this kernel", file);
+		return fail_hint(err, "add --modules /lib/modules/%s", staging.record.release);
+	}
 	if (modules) {
 		if (report(progress, data, err, "copying modules from %s", modules) < 0 ||
 		    staging_copy_modules(&staging, modules, err) < 0)
@@ -179,8 +183,7 @@ int install_distribution(char **ret, const char *root, kernel_progress_fn *progr
 	return install_deb(ret, root, deb, progress, data, err);
 }
 
-/* lib/modules/RELEASE beside the file, else the host's own of that release, else none. */
-static int find_modules(char **ret, const char *file, const char *release, struct annex_error **err)
+int install_find_modules(char **ret, const char *file, const char *release, struct annex_error **err)
 {
 	auto_free char *beside = NULL, *host = NULL;
 
@@ -205,8 +208,8 @@ static bool is_ready(const char *folder, const char *file)
 	auto_record struct record record = {0};
 	auto_free char *modules = NULL;
 
-	return record_read(&record, folder, NULL) == 0 && find_modules(&modules, file, record.release, NULL) == 0 &&
-	       text_equal(modules, record.modules);
+	return record_read(&record, folder, NULL) == 0 &&
+	       install_find_modules(&modules, file, record.release, NULL) == 0 && text_equal(modules, record.modules);
 }
 
 /* A kernel is rebuilt many times under one path: of those that were read from it, only the last one stays. */
@@ -252,7 +255,7 @@ int install_named(char **ret, const char *root, const char *file, struct annex_e
 		return -1;
 	if (staging_add_image(&staging, bytes, size, err) < 0)
 		return fail_while(err, "%s", file);
-	if (find_modules(&staging.record.modules, full, staging.record.release, err) < 0)
+	if (install_find_modules(&staging.record.modules, full, staging.record.release, err) < 0)
 		return -1;
 	staging.record.source = TAKE(full);
 	if (staging_publish(&staging, name, err) < 0)

@@ -107,18 +107,39 @@ int kernel_open(struct kernel **ret, const char *folder, const char *name, struc
 	return open_installed(ret, folder, name ? name : chosen, err);
 }
 
+static int no_modules(const char *name, const char *release, struct annex_error **err)
+{
+	fail(err, ANNEX_ERROR_UNSUPPORTED, "%s: its disk driver virtio_blk is a module, and its modules are not found",
+	     name);
+	return fail_hint(err, "annex kernel install --file %s --modules …/lib/modules/%s", name, release);
+}
+
+/* A kernel file that a machine is to boot. */
+static int check_file(const char *file, struct annex_error **err)
+{
+	auto_free char *bytes = NULL, *full = NULL, *modules = NULL;
+	auto_image struct image image = {0};
+	size_t size = 0;
+
+	if (staging_read_file(&bytes, &size, file, err) < 0)
+		return -1;
+	if (image_parse(&image, bytes, size, image_host_machine(), err) < 0)
+		return fail_while(err, "%s", file);
+	full = realpath(file, NULL);
+	if (!full)
+		return fail_os(err, errno, "cannot resolve %s", file);
+	if (install_find_modules(&modules, full, image.release, err) < 0)
+		return -1;
+	return modules || image.virtio ? 0 : no_modules(file, image.release, err);
+}
+
 int kernel_check(const char *folder, const char *name, struct annex_error **err)
 {
 	auto_kernel struct kernel *kernel = NULL;
-	auto_image struct image image = {0};
-	auto_free char *bytes = NULL;
-	size_t size = 0;
 
-	if (!name || !strchr(name, '/'))
-		return kernel_open(&kernel, folder, name, err);
-	if (staging_read_file(&bytes, &size, name, err) < 0)
-		return -1;
-	return image_parse(&image, bytes, size, image_host_machine(), err) < 0 ? fail_while(err, "%s", name) : 0;
+	if (name && strchr(name, '/'))
+		return check_file(name, err);
+	return kernel_open(&kernel, folder, name, err);
 }
 
 static int compare(const void *a, const void *b)
@@ -326,6 +347,8 @@ int kernel_initramfs(char **ret, const struct kernel *kernel, const char *agent_
 	size_t size = 0;
 	int result;
 
+	if (!kernel->modules && !kernel->has_virtio)
+		return no_modules(kernel->name, kernel->release, err);
 	if (dir < 0)
 		return errno == ENOENT ? not_installed(err, kernel->name)
 				       : fail_os(err, errno, "cannot open %s", kernel->folder);

@@ -19,10 +19,11 @@ struct kernel {
 	char *folder;  /* absolute */
 	char *vmlinux; /* absolute path of the ELF image (arm64: of the flat image) */
 	char *image;   /* absolute path of what QEMU's -kernel gets: vmlinux if it has a PVH entry, else the bzImage */
-	char *modules; /* absolute path of …/lib/modules/RELEASE; NULL: all built in */
+	char *modules; /* absolute path of …/lib/modules/RELEASE; NULL: there are none */
 	char *source;  /* "package linux-image-….deb" or the file's path */
 	int64_t installed; /* seconds since 1970 */
 	uint64_t size;     /* bytes on disk */
+	bool has_virtio;   /* the driver of a machine's disk is built in: boots a machine without modules */
 	bool is_default;
 };
 void kernel_free(struct kernel *kernel);
@@ -62,7 +63,8 @@ MUST_USE int kernel_delete(const char *folder, const char *name, struct annex_er
 
 /*
  * NULL: the default; a name; or, when it holds a slash, the path of a kernel image. That one is checked and unpacked
- * into FOLDER/.files/; its modules are those in lib/modules/RELEASE beside it, else the host's own of that release.
+ * into FOLDER/.files/; its modules are those in lib/modules/RELEASE beside it, else the host's own of that release,
+ * else there are none, which is for kernels that are booted with an initrd of one's own.
  */
 MUST_USE int kernel_open(struct kernel **ret, const char *folder, const char *name, struct annex_error **err);
 
@@ -70,7 +72,8 @@ MUST_USE int kernel_open(struct kernel **ret, const char *folder, const char *na
  * kernel are USAGE; a kernel for something else UNSUPPORTED. */
 MUST_USE int kernel_check(const char *folder, const char *name, struct annex_error **err);
 
-/* The path of an initramfs of this agent and the modules that boot needs; made when there is none yet. The caller frees
- * *ret. */
+/* The path of an initramfs of this agent and the modules that boot needs, in /modules/order; the agent passes over a
+ * module that can't be inserted (ENODEV: a driver for what this machine has not). Made when there is none yet. the
+ * kernel's disk driver is a module and there are no modules. The caller frees *ret. */
 MUST_USE int kernel_initramfs(char **ret, const struct kernel *kernel, const char *agent_program,
 			      struct annex_error **err);

@@ -189,11 +189,8 @@ static int find_data(struct unpacking *unpacking, struct annex_error **err)
 	int result;
 
 	archive_read_support_format_ar(unpacking->outer);
-	if (archive_read_open_filename(unpacking->outer, unpacking->path, CHUNK) < ARCHIVE_WARN) {
-		if (archive_errno(unpacking->outer) == ENOENT)
-			return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no such file");
+	if (archive_read_open_filename(unpacking->outer, unpacking->path, CHUNK) < ARCHIVE_WARN)
 		return fail_os(err, archive_errno(unpacking->outer), "cannot read it");
-	}
 	while ((result = archive_read_next_header(unpacking->outer, &entry)) >= ARCHIVE_WARN && result != ARCHIVE_EOF) {
 		const char *name = archive_entry_pathname(entry);
 
@@ -209,6 +206,18 @@ static int find_data(struct unpacking *unpacking, struct annex_error **err)
 				     : damaged(err, unpacking->outer);
 }
 
+/* libarchive tells a file of another format only by an error that looks like one of reading. */
+static bool has_magic(const char *path)
+{
+	static const char magic[] = {'!', '<', 'a', 'r', 'c', 'h', '>', '\n'};
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char start[sizeof(magic)];
+
+	if (fd < 0)
+		return errno != ENOENT; /* opening it again says why */
+	return file_read_full(fd, start, sizeof(start)) == sizeof(start) && memcmp(start, magic, sizeof(magic)) == 0;
+}
+
 static int start(struct unpacking *unpacking, struct annex_error **err)
 {
 	struct stat st;
@@ -218,6 +227,8 @@ static int start(struct unpacking *unpacking, struct annex_error **err)
 				       : fail_os(err, errno, "cannot read it");
 	if (!S_ISREG(st.st_mode))
 		return fail(err, ANNEX_ERROR_USAGE, "it is not a file");
+	if (!has_magic(unpacking->path))
+		return fail(err, ANNEX_ERROR_USAGE, "it is not a Debian package");
 	unpacking->outer = archive_read_new();
 	unpacking->inner = archive_read_new();
 	if (!unpacking->outer || !unpacking->inner)

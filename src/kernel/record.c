@@ -16,6 +16,7 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_TIME, "installed", struct record, installed, true),
 	JSON_ROW(JSON_ROW_U64, "size", struct record, size, true),
 	JSON_ROW(JSON_ROW_BOOL, "pvh", struct record, pvh, true),
+	JSON_ROW(JSON_ROW_BOOL, "virtio", struct record, virtio, true),
 	JSON_ROW(JSON_ROW_TEXT, "image", struct record, image, true),
 	JSON_ROW(JSON_ROW_TEXT, "modules", struct record, modules, false),
 	JSON_ROW(JSON_ROW_TEXT, "content", struct record, content, true),
@@ -101,6 +102,7 @@ int record_to_kernel(struct kernel **ret, const struct record *record, const cha
 	kernel->image = path_join(folder, record->image);
 	kernel->installed = record->installed;
 	kernel->size = record->size;
+	kernel->has_virtio = record->virtio;
 	if (!kernel->name || !kernel->release || !kernel->folder || !kernel->source || !kernel->vmlinux ||
 	    !kernel->image)
 		return fail_memory(err);

@@ -16,6 +16,7 @@ struct record {
 	int64_t installed;
 	uint64_t size;
 	bool pvh;
+	bool virtio; /* the driver of a machine's disk is built in */
 };
 void record_clear(struct record *record);
 #define auto_record CLEANUP(record_clear)

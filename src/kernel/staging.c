@@ -100,6 +100,7 @@ int staging_add_image(struct staging *staging, const void *bytes, size_t size, s
 	if (boxed && write_file(staging, "vmlinuz", bytes, size, err) < 0)
 		return -1;
 	record->pvh = image.pvh;
+	record->virtio = image.virtio;
 	record->release = strdup(image.release);
 	record->image = strdup(boxed ? "vmlinuz" : "vmlinux");
 	return record->release && record->image ? 0 : fail_memory(err);
@@ -129,8 +130,7 @@ int staging_copy_modules(struct staging *staging, const char *from, struct annex
 			    errno == ENOENT ? "there is no such folder" : "it is not a folder");
 	if (source < 0)
 		return fail_os(err, errno, "cannot read %s", from);
-	if (!file_exists(source, "modules.builtin") && !file_exists(source, "modules.dep") &&
-	    !file_exists(source, "kernel"))
+	if (!file_exists(source, "modules.order") && !file_exists(source, "modules.builtin"))
 		return fail(err, ANNEX_ERROR_USAGE, "%s: it holds no modules (lib/modules/RELEASE is meant)", from);
 	result = file_make_folders(path, 0755);
 	to = result < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
