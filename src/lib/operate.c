@@ -5,6 +5,7 @@
 #include "kernel/kernel.h"
 #include "lib/image.h"
 #include "machine/plan.h"
+#include "qemu/args.h"
 
 #include <fcntl.h>
 #include <stdio.h>
