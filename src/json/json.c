@@ -77,7 +77,7 @@ static int decode_row(void *into, const json_t *value, const struct json_row *ro
 		*(json_t **)field = json_incref((json_t *)value);
 		return 0;
 	}
-	assert(!"a type has no decoder");
+	assert(false); /* every type has a decoder above */
 	return -1;
 }
 
@@ -147,7 +147,7 @@ static json_t *encode_row(const void *structure, const struct json_row *row)
 	case JSON_ROW_VALUE:
 		return json_incref(*(json_t *const *)field);
 	}
-	assert(!"a type has no encoder");
+	assert(false); /* every type has an encoder above */
 	return NULL;
 }
 
