@@ -1,0 +1,106 @@
+#include "cli/command.h"
+
+#include "base/text.h"
+#include "cli/closest.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct command *const commands[] = {
+	&create_command,      &run_command,           &start_command,         &stop_command,
+	&restart_command,     &list_command,          &inspect_command,       &set_command,
+	&set_default_command, &logs_command,          &delete_command,        &image_import_command,
+	&image_list_command,  &image_inspect_command, &image_delete_command,  &kernel_install_command,
+	&kernel_list_command, &kernel_set_command,    &kernel_delete_command, &doctor_command,
+	&version_command,     &completion_command,    &help_command,          &complete_command,
+};
+
+const struct command *command_at(size_t index)
+{
+	return index < COUNT_OF(commands) ? commands[index] : NULL;
+}
+
+size_t command_prefix(const char *const *words)
+{
+	return words[0] && (text_equal(words[0], "machine") || text_equal(words[0], "m"));
+}
+
+bool command_has_alias(const struct command *command, const char *name)
+{
+	size_t length = strlen(name), part;
+
+	for (const char *at = command->aliases ? command->aliases : ""; *at; at += part + (at[part] == ',')) {
+		part = strcspn(at, ",");
+		if (part == length && memcmp(at, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const struct command *find_name(const char *name)
+{
+	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+		if (text_equal(commands[i]->name, name) || command_has_alias(commands[i], name))
+			return commands[i];
+	}
+	return NULL;
+}
+
+const struct command *command_find(size_t *ret_words, const char *const *words)
+{
+	size_t prefix = command_prefix(words);
+	auto_free char *pair = NULL;
+	const struct command *found;
+
+	words += prefix;
+	if (!words[0])
+		return NULL;
+	found = find_name(words[0]);
+	if (found) {
+		*ret_words = prefix + 1;
+		return found;
+	}
+	if (!words[1] || asprintf(&pair, "%s %s", words[0], words[1]) < 0) {
+		pair = NULL;
+		return NULL;
+	}
+	found = find_name(pair);
+	if (found)
+		*ret_words = prefix + 2;
+	return found;
+}
+
+bool command_is_group(const char *word)
+{
+	size_t length = strlen(word);
+
+	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+		if (text_starts(commands[i]->name, word) && commands[i]->name[length] == ' ')
+			return true;
+	}
+	return false;
+}
+
+const char *command_closest(const char *const *words)
+{
+	const char *first = words[0], *second = words[1] ? words[1] : "", *best = NULL;
+	unsigned nearest = CLOSEST_MAX + 1;
+
+	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+		const char *name = commands[i]->name, *space = strchr(name, ' ');
+		unsigned distance;
+
+		if (commands[i]->flags & COMMAND_HIDDEN)
+			continue;
+		if (command_is_group(first))
+			distance = space && text_starts(name, first) ? closest_distance(space + 1, second)
+								     : CLOSEST_MAX + 1;
+		else
+			distance = closest_distance(name, first);
+		if (distance < nearest) {
+			nearest = distance;
+			best = name;
+		}
+	}
+	return best && closest_is_near(command_is_group(first) ? second : first, nearest) ? best : NULL;
+}

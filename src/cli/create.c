@@ -1,0 +1,157 @@
+/* annex create: a machine from an image, booted. */
+#include "base/text.h"
+#include "cli/interrupt.h"
+#include "cli/machines.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct create_options {
+	const char *image;
+	const char *name;
+	struct option_number cpus;
+	struct option_number memory;
+	struct option_number disk;
+	struct option_list environment;
+	const char *init;
+	const char *kernel;
+	const char *accelerator;
+	const char *network;
+	const char *platform;
+	const char *architecture;
+	const char *progress;
+	bool virtualization;
+	bool set_default;
+	bool no_boot;
+};
+#define AT(field) offsetof(struct create_options, field)
+
+static const struct option options[] = {
+	{OPTION_TEXT, 'n', "name", AT(name), "NAME", "name of the machine (default: from the image)",
+	 COMPLETES_NOTHING},
+	{OPTION_NUMBER, 0, "cpus", AT(cpus), "N", "virtual processors (default: the host's)", COMPLETES_NOTHING},
+	{OPTION_SIZE, 0, "memory", AT(memory), "SIZE",
+	 "memory, like 4G (default: a quarter of the host's, from 1 to 8 GiB)", COMPLETES_NOTHING},
+	{OPTION_SIZE, 0, "disk", AT(disk), "SIZE", "disk, like 64G; takes room only as it fills", COMPLETES_NOTHING},
+	{OPTION_LIST, 'e', "env", AT(environment), "KEY=VALUE", "environment variable of all sessions (repeatable)",
+	 COMPLETES_NOTHING},
+	{OPTION_CHOICE, 0, "init", AT(init), "auto|image|builtin", "whose init system runs (default auto)",
+	 COMPLETES_NOTHING},
+	{OPTION_TEXT, 0, "kernel", AT(kernel), "NAME|PATH", "guest kernel (default: see 'annex kernel list')",
+	 COMPLETES_KERNEL},
+	{OPTION_FLAG, 0, "virtualization", AT(virtualization), NULL, "let the machine run virtual machines itself",
+	 COMPLETES_NOTHING},
+	{OPTION_CHOICE, 0, "accel", AT(accelerator), "auto|kvm|tcg", "what runs the processors (default auto)",
+	 COMPLETES_NOTHING},
+	{OPTION_CHOICE, 0, "network", AT(network), "auto|slirp|none",
+	 "how the machine reaches the network (default auto)", COMPLETES_NOTHING},
+	{OPTION_TEXT, 0, "platform", AT(platform), "OS/ARCH", "the image's platform (default: the host's)",
+	 COMPLETES_NOTHING},
+	{OPTION_TEXT, 'a', "arch", AT(architecture), "ARCH", "short for --platform linux/ARCH", COMPLETES_NOTHING},
+	{OPTION_FLAG, 0, "set-default", AT(set_default), NULL, "make it the default machine", COMPLETES_NOTHING},
+	{OPTION_FLAG, 0, "no-boot", AT(no_boot), NULL, "leave it stopped", COMPLETES_NOTHING},
+	PROGRESS_ROW(struct create_options),
+	{OPTION_WORD, 0, NULL, AT(image), "IMAGE",
+	 "name of an image, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], or - for an archive on "
+	 "standard input",
+	 COMPLETES_IMAGE_OR_SOURCE},
+	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
+};
+
+static int add_text(struct text_list *settings, const char *key, const char *value, struct annex_error **err)
+{
+	return !value || text_list_printf(settings, "%s=%s", key, value) == 0 ? 0 : fail_memory(err);
+}
+
+static int add_number(struct text_list *settings, const char *key, const struct option_number *number,
+		      struct annex_error **err)
+{
+	if (!number->set || text_list_printf(settings, "%s=%llu", key, (unsigned long long)number->value) == 0)
+		return 0;
+	return fail_memory(err);
+}
+
+static int collect(struct text_list *settings, const struct create_options *wanted, struct annex_error **err)
+{
+	if (add_number(settings, "cpus", &wanted->cpus, err) < 0 ||
+	    add_number(settings, "memory", &wanted->memory, err) < 0 ||
+	    add_number(settings, "disk", &wanted->disk, err) < 0 || add_text(settings, "init", wanted->init, err) < 0 ||
+	    add_text(settings, "kernel", wanted->kernel, err) < 0 ||
+	    add_text(settings, "virtualization", wanted->virtualization ? "true" : NULL, err) < 0 ||
+	    add_text(settings, "accel", wanted->accelerator, err) < 0 ||
+	    add_text(settings, "network", wanted->network, err) < 0)
+		return -1;
+	for (size_t i = 0; i < wanted->environment.count; i++) {
+		const char *word = wanted->environment.words[i];
+
+		if (!strchr(word, '=') || *word == '=') {
+			fail(err, ANNEX_ERROR_USAGE, "-e: '%s' is not KEY=VALUE", word);
+			return fail_hint(err, "annex create --help");
+		}
+		if (add_text(settings, "env", word, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* The one who interrupts the first boot wants no machine: it goes, with its disk. */
+static void remove_interrupted(struct cli *cli, struct annex_machine *machine, struct annex_error **err)
+{
+	auto_error struct annex_error *problem = NULL;
+
+	interrupt_begin_cleanup(cli->context);
+	if (annex_machine_delete(machine, 0, &problem) == 0)
+		return;
+	fail_while(&problem, "create: cannot remove %s again", annex_machine_name(machine));
+	fail_print(cli->progress, problem);
+	fail_hint(err, "annex delete --force %s", annex_machine_name(machine));
+}
+
+static int run(struct cli *cli, const void *parsed, struct annex_error **err)
+{
+	const struct create_options *wanted = parsed;
+	struct annex_machine_options made = ANNEX_MACHINE_OPTIONS_INIT;
+	auto_machine struct annex_machine *machine = NULL;
+	auto_text_list struct text_list settings = {0};
+	auto_free char *platform = NULL;
+
+	progress_set_mode(cli->progress, wanted->progress);
+	if (wanted->platform && wanted->architecture)
+		return fail(err, ANNEX_ERROR_USAGE, "create: --platform and --arch contradict each other");
+	if (wanted->architecture && asprintf(&platform, "linux/%s", wanted->architecture) < 0) {
+		platform = NULL;
+		return fail_memory(err);
+	}
+	if (collect(&settings, wanted, err) < 0)
+		return fail_while(err, "create");
+	made.name = wanted->name;
+	made.settings = (const char *const *)settings.items;
+	made.platform = platform ? platform : wanted->platform;
+	made.input_fd = STDIN_FILENO;
+	made.make_default = wanted->set_default;
+	if (annex_machine_create(&machine, cli->context, wanted->image, &made, err) < 0)
+		return fail_while(err, "create %s", wanted->image);
+	if (!wanted->no_boot && machines_start(cli, machine, err) < 0) {
+		if (interrupt_signal())
+			remove_interrupted(cli, machine, err);
+		fail_while(err, "create %s: machine %s", wanted->image, annex_machine_name(machine));
+		return fail_hint(err, "annex logs %s", annex_machine_name(machine));
+	}
+	progress_clear(cli->progress);
+	puts(annex_machine_name(machine));
+	return 0;
+}
+
+const struct command create_command = {
+	.name = "create",
+	.section = "Machines",
+	.summary = "make a machine from an image and boot it",
+	.description =
+		"Makes a machine from an image, boots it, and prints its name. A machine keeps what is done in it "
+		"until it is deleted. If its first boot fails, the machine stays, so that its logs can be read.",
+	.example = "annex create -n dev --memory 4G oci:images/debian\nskopeo copy docker://alpine oci-archive:- | "
+		   "annex create -",
+	.options = options,
+	.size = sizeof(struct create_options),
+	.run = run,
+};

@@ -1,0 +1,18 @@
+#pragma once
+#include "annex/context.h"
+
+#include <signal.h>
+
+/* SIGINT, SIGTERM and SIGHUP cancel what the library does; whoever asked for it cleans up, and the process then ends by
+ * the same signal. */
+
+/* The context must outlive the process's work. */
+void interrupt_install(struct annex_context *context);
+/* The signal that came, or 0. */
+int interrupt_signal(void);
+/* Make the library usable again, to clean up after an interrupt. */
+void interrupt_begin_cleanup(struct annex_context *context);
+/* End by the signal that came. */
+_Noreturn void interrupt_die(void);
+/* Signals that a session passes on, and those that tell it about its terminal. */
+void interrupt_session_signals(sigset_t *ret);

@@ -1,0 +1,117 @@
+/* annex list: all machines. */
+#include "base/text.h"
+#include "base/time.h"
+#include "cli/machines.h"
+#include "cli/output.h"
+
+#include <stdio.h>
+
+struct list_options {
+	const char *format;
+	bool quiet;
+};
+#define AT(field) offsetof(struct list_options, field)
+
+static const struct option options[] = {
+	{OPTION_CHOICE, 0, "format", AT(format), "table|json", "how to print (default table)", COMPLETES_NOTHING},
+	{OPTION_FLAG, 'q', "quiet", AT(quiet), NULL, "only names", COMPLETES_NOTHING},
+	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
+};
+
+static const struct output_column columns[] = {
+	{"NAME", false},  {"CREATED", false}, {"IP", false},    {"CPUS", true},
+	{"MEMORY", true}, {"DISK", true},     {"STATE", false}, {"DEFAULT", false},
+};
+
+static int add_row(struct libscols_table *table, const struct annex_machine_info *info, struct annex_error **err)
+{
+	char created[TIME_BUFFER], memory[TEXT_SIZE_BUFFER], disk[TEXT_SIZE_BUFFER], cpus[16];
+	const char *const cells[] = {
+		info->name,
+		time_format(created, info->created),
+		info->ip,
+		cpus,
+		text_from_size(memory, info->memory),
+		text_from_size(disk, info->disk),
+		annex_machine_state_name(info->state),
+		info->is_default ? "*" : "",
+	};
+
+	snprintf(cpus, sizeof(cpus), "%u", info->cpus);
+	return output_table_row(table, cells, err);
+}
+
+static int add_object(json_t *array, const struct annex_machine_info *info, struct annex_error **err)
+{
+	json_t *object =
+		json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:b}", "name", info->name, "id",
+			  info->id, "image", info->image, "created", output_json_time(info->created), "started",
+			  output_json_time(info->started), "ip", output_json_text(info->ip), "cpus", (int)info->cpus,
+			  "memory", (json_int_t)info->memory, "disk", (json_int_t)info->disk, "disk-used",
+			  (json_int_t)info->disk_used, "state", annex_machine_state_name(info->state), "failure",
+			  output_json_text(info->failure), "default", info->is_default);
+
+	return object && json_array_append_new(array, object) == 0 ? 0 : fail_memory(err);
+}
+
+struct listing {
+	enum output_format format;
+	struct libscols_table *table;
+	json_t *array;
+};
+
+static int add(struct listing *listing, struct annex_machine *machine, struct annex_error **err)
+{
+	const struct annex_machine_info *info;
+	auto_error struct annex_error *problem = NULL;
+
+	if (listing->format == OUTPUT_QUIET) {
+		puts(annex_machine_name(machine));
+		return 0;
+	}
+	if (annex_machine_info(&info, machine, &problem) < 0) {
+		/* Somebody deleted it meanwhile: then it is not in the list. */
+		if (annex_error_kind(problem) == ANNEX_ERROR_NOT_FOUND)
+			return 0;
+		*err = TAKE(problem);
+		return fail_while(err, "list: %s", annex_machine_name(machine));
+	}
+	return listing->format == OUTPUT_JSON ? add_object(listing->array, info, err)
+					      : add_row(listing->table, info, err);
+}
+
+static int run(struct cli *cli, const void *parsed, struct annex_error **err)
+{
+	const struct list_options *wanted = parsed;
+	auto_table struct libscols_table *table = NULL;
+	auto_json json_t *array = json_array();
+	struct listing listing = {.array = array};
+	struct annex_machine **list = NULL;
+	size_t count = 0;
+	int result = 0;
+
+	if (output_format(&listing.format, wanted->format, wanted->quiet, err) < 0 ||
+	    output_table_new(&table, columns, COUNT_OF(columns), err) < 0 ||
+	    annex_machine_list(&list, &count, cli->context, err) < 0)
+		return fail_while(err, "list");
+	listing.table = table;
+	for (size_t i = 0; i < count && result == 0; i++)
+		result = add(&listing, list[i], err);
+	annex_machine_list_free(list, count);
+	if (result < 0 || listing.format == OUTPUT_QUIET)
+		return result;
+	return listing.format == OUTPUT_JSON ? output_json(TAKE(array), err) : output_table_print(table, err);
+}
+
+const struct command list_command = {
+	.name = "list",
+	.aliases = "ls",
+	.section = "Machines",
+	.summary = "show all machines",
+	.description = "Shows all machines, whether they run or not. IP is the address on this host where a machine is "
+		       "reached; * marks the default machine.",
+	.example = "annex list\nannex stop $(annex list -q)",
+	.options = options,
+	.size = sizeof(struct list_options),
+	.run = run,
+};

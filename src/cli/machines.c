@@ -1,0 +1,94 @@
+#include "cli/machines.h"
+
+#include "base/text.h"
+#include "cli/interrupt.h"
+
+#include <stdio.h>
+
+#define SHOWN_LOG_LINES 10
+
+int machines_open(struct annex_machine **ret, struct cli *cli, const char *word, const char *option,
+		  struct annex_error **err)
+{
+	if (word && option)
+		return fail(err, ANNEX_ERROR_USAGE, "%s: the machine is named twice, '%s' and '%s'", cli->command->name,
+			    word, option);
+	if (!word)
+		word = option;
+	if (annex_machine_open(ret, cli->context, word, err) == 0)
+		return 0;
+	return word ? fail_while(err, "%s %s", cli->command->name, word) : fail_while(err, "%s", cli->command->name);
+}
+
+/* One machine's turn. */
+static int one(struct cli *cli, struct annex_machine *machine, machines_fn *fn, const void *data)
+{
+	auto_error struct annex_error *err = NULL;
+
+	if (fn(cli, machine, data, &err) >= 0)
+		return 0;
+	fail_while(&err, "%s %s", cli->command->name, annex_machine_name(machine));
+	fail_print(cli->progress, err);
+	return fail_exit_status(err);
+}
+
+static int each_of_all(struct cli *cli, machines_fn *fn, const void *data, struct annex_error **err)
+{
+	struct annex_machine **list = NULL;
+	size_t count = 0;
+	int first = 0;
+
+	if (annex_machine_list(&list, &count, cli->context, err) < 0)
+		return fail_while(err, "%s", cli->command->name);
+	for (size_t i = 0; i < count && !interrupt_signal(); i++) {
+		int status = one(cli, list[i], fn, data);
+
+		first = first ? first : status;
+	}
+	annex_machine_list_free(list, count);
+	return first;
+}
+
+int machines_each(struct cli *cli, const struct machines_choice *choice, machines_fn *fn, const void *data,
+		  struct annex_error **err)
+{
+	size_t count = choice->words ? choice->words->count : 0;
+	int first = 0;
+
+	if (choice->all && (count || choice->option))
+		return fail(err, ANNEX_ERROR_USAGE, "%s: --all and a name contradict each other", cli->command->name);
+	if (choice->all)
+		return each_of_all(cli, fn, data, err);
+	for (size_t i = 0; i < (count ? count : 1) && !interrupt_signal(); i++) {
+		auto_error struct annex_error *problem = NULL;
+		auto_machine struct annex_machine *machine = NULL;
+		int status;
+
+		if (machines_open(&machine, cli, count ? choice->words->words[i] : NULL, choice->option, &problem) <
+		    0) {
+			fail_print(cli->progress, problem);
+			status = fail_exit_status(problem);
+		} else {
+			status = one(cli, machine, fn, data);
+		}
+		first = first ? first : status;
+	}
+	return first;
+}
+
+int machines_start(struct cli *cli, struct annex_machine *machine, struct annex_error **err)
+{
+	enum annex_error_kind kind;
+
+	if (annex_machine_start(machine, err) == 0)
+		return 0;
+	kind = annex_error_kind(*err);
+	if (kind == ANNEX_ERROR_GUEST || kind == ANNEX_ERROR_TIMEOUT) {
+		progress_clear(cli->progress);
+		/* The log only helps to understand; that it can't be shown changes nothing. */
+		if (annex_machine_logs(machine, ANNEX_LOG_BOOT, STDERR_FILENO, SHOWN_LOG_LINES, 0, NULL) < 0)
+			progress_clear(cli->progress);
+		fail_hint(err, "annex logs --boot %s", annex_machine_name(machine));
+	}
+	return -1;
+}

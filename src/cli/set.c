@@ -1,0 +1,104 @@
+/* annex set and annex set-default. */
+#include "base/text.h"
+#include "cli/machines.h"
+
+#include <stdio.h>
+
+struct set_options {
+	struct option_list settings;
+	const char *name;
+	const char *progress;
+	bool now;
+};
+#define AT(field) offsetof(struct set_options, field)
+
+static const struct option options[] = {
+	{OPTION_TEXT, 'n', "name", AT(name), "NAME", "the machine", COMPLETES_MACHINE},
+	{OPTION_FLAG, 0, "now", AT(now), NULL, "restart the machine if it runs and the change needs it",
+	 COMPLETES_NOTHING},
+	PROGRESS_ROW(struct set_options),
+	{OPTION_WORDS_SOME, 0, NULL, AT(settings), "KEY=VALUE", "the settings; KEY= goes back to the default",
+	 COMPLETES_SETTING},
+	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
+};
+
+static int change(struct cli *cli, struct annex_machine *machine, const struct set_options *wanted,
+		  struct annex_error **err)
+{
+	int pending = 0;
+
+	if (annex_machine_set(machine, wanted->settings.words, &pending, err) < 0)
+		return -1;
+	if (!pending)
+		return 0;
+	if (wanted->now)
+		return annex_machine_stop(machine, -1, err) < 0 ? -1 : machines_start(cli, machine, err);
+	progress_clear(cli->progress);
+	for (size_t i = 0; i < wanted->settings.count; i++)
+		fprintf(stderr, "%s%s", i ? ", " : "", wanted->settings.words[i]);
+	fprintf(stderr, " will take effect after 'annex restart %s'\n", annex_machine_name(machine));
+	return 0;
+}
+
+static int run(struct cli *cli, const void *parsed, struct annex_error **err)
+{
+	const struct set_options *wanted = parsed;
+	auto_machine struct annex_machine *machine = NULL;
+
+	progress_set_mode(cli->progress, wanted->progress);
+	if (machines_open(&machine, cli, NULL, wanted->name, err) < 0)
+		return -1;
+	return change(cli, machine, wanted, err) < 0 ? fail_while(err, "set %s", annex_machine_name(machine)) : 0;
+}
+
+struct set_default_options {
+	const char *word;
+	const char *name;
+};
+
+static const struct option default_options[] = {
+	{OPTION_TEXT, 'n', "name", offsetof(struct set_default_options, name), "NAME", "the machine, instead of a word",
+	 COMPLETES_MACHINE},
+	{OPTION_WORD_OPTIONAL, 0, NULL, offsetof(struct set_default_options, word), "NAME", "the machine",
+	 COMPLETES_MACHINE},
+	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
+};
+
+static int run_default(struct cli *cli, const void *parsed, struct annex_error **err)
+{
+	const struct set_default_options *wanted = parsed;
+	auto_machine struct annex_machine *machine = NULL;
+
+	if (!wanted->word && !wanted->name) {
+		fail(err, ANNEX_ERROR_USAGE, "set-default: NAME is missing");
+		return fail_hint(err, "annex list");
+	}
+	if (machines_open(&machine, cli, wanted->word, wanted->name, err) < 0)
+		return -1;
+	if (annex_machine_set_default(machine, err) < 0)
+		return fail_while(err, "set-default %s", annex_machine_name(machine));
+	return 0;
+}
+
+const struct command set_command = {
+	.name = "set",
+	.section = "Machines",
+	.summary = "change a machine's settings",
+	.description = "Changes settings of a machine. Those that a running machine can't take over wait for its next "
+		       "start; 'annex inspect' shows them.",
+	.example = "annex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64",
+	.options = options,
+	.size = sizeof(struct set_options),
+	.run = run,
+};
+
+const struct command set_default_command = {
+	.name = "set-default",
+	.section = "Machines",
+	.summary = "choose the machine that is meant when none is named",
+	.description = "Chooses the machine that commands work on when they name none and $ANNEX_MACHINE is not set.",
+	.example = "annex set-default dev",
+	.options = default_options,
+	.size = sizeof(struct set_default_options),
+	.run = run_default,
+};

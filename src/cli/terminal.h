@@ -1,0 +1,13 @@
+#pragma once
+#include "base/error.h"
+
+/* Put the terminal on standard input into raw mode. It is put back by terminal_restore(), when the process exits, and
+ * when a signal ends it. Nested calls are one. */
+MUST_USE int terminal_make_raw(struct annex_error **err);
+/* Once more, after somebody else may have changed it (the process was stopped and goes on). No-op unless raw. */
+void terminal_renew(void);
+/* Async-signal-safe. */
+void terminal_restore(void);
+
+/* Of standard output, else input, else error; 24 lines of 80 columns where none is a terminal. */
+void terminal_size(unsigned *ret_rows, unsigned *ret_columns);
