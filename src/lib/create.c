@@ -5,6 +5,7 @@
 #include "lib/machine.h"
 
 #include "base/file.h"
+#include "base/time.h"
 #include "kernel/kernel.h"
 #include "lib/image.h"
 #include "machine/name.h"

@@ -5,6 +5,7 @@
 #include "lib/machine.h"
 
 #include "base/file.h"
+#include "base/time.h"
 #include "base/spawn.h"
 #include "machine/lifecycle.h"
 #include "machine/name.h"

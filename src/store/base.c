@@ -146,17 +146,15 @@ int base_publish(struct store *store, const char *key, const char *path, struct 
 	return result < 0 ? fail_os(err, result, "cannot sync %s/bases", store->path) : 0;
 }
 
-int base_remove_unheld(struct store *store, const char *key)
+int base_try_hold_alone(int *ret_fd, struct store *store, const char *key)
 {
-	auto_close int lock = -EBADF;
 	char name[FILE_NAME];
+	int fd;
 
 	file_name(name, key, ".lock");
-	lock = file_lock(store->bases, name, LOCK_EX | LOCK_NB);
-	if (lock == -EWOULDBLOCK)
-		return 0;
-	if (lock < 0)
-		return lock;
-	file_name(name, key, ending);
-	return unlinkat(store->bases, name, 0) < 0 && errno != ENOENT ? -errno : 0;
+	fd = file_lock(store->bases, name, LOCK_EX | LOCK_NB);
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
 }

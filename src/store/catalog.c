@@ -316,7 +316,8 @@ int catalog_read_blob(char **ret, size_t *ret_size, struct store *store, const c
 struct collection {
 	struct store *store;
 	const struct catalog *catalog;
-	const struct text_list *in_use;
+	catalog_in_use_fn *in_use;
+	void *data;
 };
 
 static int collect_record(const char *name, void *data)
@@ -344,26 +345,29 @@ static int collect_blob(const char *name, void *data)
 static int collect_base(const char *name, void *data)
 {
 	struct collection *collection = data;
+	auto_close int hold = -EBADF;
 	char key[BASE_KEY_TEXT];
+	int result;
 
-	if (!collection->in_use || !base_key_of_file(key, name))
+	if (!base_key_of_file(key, name))
 		return 0;
 	for (size_t i = 0; i < collection->catalog->count; i++) {
 		if (strcmp(collection->catalog->items[i].base, key) == 0)
 			return 0;
 	}
-	for (size_t i = 0; i < collection->in_use->count; i++) {
-		if (strcmp(collection->in_use->items[i], key) == 0)
-			return 0;
-	}
-	return base_remove_unheld(collection->store, key);
+	result = base_try_hold_alone(&hold, collection->store, key);
+	if (result == -EWOULDBLOCK)
+		return 0;
+	if (result < 0 || collection->in_use(key, collection->data))
+		return result;
+	return unlinkat(collection->store->bases, name, 0) < 0 ? -errno : 0;
 }
 
-int catalog_collect(struct store *store, const struct text_list *in_use, struct annex_error **err)
+int catalog_collect(struct store *store, catalog_in_use_fn *in_use, void *data, struct annex_error **err)
 {
 	auto_catalog struct catalog catalog = {0};
 	auto_close int lock = -EBADF;
-	struct collection collection = {.store = store, .catalog = &catalog, .in_use = in_use};
+	struct collection collection = {.store = store, .catalog = &catalog, .in_use = in_use, .data = data};
 	int result;
 
 	if (store_lock(&lock, store, err) < 0 || catalog_list(&catalog, store, err) < 0)

@@ -33,6 +33,7 @@ MUST_USE int catalog_delete(struct store *store, const char *name, const char *t
 /* A document by its digest, which is checked. The caller frees *ret. */
 MUST_USE int catalog_read_blob(char **ret, size_t *ret_size, struct store *store, const char *digest, size_t limit,
 			       struct annex_error **err);
-/* Remove what no record names: blobs, leftovers of interrupted writes, and bases, unless they are in `in_use` (keys;
- * NULL: all bases are in use) or held. */
-MUST_USE int catalog_collect(struct store *store, const struct text_list *in_use, struct annex_error **err);
+/* Does anything outside the store use the base? Asked while nobody can begin to hold it. */
+typedef bool catalog_in_use_fn(const char *key, void *data);
+/* Remove what no record names: blobs, leftovers of interrupted writes, and bases, unless they are held or in use. */
+MUST_USE int catalog_collect(struct store *store, catalog_in_use_fn *in_use, void *data, struct annex_error **err);

@@ -1,0 +1,260 @@
+/*
+ * Importing: source → manifest → base disk → record, in this order, so that a record always has its disk and its
+ * documents. Everything half-made is in the store's temporary folder. The disk is held from before it is made (or
+ * found) until the record is written, so that nobody who cleans up meanwhile removes it; and while one process makes a
+ * disk, others that need the same wait for it instead of making it too.
+ */
+#include "lib/import.h"
+
+#include "base/file.h"
+#include "base/time.h"
+#include "lib/context.h"
+#include "registry/reference.h"
+#include "registry/source.h"
+#include "rootfs/rootfs.h"
+#include "store/base.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+struct work {
+	struct annex_context *context;
+	struct store *store;
+	const char *spec;
+	struct image_source *source;
+	struct image_manifest manifest;
+	char key[BASE_KEY_TEXT];
+};
+
+static int report_reading(uint64_t done, uint64_t total, void *data)
+{
+	const struct work *work = data;
+
+	context_report(work->context, "import", "reading the archive", done, total, false);
+	return context_is_cancelled(work->context);
+}
+
+static int report_waiting(void *data)
+{
+	const struct work *work = data;
+
+	context_report(work->context, "disk", "waiting for another process that makes this disk", 0, 0, false);
+	return context_is_cancelled(work->context);
+}
+
+/* The layer that the first `done` bytes end in. */
+static size_t layer_at(const struct image_manifest *manifest, uint64_t done)
+{
+	size_t i = 0;
+
+	while (i + 1 < manifest->layer_count && done >= manifest->layers[i].size)
+		done -= manifest->layers[i++].size;
+	return i + 1;
+}
+
+static int report_unpacking(const struct rootfs_report *report, void *data)
+{
+	const struct work *work = data;
+	char text[64];
+
+	snprintf(text, sizeof(text), "unpacking layer %zu of %zu", layer_at(&work->manifest, report->done),
+		 work->manifest.layer_count);
+	context_report(work->context, "disk", text, report->done, report->total, false);
+	return context_is_cancelled(work->context);
+}
+
+static enum rootfs_compression compression_of(enum media_compression compression)
+{
+	static const enum rootfs_compression same[] = {
+		[MEDIA_PLAIN] = ROOTFS_PLAIN, [MEDIA_GZIP] = ROOTFS_GZIP, [MEDIA_ZSTD] = ROOTFS_ZSTD};
+
+	return same[compression];
+}
+
+static int build_at(struct work *work, const char *path, struct rootfs_layer *layers, struct annex_error **err)
+{
+	const struct image_manifest *manifest = &work->manifest;
+	uint64_t size;
+
+	for (size_t i = 0; i < manifest->layer_count; i++) {
+		const struct image_layer *layer = &manifest->layers[i];
+
+		layers[i] = (struct rootfs_layer){.fd = -EBADF,
+						  .compression = compression_of(layer->compression),
+						  .digest = layer->digest,
+						  .size = layer->size,
+						  .diff_id = layer->diff_id};
+		if (image_source_open_layer(&layers[i].fd, work->source, manifest, i, err) < 0)
+			return -1;
+	}
+	return rootfs_build(path, layers, manifest->layer_count, report_unpacking, work, &size, err);
+}
+
+/* The caller holds the base alone. */
+static int build_base(struct work *work, struct annex_error **err)
+{
+	size_t count = work->manifest.layer_count;
+	auto_free struct rootfs_layer *layers = calloc(count, sizeof(*layers));
+	auto_free char *path = NULL;
+	const char *folder;
+	int result;
+
+	if (!layers)
+		return fail_memory(err);
+	for (size_t i = 0; i < count; i++)
+		layers[i].fd = -EBADF;
+	if (store_temporary_folder(&folder, work->store, err) < 0)
+		return -1;
+	path = path_join(folder, "base.ext4");
+	if (!path)
+		return fail_memory(err);
+	result = build_at(work, path, layers, err);
+	for (size_t i = 0; i < count; i++)
+		cleanup_close(&layers[i].fd);
+	if (result == 0)
+		result = base_publish(work->store, work->key, path, err);
+	if (result < 0)
+		unlink(path);
+	return result;
+}
+
+/* Ends with the base there and held. */
+static int need_base(int *ret_hold, struct work *work, struct annex_error **err)
+{
+	for (;;) {
+		auto_close int hold = -EBADF;
+
+		if (base_hold(&hold, work->store, work->key, report_waiting, work, err) < 0)
+			return -1;
+		if (base_exists(work->store, work->key)) {
+			*ret_hold = TAKE_FD(hold);
+			return 0;
+		}
+		cleanup_close(&hold);
+		hold = -EBADF;
+		if (base_hold_alone(&hold, work->store, work->key, report_waiting, work, err) < 0)
+			return -1;
+		if (!base_exists(work->store, work->key) && build_base(work, err) < 0)
+			return -1;
+	}
+}
+
+static void set_key(struct work *work, const char **diff_ids)
+{
+	for (size_t i = 0; i < work->manifest.layer_count; i++)
+		diff_ids[i] = work->manifest.layers[i].diff_id;
+	base_key(work->key, diff_ids, work->manifest.layer_count);
+}
+
+static int fill_record(struct image_record *record, const struct work *work, const char *name, struct annex_error **err)
+{
+	const struct image_manifest *manifest = &work->manifest;
+	char platform[PLATFORM_LIMIT];
+
+	record->id = strdup(manifest->config_digest);
+	record->digest = strdup(manifest->digest);
+	record->platform = strdup(platform_text(platform, &manifest->platform));
+	record->base = strdup(work->key);
+	if (!record->id || !record->digest || !record->platform || !record->base)
+		return fail_memory(err);
+	record->created = manifest->config.created;
+	record->imported = time_realtime_ns() / 1000000000;
+	if (text_list_add(&record->names, name ? name : image_source_name(work->source)) < 0)
+		return fail_memory(err);
+	for (size_t i = 0; i < manifest->layer_count; i++) {
+		const struct image_layer *layer = &manifest->layers[i];
+
+		if (image_record_add_layer(record, layer->digest, layer->diff_id, layer->size) < 0)
+			return fail_memory(err);
+	}
+	return 0;
+}
+
+static int add_record(struct image_record *ret, const struct work *work, const char *name, struct annex_error **err)
+{
+	const struct image_manifest *manifest = &work->manifest;
+	const struct catalog_blob blobs[] = {
+		{manifest->digest, manifest->bytes, manifest->size},
+		{manifest->config_digest, manifest->config_bytes, manifest->config_size},
+	};
+	auto_image_record struct image_record record = {0};
+
+	if (fill_record(&record, work, name, err) < 0 ||
+	    catalog_add(work->store, &record, blobs, COUNT_OF(blobs), err) < 0)
+		return -1;
+	*ret = record;
+	record = (struct image_record){0};
+	return 0;
+}
+
+static int choose_platform(struct platform *ret, const char *text, struct annex_error **err)
+{
+	platform_host(ret);
+	if (text && platform_parse(ret, text, err) < 0)
+		return -1;
+	if (strcmp(ret->os, "linux") == 0)
+		return 0;
+	fail(err, ANNEX_ERROR_UNSUPPORTED, "platform %s: machines run Linux only", text);
+	return fail_hint(err, "--platform linux/%s", ret->architecture);
+}
+
+static int open_source(struct work *work, const struct annex_image_import_options *options, struct annex_error **err)
+{
+	struct image_source_options with = {.input_fd = options->input_fd, .progress = report_reading, .data = work};
+	struct platform platform;
+
+	if (choose_platform(&platform, options->platform, err) < 0 ||
+	    store_temporary_folder(&with.temporary_folder, work->store, err) < 0)
+		return -1;
+	context_report(work->context, "import", "reading the image", 0, 0, false);
+	if (image_source_open(&work->source, work->spec, &with, err) < 0 ||
+	    image_source_manifest(&work->manifest, work->source, &platform, err) < 0)
+		return -1;
+	context_report(work->context, "import", "reading the image", 0, 0, true);
+	return context_check_cancelled(work->context, err);
+}
+
+static int run(struct image_record *ret, int *ret_hold, struct work *work,
+	       const struct annex_image_import_options *options, struct annex_error **err)
+{
+	auto_free char *name = NULL;
+	auto_free const char **diff_ids = NULL;
+	auto_close int hold = -EBADF;
+
+	if (options->name && reference_normalise(&name, options->name, err) < 0)
+		return -1;
+	if (open_source(work, options, err) < 0)
+		return -1;
+	diff_ids = calloc(work->manifest.layer_count, sizeof(*diff_ids));
+	if (!diff_ids)
+		return fail_memory(err);
+	set_key(work, diff_ids);
+	context_report(work->context, "disk", "making the disk", 0, 0, false);
+	if (need_base(&hold, work, err) < 0)
+		return -1;
+	context_report(work->context, "disk", "making the disk", 0, 0, true);
+	if (add_record(ret, work, name, err) < 0)
+		return -1;
+	*ret_hold = TAKE_FD(hold);
+	return 0;
+}
+
+int import_image(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
+		 const char *spec, const struct annex_image_import_options *options, struct annex_error **err)
+{
+	struct work work = {.context = context, .store = store, .spec = spec};
+	auto_error struct annex_error *why = NULL;
+	int result = run(ret, ret_hold, &work, options, &why);
+
+	image_manifest_clear(&work.manifest);
+	image_source_free(work.source);
+	if (result == 0)
+		return 0;
+	fail_while(&why, "cannot import %.300s", spec);
+	if (annex_error_errno(why) == ENOSPC || annex_error_errno(why) == EDQUOT)
+		fail_hint(&why, "make room in %s: annex image list; annex image delete NAME", store->path);
+	if (err)
+		*err = TAKE(why);
+	return -1;
+}
