@@ -19,7 +19,7 @@ static bool reserve(struct text *text, size_t more)
 	}
 	while (capacity < text->size + more + 1)
 		capacity *= 2;
-	if (capacity == text->capacity)
+	if (text->data && capacity == text->capacity)
 		return true;
 	grown = realloc(text->data, capacity);
 	if (!grown) {

@@ -83,7 +83,7 @@ int time_parse(int64_t *ret, const char *text)
 	if (!take_char(&at, "+-") || !take_number(&hours, &at, 2, 0, 23) || !take_char(&at, ":") ||
 	    !take_number(&minutes, &at, 2, 0, 59) || *at)
 		return -EINVAL;
-	*ret += (behind ? 1 : -1) * (hours * 3600 + minutes * 60);
+	*ret += (int64_t)(behind ? 1 : -1) * (hours * 3600 + minutes * 60);
 	return 0;
 }
 

@@ -46,12 +46,12 @@ static char *helper_folder(void)
 {
 	const char *set = getenv("ANNEX_LIBEXECDIR");
 	auto_free char *beside = NULL, *folder = NULL;
+	static const char here; /* lies in this library */
 	Dl_info info;
 
 	if (set && *set)
 		return strdup(set);
-	if (dladdr((const void *)(uintptr_t)&annex_context_new, &info) && info.dli_fname &&
-	    strchr(info.dli_fname, '/')) {
+	if (dladdr(&here, &info) && info.dli_fname && strchr(info.dli_fname, '/')) {
 		folder = realpath(info.dli_fname, NULL);
 		if (folder)
 			*strrchr(folder, '/') = '\0';
