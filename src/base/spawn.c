@@ -17,7 +17,7 @@
 
 enum { FD_SAFE = 64 }; /* the child's wanted descriptors lie below */
 
-static char *find_program(const char *name)
+char *spawn_find(const char *name)
 {
 	const char *path = getenv("PATH");
 	char *found;
@@ -111,7 +111,7 @@ _Noreturn static void child(const char *program, const struct spawn_options *opt
 
 int spawn(pid_t *ret, int *ret_pidfd, const struct spawn_options *options, struct annex_error **err)
 {
-	auto_free char *program = find_program(options->argv[0]);
+	auto_free char *program = spawn_find(options->argv[0]);
 	auto_close int reader = -1, writer = -1, pidfd = -1;
 	pid_t parent = getpid(), pid;
 	int pipes[2], cause = 0;

@@ -1,5 +1,5 @@
 #pragma once
-#include "qemu/probe.h"
+#include "qemu/accel.h"
 
 #include <stdbool.h>
 #include <stddef.h>
