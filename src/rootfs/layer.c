@@ -14,7 +14,7 @@
 #include "rootfs/attribute.h"
 #include "rootfs/contents.h"
 #include "rootfs/member.h"
-#include "rootfs/stream.h"
+#include "rootfs/tarball.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -26,7 +26,7 @@
 struct layer {
 	struct tree *tree;
 	struct blocks *blocks;
-	struct stream *stream;
+	struct tarball *tarball;
 	struct archive *archive;
 	const struct layer_progress *progress;
 	uint64_t *written;
@@ -40,11 +40,12 @@ static la_ssize_t read_piece(struct archive *archive, void *data, const void **r
 	size_t size = 0;
 
 	(void)archive;
-	if (layer->progress->check && layer->progress->check(stream_done(layer->stream), layer->progress->data) != 0) {
+	if (layer->progress->check &&
+	    layer->progress->check(tarball_done(layer->tarball), layer->progress->data) != 0) {
 		fail(&layer->error, ANNEX_ERROR_CANCELLED, "cancelled");
 		return -1;
 	}
-	return stream_read(layer->stream, ret, &size, &layer->error) < 0 ? -1 : (la_ssize_t)size;
+	return tarball_read(layer->tarball, ret, &size, &layer->error) < 0 ? -1 : (la_ssize_t)size;
 }
 
 static int fail_archive(struct layer *layer, struct annex_error **err)
@@ -295,7 +296,7 @@ static int fail_digest(struct layer *layer, struct annex_error **err)
 
 	if (layer->stream_failed || !err || annex_error_kind(*err) != ANNEX_ERROR_CORRUPT)
 		return -1;
-	if (stream_finish(layer->stream, &cause) < 0 && annex_error_kind(cause) == ANNEX_ERROR_CORRUPT) {
+	if (tarball_finish(layer->tarball, &cause) < 0 && annex_error_kind(cause) == ANNEX_ERROR_CORRUPT) {
 		annex_error_free(*err);
 		*err = TAKE(cause);
 	}
@@ -320,14 +321,14 @@ static int decode_in_c(struct layer *layer, struct annex_error **err)
 int layer_apply(struct tree *tree, struct blocks *blocks, const struct rootfs_layer *from,
 		const struct layer_progress *progress, uint64_t *written, struct annex_error **err)
 {
-	auto_stream struct stream *stream = NULL;
+	auto_tarball struct tarball *tarball = NULL;
 	struct layer layer = {.tree = tree, .blocks = blocks, .progress = progress, .written = written};
 
-	if (stream_open(&stream, from, err) < 0)
+	if (tarball_open(&tarball, from, err) < 0)
 		return -1;
-	layer.stream = stream;
+	layer.tarball = tarball;
 	tree_next_layer(tree);
 	if (decode_in_c(&layer, err) < 0)
 		return fail_digest(&layer, err);
-	return stream_finish(stream, err);
+	return tarball_finish(tarball, err);
 }
