@@ -23,6 +23,19 @@ struct annex_error {
 static char no_memory_text[] = "out of memory";
 static struct annex_error no_memory = {ANNEX_ERROR_NO_MEMORY, ENOMEM, no_memory_text, NULL, true};
 
+/* What was read from a file or a peer may be quoted in a message, which is one line and goes to terminals: control
+ * characters (C1 in UTF-8 included) become question marks. */
+static void make_printable(char *text)
+{
+	for (unsigned char *at = (unsigned char *)text; *at; at++) {
+		if (*at < ' ' || *at == 0x7f) {
+			*at = '?';
+		} else if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0) {
+			at[0] = at[1] = '?';
+		}
+	}
+}
+
 static struct annex_error *make(enum annex_error_kind kind, int os, char *message)
 {
 	struct annex_error *made = calloc(1, sizeof(*made));
@@ -31,6 +44,7 @@ static struct annex_error *make(enum annex_error_kind kind, int os, char *messag
 		free(message);
 		return &no_memory;
 	}
+	make_printable(message);
 	*made = (struct annex_error){.kind = kind, .os = os, .message = message};
 	return made;
 }
@@ -100,6 +114,7 @@ int fail_while(struct annex_error **err, const char *format, ...)
 	}
 	if (asprintf(&joined, "%s: %s", prefix, (*err)->message) < 0)
 		return -1;
+	make_printable(joined);
 	free((*err)->message);
 	(*err)->message = joined;
 	return -1;
@@ -114,6 +129,8 @@ int fail_hint(struct annex_error **err, const char *format, ...)
 	va_start(args, format);
 	if (vasprintf(&(*err)->hint, format, args) < 0)
 		(*err)->hint = NULL;
+	else
+		make_printable((*err)->hint);
 	va_end(args);
 	return -1;
 }

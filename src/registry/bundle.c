@@ -17,6 +17,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum { REPORT_STEP = 1 << 19 };
+
 struct file {
 	char *name;
 	char *link; /* the name it leads to, or NULL */
@@ -37,6 +39,7 @@ struct unpacking {
 	uint64_t total;
 	bundle_progress_fn *progress;
 	void *data;
+	uint64_t next_report; /* bytes of the archive */
 };
 
 static void cleanup_archive(struct archive **archive)
@@ -133,11 +136,14 @@ static int damaged(const struct unpacking *unpacking, struct annex_error **err)
 	return fail_hint(err, "make or copy the archive again");
 }
 
-static int report(const struct unpacking *unpacking, struct annex_error **err)
+static int report(struct unpacking *unpacking, struct annex_error **err)
 {
-	int64_t done = archive_filter_bytes(unpacking->archive, -1);
+	uint64_t done = (uint64_t)archive_filter_bytes(unpacking->archive, -1);
 
-	if (unpacking->progress && unpacking->progress((uint64_t)done, unpacking->total, unpacking->data) != 0)
+	if (!unpacking->progress || done < unpacking->next_report)
+		return 0;
+	unpacking->next_report = done + REPORT_STEP;
+	if (unpacking->progress(done, unpacking->total, unpacking->data) != 0)
 		return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
 	return 0;
 }
@@ -158,7 +164,7 @@ static int write_at(int fd, const char *bytes, size_t size, uint64_t offset)
 	return 0;
 }
 
-static int unpack_data(const struct unpacking *unpacking, int fd, uint64_t whole, struct annex_error **err)
+static int unpack_data(struct unpacking *unpacking, int fd, uint64_t whole, struct annex_error **err)
 {
 	struct bundle *bundle = unpacking->bundle;
 	uint64_t end = 0;
@@ -190,7 +196,7 @@ static int unpack_data(const struct unpacking *unpacking, int fd, uint64_t whole
 	return 0;
 }
 
-static int unpack_file(const struct unpacking *unpacking, char *name, uint64_t size, struct annex_error **err)
+static int unpack_file(struct unpacking *unpacking, char *name, uint64_t size, struct annex_error **err)
 {
 	auto_close int fd = -EBADF;
 	char number[24];
@@ -205,7 +211,7 @@ static int unpack_file(const struct unpacking *unpacking, char *name, uint64_t s
 	return unpack_data(unpacking, fd, size, err);
 }
 
-static int unpack_entry(const struct unpacking *unpacking, struct archive_entry *entry, struct annex_error **err)
+static int unpack_entry(struct unpacking *unpacking, struct archive_entry *entry, struct annex_error **err)
 {
 	const char *path = archive_entry_pathname(entry), *hard = archive_entry_hardlink(entry), *soft;
 	auto_free char *name = NULL, *link = NULL;
@@ -236,24 +242,24 @@ static int unpack_entry(const struct unpacking *unpacking, struct archive_entry 
 static int unpack(struct unpacking *unpacking, int fd, struct annex_error **err)
 {
 	struct archive *archive = unpacking->archive;
-	bool first = true;
 
 	archive_read_support_filter_gzip(archive);
 	archive_read_support_filter_zstd(archive);
 	archive_read_support_filter_xz(archive);
 	archive_read_support_format_tar(archive);
-	if (archive_read_open_fd(archive, fd, 1 << 17) != ARCHIVE_OK)
-		return damaged(unpacking, err);
-	for (;; first = false) {
+	/* The format is looked for here. */
+	if (archive_read_open_fd(archive, fd, 1 << 17) != ARCHIVE_OK) {
+		if (archive_filter_code(archive, 0) != ARCHIVE_FILTER_NONE)
+			return damaged(unpacking, err);
+		fail(err, ANNEX_ERROR_CORRUPT, "%s is not a tar archive", unpacking->what);
+		return fail_hint(err, "'docker save' and 'skopeo copy … oci-archive:FILE' make suitable ones");
+	}
+	for (;;) {
 		struct archive_entry *entry;
 		int result = archive_read_next_header(archive, &entry);
 
 		if (result == ARCHIVE_EOF)
 			break;
-		if (result < ARCHIVE_WARN && first && archive_format(archive) == 0) {
-			fail(err, ANNEX_ERROR_CORRUPT, "%s is not a tar archive", unpacking->what);
-			return fail_hint(err, "'docker save' and 'skopeo copy … oci-archive:FILE' make suitable ones");
-		}
 		if (result < ARCHIVE_WARN)
 			return damaged(unpacking, err);
 		if (unpack_entry(unpacking, entry, err) < 0 || report(unpacking, err) < 0)

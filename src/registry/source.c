@@ -31,6 +31,7 @@ static const struct scheme schemes[] = {
 static const struct scheme standard_input = {"-", true, false};
 
 struct image_source {
+	const struct scheme *scheme;
 	char *path;       /* as errors have it; "standard input" for "-" */
 	const char *file; /* as names are made from it */
 	char *tag;        /* or NULL */
@@ -95,9 +96,10 @@ static int open_folder(struct image_source *source, struct annex_error **err)
 	return bundle_from_folder(&source->bundle, fd, err);
 }
 
-static int open_archive(struct image_source *source, const struct image_source_options *options, bool from_input,
+static int open_archive(struct image_source *source, const struct image_source_options *options,
 			struct annex_error **err)
 {
+	bool from_input = source->scheme == &standard_input;
 	auto_close int opened = from_input ? -EBADF : open(source->path, O_RDONLY | O_CLOEXEC);
 	int fd = from_input ? options->input_fd : opened;
 	struct stat st;
@@ -143,8 +145,9 @@ static int read_layout(struct image_source *source, struct annex_error **err)
 }
 
 /* Decides what the files are, and reads the list of images. */
-static int read_contents(struct image_source *source, const struct scheme *scheme, struct annex_error **err)
+static int read_contents(struct image_source *source, struct annex_error **err)
 {
+	const struct scheme *scheme = source->scheme;
 	bool layout = bundle_has(source->bundle, layout_file) && bundle_has(source->bundle, index_file);
 	bool docker = scheme->archive && bundle_has(source->bundle, dockersave_manifest);
 
@@ -170,6 +173,7 @@ int image_source_open(struct image_source **ret, const char *spec, const struct 
 		fail(err, ANNEX_ERROR_USAGE, "'%.200s' is not a source of images", spec);
 		return fail_hint(err, "sources are oci:DIR, oci-archive:FILE, docker-archive:FILE and -");
 	}
+	source->scheme = scheme;
 	if (scheme == &standard_input) {
 		source->path = strdup("standard input");
 		source->file = "image";
@@ -181,10 +185,10 @@ int image_source_open(struct image_source **ret, const char *spec, const struct 
 	if (result < 0)
 		return -1;
 	if (scheme->archive)
-		result = open_archive(source, options, scheme == &standard_input, err);
+		result = open_archive(source, options, err);
 	else
 		result = open_folder(source, err);
-	if (result < 0 || read_contents(source, scheme, err) < 0)
+	if (result < 0 || read_contents(source, err) < 0)
 		return -1;
 	*ret = TAKE(source);
 	return 0;

@@ -117,11 +117,6 @@ int base_hold_alone(int *ret_fd, struct store *store, const char *key, base_wait
 	return hold(ret_fd, store, key, LOCK_EX, waiting, data, err);
 }
 
-int base_share(int fd, base_wait_fn *waiting, void *data, struct annex_error **err)
-{
-	return wait_for(fd, LOCK_SH, waiting, data, err);
-}
-
 static int sync_file(const char *path)
 {
 	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);

@@ -31,8 +31,6 @@ MUST_USE int base_hold_alone(int *ret_fd, struct store *store, const char *key, 
 			     struct annex_error **err);
 /* Without waiting: -EWOULDBLOCK when it is held. -errno. */
 MUST_USE int base_try_hold_alone(int *ret_fd, struct store *store, const char *key);
-/* From alone to shared. Somebody else may be alone with it in between: ask base_exists() afterwards. */
-MUST_USE int base_share(int fd, base_wait_fn *waiting, void *data, struct annex_error **err);
 
 /* Move a finished disk from the temporary folder to its place, synced. The caller holds the base alone. */
 MUST_USE int base_publish(struct store *store, const char *key, const char *path, struct annex_error **err);

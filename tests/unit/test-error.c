@@ -41,6 +41,18 @@ static void a_relayed_error_of_unknown_kind_is_the_guests(void **state)
 	assert_null(annex_error_hint(err));
 }
 
+static void what_is_quoted_stays_on_one_line_and_off_the_terminal(void **state)
+{
+	auto_error struct annex_error *err = NULL;
+
+	(void)state;
+	fail(&err, ANNEX_ERROR_CORRUPT, "tag 'a\nb\033[2J\302\233é'");
+	fail_while(&err, "image\r");
+	fail_hint(&err, "try\tb");
+	assert_string_equal(annex_error_message(err), "image?: tag 'a?b?[2J??é'");
+	assert_string_equal(annex_error_hint(err), "try?b");
+}
+
 static void a_caller_may_not_care(void **state)
 {
 	(void)state;
@@ -54,6 +66,7 @@ int main(void)
 		cmocka_unit_test(an_error_reads_from_what_was_asked_to_what_went_wrong),
 		cmocka_unit_test(the_first_hint_stays),
 		cmocka_unit_test(a_relayed_error_of_unknown_kind_is_the_guests),
+		cmocka_unit_test(what_is_quoted_stays_on_one_line_and_off_the_terminal),
 		cmocka_unit_test(a_caller_may_not_care),
 	};
 
