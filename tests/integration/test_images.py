@@ -103,6 +103,8 @@ def test_verify_finds_damage(tmp_path):
 
     oci.verify(oci.simple(tmp_path / "whole").folder)
     damaged("truncated", lambda layout, manifest: os.truncate(layout.path(manifest["layers"][0]), 20))
+    damaged("changed", lambda layout, manifest: layout.path(manifest["config"]).write_bytes(
+        layout.path(manifest["config"]).read_bytes().replace(b"2023", b"2024")))
     damaged("other", lambda layout, manifest: layout.path(manifest["config"]).write_bytes(b"{}"))
     damaged("gone", lambda layout, manifest: layout.path(manifest["config"]).unlink())
     layout = oci.Layout(tmp_path / "diff_id")
