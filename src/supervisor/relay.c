@@ -207,7 +207,7 @@ static enum relay_result drop_data(struct relay_route *ret, struct session *sess
 	enum flow flow = FLOW_INPUT;
 
 	if (flow_of(&flow, message->kind)) {
-		ret->credit_channel = message->kind;
+		ret->credit_flow = message->kind;
 		ret->credit = (uint32_t)message->size;
 		session->unreturned[flow] = 0;
 	}

@@ -25,7 +25,7 @@ struct relay_route {
 	uint16_t stream;   /* on the owner's link */
 	uint16_t guest;    /* on the guest's link */
 	/* Credit that the guest gets at once, because its data was dropped. */
-	enum message_kind credit_channel;
+	enum message_kind credit_flow;
 	uint32_t credit;
 };
 

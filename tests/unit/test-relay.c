@@ -204,7 +204,7 @@ static void a_client_that_goes_hangs_up_all_but_its_detached_sessions(void **sta
 	assert_int_equal(guest(relay, &route, make_credit(one, MESSAGE_INPUT, 100)), RELAY_DROP);
 	assert_int_equal(guest(relay, &route, make_data(MESSAGE_OUTPUT, one, 200)), RELAY_DROP);
 	assert_int_equal(route.credit, 200);
-	assert_int_equal(route.credit_channel, MESSAGE_OUTPUT);
+	assert_int_equal(route.credit_flow, MESSAGE_OUTPUT);
 	assert_int_equal(guest(relay, &route, make(MESSAGE_EXIT, one, &(struct message_exit){0})), RELAY_DROP);
 	assert_int_equal(route.credit, 0);
 	assert_int_equal(guest(relay, &route, make(MESSAGE_EXIT, detached, &(struct message_exit){0})), RELAY_DROP);

@@ -1,0 +1,28 @@
+#pragma once
+#include "supervisor/supervisor.h"
+
+/* The clients' connections: the listening socket and everyone who came. */
+#define CLIENTS_MAX 256u
+/* What may wait for a client that does not read; more, and it is dropped. A session's windows fill at most this, in
+ * frames of one byte each. */
+#define CLIENT_QUEUE_SESSION (2u * WIRE_WINDOW * (FRAME_HEADER + 1u))
+#define CLIENT_QUEUE_CONTROL (1u << 20)
+/* Clients are told changes of state only while no more than this waits for them; later, the last one. */
+#define CLIENT_QUEUE_STATES (64u << 10)
+
+/* Listens at supervisor->socket, replacing what is there. *first (-1: none) is a connection that watches already; taken
+ * on success. */
+MUST_USE int clients_new(struct clients **ret, struct supervisor *supervisor, int *first, struct annex_error **err);
+void clients_free(struct clients *clients);
+
+void clients_tell_state(struct clients *clients);
+/* Pass a session's message on; `owner` is the relay's. */
+void clients_forward(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream,
+		     const void *payload, size_t size);
+/* End every session: the guest is gone. */
+void clients_end_sessions(struct clients *clients, const char *why);
+/* The guest takes more: read from those who had to wait. */
+void clients_resume(struct clients *clients);
+/* Listen no more, let everyone read what waits, then close; clients_are_gone() tells when. */
+void clients_close(struct clients *clients);
+bool clients_are_gone(const struct clients *clients);

@@ -1,0 +1,22 @@
+#pragma once
+#include "supervisor/supervisor.h"
+
+/* The link to the guest's agent, over the control port. Any of these may find that the link is gone: then they do
+ * nothing. */
+
+/* Clients that write to the guest wait while this much waits for it. */
+#define GUEST_QUEUE_HIGH (1u << 20)
+
+/* Takes the descriptor. */
+MUST_USE int guest_new(struct guest **ret, struct supervisor *supervisor, int fd, struct annex_error **err);
+void guest_free(struct guest *guest);
+
+/* The agent has said HELLO. NULL: no. */
+bool guest_is_up(const struct guest *guest);
+bool guest_is_congested(const struct guest *guest);
+void guest_shutdown(struct guest *guest, uint64_t timeout_ms);
+
+/* Pass a session's message on. */
+void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size);
+void guest_hang_up(struct guest *guest, uint16_t stream);
+void guest_credit(struct guest *guest, uint16_t stream, enum message_kind flow, uint32_t bytes);
