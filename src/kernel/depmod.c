@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "kernel/elf.h"
 #include "kernel/modules.h"
-#include "kernel/tree.h"
+#include "kernel/filetree.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -49,7 +49,7 @@ static int list_modules(struct index *index, const char *folder, struct annex_er
 	index->dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (index->dir < 0)
 		return fail_os(err, errno, "cannot read %s", folder);
-	if (tree_list(&files, index->dir, err) < 0)
+	if (filetree_list(&files, index->dir, err) < 0)
 		return fail_while(err, "%s", folder);
 	for (size_t i = 0; i < files.count; i++) {
 		char name[MODULES_NAME_LIMIT];

@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "kernel/apt.h"
-#include "kernel/image.h"
+#include "kernel/vmlinux.h"
 #include "kernel/package.h"
 #include "kernel/staging.h"
 
@@ -205,10 +205,10 @@ int install_find_modules(char **ret, const char *file, const char *release, stru
 /* Is it unpacked already, and are the modules found where they are now? */
 static bool is_ready(const char *folder, const char *file)
 {
-	auto_record struct record record = {0};
+	auto_kernel_record struct kernel_record record = {0};
 	auto_free char *modules = NULL;
 
-	return record_read(&record, folder, NULL) == 0 &&
+	return kernel_record_read(&record, folder, NULL) == 0 &&
 	       install_find_modules(&modules, file, record.release, NULL) == 0 && text_equal(modules, record.modules);
 }
 
@@ -220,10 +220,10 @@ static void remove_older(const char *root, const char *file, const char *name)
 
 	while (folder && (entry = readdir(folder))) {
 		auto_free char *path = path_join(root, entry->d_name);
-		auto_record struct record record = {0};
+		auto_kernel_record struct kernel_record record = {0};
 
 		if (!path || entry->d_name[0] == '.' || text_equal(entry->d_name, name) ||
-		    record_read(&record, path, NULL) < 0)
+		    kernel_record_read(&record, path, NULL) < 0)
 			continue;
 		if (text_equal(record.source, file) && file_remove_tree(dirfd(folder), entry->d_name) < 0)
 			continue; /* the next time */

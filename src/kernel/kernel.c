@@ -8,7 +8,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "kernel/image.h"
+#include "kernel/vmlinux.h"
 #include "kernel/initramfs.h"
 #include "kernel/install.h"
 #include "kernel/record.h"
@@ -54,20 +54,21 @@ static int not_installed(struct annex_error **err, const char *name)
 /* The kernel that is installed under that name. */
 static int open_installed(struct kernel **ret, const char *folder, const char *name, struct annex_error **err)
 {
-	auto_free char *path = image_release_is_valid(name) ? path_join(folder, name) : NULL;
+	auto_free char *path = vmlinux_release_is_valid(name) ? path_join(folder, name) : NULL;
 	auto_free char *chosen = NULL;
-	auto_record struct record record = {0};
+	auto_kernel_record struct kernel_record record = {0};
 	auto_kernel struct kernel *kernel = NULL;
 
 	if (!path || !file_exists(AT_FDCWD, path))
 		return not_installed(err, name);
-	if (record_read(&record, path, err) < 0 || record_to_kernel(&kernel, &record, name, path, err) < 0)
+	if (kernel_record_read(&record, path, err) < 0 ||
+	    kernel_record_to_kernel(&kernel, &record, name, path, err) < 0)
 		goto damaged;
 	if (!file_exists(AT_FDCWD, kernel->image)) {
 		fail(err, ANNEX_ERROR_CORRUPT, "%s is missing", kernel->image);
 		goto damaged;
 	}
-	if (record_read_default(&chosen, folder, err) < 0)
+	if (kernel_record_read_default(&chosen, folder, err) < 0)
 		return -1;
 	kernel->is_default = text_equal(chosen, name);
 	*ret = TAKE(kernel);
@@ -78,7 +79,7 @@ damaged:
 
 static int default_name(char **ret, const char *folder, struct annex_error **err)
 {
-	if (record_read_default(ret, folder, err) < 0)
+	if (kernel_record_read_default(ret, folder, err) < 0)
 		return -1;
 	if (*ret)
 		return 0;
@@ -89,11 +90,11 @@ static int default_name(char **ret, const char *folder, struct annex_error **err
 static int open_file(struct kernel **ret, const char *folder, const char *file, struct annex_error **err)
 {
 	auto_free char *path = NULL;
-	auto_record struct record record = {0};
+	auto_kernel_record struct kernel_record record = {0};
 
-	if (install_named(&path, folder, file, err) < 0 || record_read(&record, path, err) < 0)
+	if (install_named(&path, folder, file, err) < 0 || kernel_record_read(&record, path, err) < 0)
 		return -1;
-	return record_to_kernel(ret, &record, file, path, err);
+	return kernel_record_to_kernel(ret, &record, file, path, err);
 }
 
 int kernel_open(struct kernel **ret, const char *folder, const char *name, struct annex_error **err)
@@ -118,12 +119,12 @@ static int no_modules(const char *name, const char *release, struct annex_error 
 static int check_file(const char *file, struct annex_error **err)
 {
 	auto_free char *bytes = NULL, *full = NULL, *modules = NULL;
-	auto_image struct image image = {0};
+	auto_vmlinux struct vmlinux image = {0};
 	size_t size = 0;
 
 	if (staging_read_file(&bytes, &size, file, err) < 0)
 		return -1;
-	if (image_parse(&image, bytes, size, image_host_machine(), err) < 0)
+	if (vmlinux_parse(&image, bytes, size, vmlinux_host_machine(), err) < 0)
 		return fail_while(err, "%s", file);
 	full = realpath(file, NULL);
 	if (!full)
@@ -166,7 +167,7 @@ static int list_names(struct text_list *ret, const char *folder, struct annex_er
 	while ((entry = readdir(files))) {
 		struct stat st;
 
-		if (!image_release_is_valid(entry->d_name) ||
+		if (!vmlinux_release_is_valid(entry->d_name) ||
 		    fstatat(dirfd(files), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(st.st_mode))
 			continue;
 		if (text_list_add(ret, entry->d_name) < 0)
@@ -211,7 +212,7 @@ int kernel_set_default(const char *folder, const char *name, struct annex_error 
 
 	if (open_installed(&kernel, folder, name, err) < 0)
 		return -1;
-	return record_write_default(folder, name, err);
+	return kernel_record_write_default(folder, name, err);
 }
 
 static int newest(char **ret, const char *folder, struct annex_error **err)
@@ -231,7 +232,7 @@ static int newest(char **ret, const char *folder, struct annex_error **err)
 
 int kernel_delete(const char *folder, const char *name, struct annex_error **err)
 {
-	auto_free char *path = image_release_is_valid(name) ? path_join(folder, name) : NULL;
+	auto_free char *path = vmlinux_release_is_valid(name) ? path_join(folder, name) : NULL;
 	auto_free char *chosen = NULL, *next = NULL;
 	auto_staging struct staging staging = STAGING_NONE;
 
@@ -242,11 +243,11 @@ int kernel_delete(const char *folder, const char *name, struct annex_error **err
 	/* Out of sight at once; what it is moved onto goes with the staged folder. */
 	if (rename(path, staging.path) < 0)
 		return errno == ENOENT ? not_installed(err, name) : fail_os(err, errno, "cannot remove %s", path);
-	if (record_read_default(&chosen, folder, NULL) == 0 && !text_equal(chosen, name))
+	if (kernel_record_read_default(&chosen, folder, NULL) == 0 && !text_equal(chosen, name))
 		return 0;
 	if (newest(&next, folder, err) < 0)
 		return -1;
-	return record_write_default(folder, next, err);
+	return kernel_record_write_default(folder, next, err);
 }
 
 /* The first one installed becomes the default, and so does one when the default is gone. */
@@ -256,7 +257,7 @@ static int choose_default(const char *folder, const char *name, bool wanted, str
 
 	if (!wanted && kernel_open(&current, folder, NULL, NULL) == 0)
 		return 0;
-	return record_write_default(folder, name, err);
+	return kernel_record_write_default(folder, name, err);
 }
 
 int kernel_install(struct kernel **ret, const char *folder, const struct kernel_install_options *options,

@@ -72,8 +72,11 @@ MUST_USE int kernel_open(struct kernel **ret, const char *folder, const char *na
  * kernel are USAGE; a kernel for something else UNSUPPORTED. */
 MUST_USE int kernel_check(const char *folder, const char *name, struct annex_error **err);
 
-/* The path of an initramfs of this agent and the modules that boot needs, in /modules/order; the agent passes over a
- * module that can't be inserted (ENODEV: a driver for what this machine has not). Made when there is none yet. the
- * kernel's disk driver is a module and there are no modules. The caller frees *ret. */
+/*
+ * The path of an initramfs of this agent and the modules that boot needs, for which the agent finds the order in
+ * /modules/order; one that can't be inserted is to be passed over (ENODEV: a driver for what the machine hasn't got).
+ * Made when there is none yet. UNSUPPORTED when the kernel's disk driver is a module and there are no modules. The
+ * caller frees *ret.
+ */
 MUST_USE int kernel_initramfs(char **ret, const struct kernel *kernel, const char *agent_program,
 			      struct annex_error **err);

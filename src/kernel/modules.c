@@ -9,7 +9,7 @@
 #include "kernel/modules.h"
 
 #include "base/file.h"
-#include "kernel/inflate.h"
+#include "kernel/decompress.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -384,12 +384,12 @@ int modules_read(char **ret, size_t *ret_size, int dir, const char *path, struct
 
 	if (result < 0)
 		return fail_os(err, result, "cannot read the module %s", path);
-	if (inflate_format(bytes, size) == INFLATE_NONE) {
+	if (decompress_format(bytes, size) == DECOMPRESS_NONE) {
 		*ret = TAKE(bytes);
 		*ret_size = size;
 		return 0;
 	}
-	if (inflate_bytes(ret, ret_size, bytes, size, MODULES_FILE_LIMIT, err) < 0)
+	if (decompress_bytes(ret, ret_size, bytes, size, MODULES_FILE_LIMIT, err) < 0)
 		return fail_while(err, "the module %s", path);
 	return 0;
 }

@@ -6,8 +6,8 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "kernel/image.h"
-#include "kernel/tree.h"
+#include "kernel/vmlinux.h"
+#include "kernel/filetree.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -95,7 +95,7 @@ static int read_image(struct unpacking *unpacking, struct archive_entry *entry, 
 
 	if (package->image)
 		return fail(err, ANNEX_ERROR_CORRUPT, "the package holds several kernels");
-	if (size <= 0 || (uint64_t)size > IMAGE_FILE_LIMIT)
+	if (size <= 0 || (uint64_t)size > VMLINUX_FILE_LIMIT)
 		return fail(err, ANNEX_ERROR_CORRUPT, "the package's kernel is empty or too large");
 	package->image = malloc((size_t)size);
 	if (!package->image)
@@ -136,13 +136,13 @@ static int write_module(struct unpacking *unpacking, const char *name, struct an
 
 	if (!word)
 		return fail_memory(err);
-	if (release[length] != '/' || !image_release_is_valid(word))
+	if (release[length] != '/' || !vmlinux_release_is_valid(word))
 		return fail(err, ANNEX_ERROR_CORRUPT, "the package holds the misplaced file '%.80s'", name);
 	if (package->release && !text_equal(package->release, word))
 		return fail(err, ANNEX_ERROR_CORRUPT, "the package holds modules of several kernels");
 	if (!package->release)
 		package->release = TAKE(word);
-	to = tree_create(unpacking->dir, name);
+	to = filetree_create(unpacking->dir, name);
 	if (to < 0)
 		return fail_os(err, to, "cannot write %s", name);
 	return copy_data(unpacking, to, name, err);

@@ -3,23 +3,23 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "json/json.h"
-#include "kernel/image.h"
+#include "kernel/vmlinux.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 static const struct json_row rows[] = {
-	JSON_ROW(JSON_ROW_U64, "version", struct record, version, true),
-	JSON_ROW(JSON_ROW_TEXT, "release", struct record, release, true),
-	JSON_ROW(JSON_ROW_TEXT, "source", struct record, source, true),
-	JSON_ROW(JSON_ROW_TIME, "installed", struct record, installed, true),
-	JSON_ROW(JSON_ROW_U64, "size", struct record, size, true),
-	JSON_ROW(JSON_ROW_BOOL, "pvh", struct record, pvh, true),
-	JSON_ROW(JSON_ROW_BOOL, "virtio", struct record, virtio, true),
-	JSON_ROW(JSON_ROW_TEXT, "image", struct record, image, true),
-	JSON_ROW(JSON_ROW_TEXT, "modules", struct record, modules, false),
-	JSON_ROW(JSON_ROW_TEXT, "content", struct record, content, true),
+	JSON_ROW(JSON_ROW_U64, "version", struct kernel_record, version, true),
+	JSON_ROW(JSON_ROW_TEXT, "release", struct kernel_record, release, true),
+	JSON_ROW(JSON_ROW_TEXT, "source", struct kernel_record, source, true),
+	JSON_ROW(JSON_ROW_TIME, "installed", struct kernel_record, installed, true),
+	JSON_ROW(JSON_ROW_U64, "size", struct kernel_record, size, true),
+	JSON_ROW(JSON_ROW_BOOL, "pvh", struct kernel_record, pvh, true),
+	JSON_ROW(JSON_ROW_BOOL, "virtio", struct kernel_record, virtio, true),
+	JSON_ROW(JSON_ROW_TEXT, "image", struct kernel_record, image, true),
+	JSON_ROW(JSON_ROW_TEXT, "modules", struct kernel_record, modules, false),
+	JSON_ROW(JSON_ROW_TEXT, "content", struct kernel_record, content, true),
 };
 
 struct default_record {
@@ -32,35 +32,35 @@ static const struct json_row default_rows[] = {
 	JSON_ROW(JSON_ROW_TEXT, "name", struct default_record, name, true),
 };
 
-void record_clear(struct record *record)
+void kernel_record_clear(struct kernel_record *record)
 {
 	json_clear(record, rows, COUNT_OF(rows));
-	*record = (struct record){0};
+	*record = (struct kernel_record){0};
 }
 
-int record_write(const struct record *record, int dir, struct annex_error **err)
+int kernel_record_write(const struct kernel_record *record, int dir, struct annex_error **err)
 {
 	auto_json json_t *value = json_encode(record, rows, COUNT_OF(rows));
 
-	return value ? json_write_file(dir, RECORD_NAME, value, err) : fail_memory(err);
+	return value ? json_write_file(dir, KERNEL_RECORD_NAME, value, err) : fail_memory(err);
 }
 
-static int decode(struct record *record, const json_t *value, const char *path, struct annex_error **err)
+static int decode(struct kernel_record *record, const json_t *value, const char *path, struct annex_error **err)
 {
 	if (json_decode(record, value, rows, COUNT_OF(rows), path, err) < 0)
 		return -1;
-	if (record->version > RECORD_VERSION)
+	if (record->version > KERNEL_RECORD_VERSION)
 		return fail(err, ANNEX_ERROR_UNSUPPORTED, "%s: written by a newer annex", path);
-	if (!image_release_is_valid(record->release) ||
+	if (!vmlinux_release_is_valid(record->release) ||
 	    (!text_equal(record->image, "vmlinux") && !text_equal(record->image, "vmlinuz")))
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s: not a kernel's record", path);
 	return 0;
 }
 
-int record_read(struct record *ret, const char *folder, struct annex_error **err)
+int kernel_record_read(struct kernel_record *ret, const char *folder, struct annex_error **err)
 {
-	auto_free char *path = path_join(folder, RECORD_NAME);
-	auto_record struct record record = {0};
+	auto_free char *path = path_join(folder, KERNEL_RECORD_NAME);
+	auto_kernel_record struct kernel_record record = {0};
 	auto_json json_t *value = NULL;
 
 	if (!path)
@@ -68,12 +68,12 @@ int record_read(struct record *ret, const char *folder, struct annex_error **err
 	if (json_read_file(&value, AT_FDCWD, path, err) < 0 || decode(&record, value, path, err) < 0)
 		return -1;
 	*ret = record;
-	record = (struct record){0};
+	record = (struct kernel_record){0};
 	return 0;
 }
 
 /* The modules' folder, or NULL in *ret. */
-static int find_modules(char **ret, const struct record *record, const char *folder, struct annex_error **err)
+static int find_modules(char **ret, const struct kernel_record *record, const char *folder, struct annex_error **err)
 {
 	auto_free char *path = NULL;
 
@@ -87,8 +87,8 @@ static int find_modules(char **ret, const struct record *record, const char *fol
 	return 0;
 }
 
-int record_to_kernel(struct kernel **ret, const struct record *record, const char *name, const char *folder,
-		     struct annex_error **err)
+int kernel_record_to_kernel(struct kernel **ret, const struct kernel_record *record, const char *name,
+			    const char *folder, struct annex_error **err)
 {
 	auto_kernel struct kernel *kernel = calloc(1, sizeof(*kernel));
 
@@ -117,7 +117,7 @@ static void clear_default(struct default_record *record)
 	json_clear(record, default_rows, COUNT_OF(default_rows));
 }
 
-int record_read_default(char **ret, const char *folder, struct annex_error **err)
+int kernel_record_read_default(char **ret, const char *folder, struct annex_error **err)
 {
 	CLEANUP(clear_default) struct default_record record = {0};
 	auto_free char *path = path_join(folder, "default.json");
@@ -136,7 +136,7 @@ int record_read_default(char **ret, const char *folder, struct annex_error **err
 	return 0;
 }
 
-int record_write_default(const char *folder, const char *name, struct annex_error **err)
+int kernel_record_write_default(const char *folder, const char *name, struct annex_error **err)
 {
 	auto_free char *path = path_join(folder, "default.json"), *copy = name ? strdup(name) : NULL;
 	auto_json json_t *value = NULL;
@@ -145,6 +145,7 @@ int record_write_default(const char *folder, const char *name, struct annex_erro
 		return fail_memory(err);
 	if (!name)
 		return unlink(path) < 0 && errno != ENOENT ? fail_os(err, errno, "cannot remove %s", path) : 0;
-	value = json_encode(&(struct default_record){RECORD_VERSION, copy}, default_rows, COUNT_OF(default_rows));
+	value = json_encode(&(struct default_record){KERNEL_RECORD_VERSION, copy}, default_rows,
+			    COUNT_OF(default_rows));
 	return value ? json_write_file(AT_FDCWD, path, value, err) : fail_memory(err);
 }

@@ -5,8 +5,8 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "kernel/depmod.h"
-#include "kernel/image.h"
-#include "kernel/tree.h"
+#include "kernel/vmlinux.h"
+#include "kernel/filetree.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -70,7 +70,7 @@ void staging_clear(struct staging *staging)
 	if (staging->path && file_remove_tree(AT_FDCWD, staging->path) < 0)
 		remove_leftovers(staging->root);
 	cleanup_close(&staging->lock); /* last: the lock covers what was removed */
-	record_clear(&staging->record);
+	kernel_record_clear(&staging->record);
 	free(staging->root);
 	free(staging->path);
 	*staging = (struct staging)STAGING_NONE;
@@ -79,7 +79,7 @@ void staging_clear(struct staging *staging)
 static int write_file(struct staging *staging, const char *name, const void *bytes, size_t size,
 		      struct annex_error **err)
 {
-	auto_close int fd = tree_create(staging->dir, name);
+	auto_close int fd = filetree_create(staging->dir, name);
 	int result = fd < 0 ? fd : file_write_all(fd, bytes, size);
 
 	return result < 0 ? fail_os(err, result, "cannot write %s/%s", staging->path, name) : 0;
@@ -87,11 +87,11 @@ static int write_file(struct staging *staging, const char *name, const void *byt
 
 int staging_add_image(struct staging *staging, const void *bytes, size_t size, struct annex_error **err)
 {
-	auto_image struct image image = {0};
-	struct record *record = &staging->record;
+	auto_vmlinux struct vmlinux image = {0};
+	struct kernel_record *record = &staging->record;
 	bool boxed;
 
-	if (image_parse(&image, bytes, size, image_host_machine(), err) < 0)
+	if (vmlinux_parse(&image, bytes, size, vmlinux_host_machine(), err) < 0)
 		return -1;
 	boxed = image.boxed && !image.pvh;
 	if (write_file(staging, "vmlinux", image.plain ? image.plain : bytes, image.plain ? image.plain_size : size,
@@ -136,7 +136,7 @@ int staging_copy_modules(struct staging *staging, const char *from, struct annex
 	to = result < 0 ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (to < 0)
 		return fail_os(err, result < 0 ? result : errno, "cannot make the folder %s", path);
-	return tree_copy(to, source, err) < 0 ? fail_while(err, "%s", from) : 0;
+	return filetree_copy(to, source, err) < 0 ? fail_while(err, "%s", from) : 0;
 }
 
 static int complete_modules(struct staging *staging, struct annex_error **err)
@@ -155,9 +155,9 @@ static int complete_modules(struct staging *staging, struct annex_error **err)
 /* Is the kernel that has the name already this one? */
 static bool is_same(const struct staging *staging, const char *path)
 {
-	auto_record struct record there = {0};
+	auto_kernel_record struct kernel_record there = {0};
 
-	return record_read(&there, path, NULL) == 0 && text_equal(there.content, staging->record.content) &&
+	return kernel_record_read(&there, path, NULL) == 0 && text_equal(there.content, staging->record.content) &&
 	       text_equal(there.modules, staging->record.modules);
 }
 
@@ -185,23 +185,23 @@ static int replace(const struct staging *staging, const char *path)
 
 int staging_publish(struct staging *staging, const char *name, struct annex_error **err)
 {
-	struct record *record = &staging->record;
+	struct kernel_record *record = &staging->record;
 	auto_free char *path = path_join(staging->root, name);
 	char content[DIGEST_TEXT];
 	int result;
 
 	if (!path)
 		return fail_memory(err);
-	if (complete_modules(staging, err) < 0 || tree_measure(content, &record->size, staging->dir, err) < 0)
+	if (complete_modules(staging, err) < 0 || filetree_measure(content, &record->size, staging->dir, err) < 0)
 		return -1;
-	record->version = RECORD_VERSION;
+	record->version = KERNEL_RECORD_VERSION;
 	record->installed = time_realtime_ns() / 1000000000;
 	record->content = strdup(content);
 	if (!record->content)
 		return fail_memory(err);
 	if (is_same(staging, path))
 		return 0;
-	if (record_write(record, staging->dir, err) < 0)
+	if (kernel_record_write(record, staging->dir, err) < 0)
 		return -1;
 	if (syncfs(staging->dir) < 0)
 		return fail_os(err, errno, "cannot write %s", staging->path);
@@ -222,9 +222,9 @@ int staging_read_file(char **ret, size_t *ret_size, const char *path, struct ann
 			       : fail_os(err, errno, "cannot read %s", path);
 	if (S_ISDIR(st.st_mode))
 		return fail(err, ANNEX_ERROR_USAGE, "%s: it is a folder, not a kernel", path);
-	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > IMAGE_FILE_LIMIT)
+	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size > VMLINUX_FILE_LIMIT)
 		return fail(err, ANNEX_ERROR_USAGE, "%s: it is not a Linux kernel", path);
-	result = file_read(ret, ret_size, AT_FDCWD, path, IMAGE_FILE_LIMIT);
+	result = file_read(ret, ret_size, AT_FDCWD, path, VMLINUX_FILE_LIMIT);
 	if (result == -EACCES) {
 		fail_os(err, result, "cannot read %s", path);
 		return fail_hint(err,

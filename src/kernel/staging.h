@@ -11,7 +11,7 @@
 struct staging {
 	char *root, *path; /* absolute */
 	int lock, dir;
-	struct record record;
+	struct kernel_record record;
 };
 #define STAGING_NONE                  \
 	{                             \

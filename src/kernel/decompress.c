@@ -5,7 +5,7 @@
  * a kernel's payload is followed by its plain size, a scanned one by whatever comes next in the file. The legacy LZ4
  * format has no end mark: blocks follow each other until one can't be a block.
  */
-#include "kernel/inflate.h"
+#include "kernel/decompress.h"
 
 #include <lz4.h>
 #include <lz4frame.h>
@@ -182,19 +182,19 @@ static bool decode_lz4_legacy(struct output *out, const uint8_t *bytes, size_t s
 
 static const struct format {
 	const char *name;
-	enum inflate_format format;
+	enum decompress_format format;
 	size_t magic_size;
-	uint8_t magic[INFLATE_MAGIC_SIZE];
+	uint8_t magic[DECOMPRESS_MAGIC_SIZE];
 	bool (*decode)(struct output *out, const uint8_t *bytes, size_t size); /* NULL: recognised only */
 } formats[] = {
-	{"gzip", INFLATE_GZIP, 3, {0x1f, 0x8b, 0x08}, decode_gzip},
-	{"xz", INFLATE_XZ, 6, {0xfd, '7', 'z', 'X', 'Z', 0}, decode_lzma},
-	{"lzma", INFLATE_LZMA, 3, {0x5d, 0, 0}, decode_lzma},
-	{"zstd", INFLATE_ZSTD, 4, {0x28, 0xb5, 0x2f, 0xfd}, decode_zstd},
-	{"LZ4", INFLATE_LZ4, 4, {0x04, 0x22, 0x4d, 0x18}, decode_lz4_frame},
-	{"LZ4", INFLATE_LZ4_LEGACY, 4, {0x02, 0x21, 0x4c, 0x18}, decode_lz4_legacy},
-	{"bzip2", INFLATE_BZIP2, 3, {'B', 'Z', 'h'}, NULL},
-	{"LZO", INFLATE_LZO, 9, {0x89, 'L', 'Z', 'O', 0, 0x0d, 0x0a, 0x1a, 0x0a}, NULL},
+	{"gzip", DECOMPRESS_GZIP, 3, {0x1f, 0x8b, 0x08}, decode_gzip},
+	{"xz", DECOMPRESS_XZ, 6, {0xfd, '7', 'z', 'X', 'Z', 0}, decode_lzma},
+	{"lzma", DECOMPRESS_LZMA, 3, {0x5d, 0, 0}, decode_lzma},
+	{"zstd", DECOMPRESS_ZSTD, 4, {0x28, 0xb5, 0x2f, 0xfd}, decode_zstd},
+	{"LZ4", DECOMPRESS_LZ4, 4, {0x04, 0x22, 0x4d, 0x18}, decode_lz4_frame},
+	{"LZ4", DECOMPRESS_LZ4_LEGACY, 4, {0x02, 0x21, 0x4c, 0x18}, decode_lz4_legacy},
+	{"bzip2", DECOMPRESS_BZIP2, 3, {'B', 'Z', 'h'}, NULL},
+	{"LZO", DECOMPRESS_LZO, 9, {0x89, 'L', 'Z', 'O', 0, 0x0d, 0x0a, 0x1a, 0x0a}, NULL},
 };
 
 static const struct format *find(const void *bytes, size_t size)
@@ -206,14 +206,15 @@ static const struct format *find(const void *bytes, size_t size)
 	return NULL;
 }
 
-enum inflate_format inflate_format(const void *bytes, size_t size)
+enum decompress_format decompress_format(const void *bytes, size_t size)
 {
 	const struct format *found = find(bytes, size);
 
-	return found ? found->format : INFLATE_NONE;
+	return found ? found->format : DECOMPRESS_NONE;
 }
 
-int inflate_bytes(char **ret, size_t *ret_size, const void *bytes, size_t size, size_t limit, struct annex_error **err)
+int decompress_bytes(char **ret, size_t *ret_size, const void *bytes, size_t size, size_t limit,
+		     struct annex_error **err)
 {
 	const struct format *format = find(bytes, size);
 	struct output out = {.limit = limit};

@@ -1,4 +1,4 @@
-#include "kernel/tree.h"
+#include "kernel/filetree.h"
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -29,8 +29,8 @@ static int list_entry(struct text_list *list, int dir, const char *parent, const
 		return list_folder(list, dir, path, depth + 1, err);
 	if (!S_ISREG(st.st_mode))
 		return 0;
-	if (list->count == TREE_FILES_LIMIT)
-		return fail(err, ANNEX_ERROR_CORRUPT, "more than %u files", TREE_FILES_LIMIT);
+	if (list->count == FILETREE_FILES_LIMIT)
+		return fail(err, ANNEX_ERROR_CORRUPT, "more than %u files", FILETREE_FILES_LIMIT);
 	return text_list_add_owned(list, TAKE(path)) < 0 ? fail_memory(err) : 0;
 }
 
@@ -40,7 +40,7 @@ static int list_folder(struct text_list *list, int dir, const char *path, unsign
 	auto_close int fd = -1;
 	struct dirent *entry;
 
-	if (depth > TREE_DEPTH_LIMIT)
+	if (depth > FILETREE_DEPTH_LIMIT)
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s: folders nested too deep", path);
 	fd = openat(dir, *path ? path : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	folder = fd < 0 ? NULL : fdopendir(fd);
@@ -61,7 +61,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int tree_list(struct text_list *ret, int dir, struct annex_error **err)
+int filetree_list(struct text_list *ret, int dir, struct annex_error **err)
 {
 	auto_text_list struct text_list list = {0};
 
@@ -74,7 +74,7 @@ int tree_list(struct text_list *ret, int dir, struct annex_error **err)
 	return 0;
 }
 
-int tree_create(int dir, const char *path)
+int filetree_create(int dir, const char *path)
 {
 	auto_free char *partial = strdup(path);
 	int fd;
@@ -98,18 +98,18 @@ static int copy_file(int to, int from, const char *path, struct annex_error **er
 
 	if (in < 0)
 		return fail_os(err, errno, "cannot read %s", path);
-	out = tree_create(to, path);
+	out = filetree_create(to, path);
 	if (out < 0)
 		return fail_os(err, out, "cannot write %s", path);
 	result = file_copy(out, in);
 	return result < 0 ? fail_os(err, result, "cannot copy %s", path) : 0;
 }
 
-int tree_copy(int to, int from, struct annex_error **err)
+int filetree_copy(int to, int from, struct annex_error **err)
 {
 	auto_text_list struct text_list files = {0};
 
-	if (tree_list(&files, from, err) < 0)
+	if (filetree_list(&files, from, err) < 0)
 		return -1;
 	for (size_t i = 0; i < files.count; i++) {
 		if (copy_file(to, from, files.items[i], err) < 0)
@@ -118,14 +118,14 @@ int tree_copy(int to, int from, struct annex_error **err)
 	return 0;
 }
 
-int tree_measure(char *ret_digest, uint64_t *ret_size, int dir, struct annex_error **err)
+int filetree_measure(char *ret_digest, uint64_t *ret_size, int dir, struct annex_error **err)
 {
 	auto_text_list struct text_list files = {0};
 	auto_digest struct digest *digest = NULL;
 	char one[DIGEST_TEXT];
 	uint64_t size = 0;
 
-	if (tree_list(&files, dir, err) < 0)
+	if (filetree_list(&files, dir, err) < 0)
 		return -1;
 	if (digest_new(&digest) < 0)
 		return fail_memory(err);

@@ -8,11 +8,11 @@
  *
  * QEMU's -kernel starts a 64-bit ELF on x86 only by its PVH entry. Without one the bzImage itself is booted.
  */
-#include "kernel/image.h"
+#include "kernel/vmlinux.h"
 
 #include "base/text.h"
 #include "kernel/elf.h"
-#include "kernel/inflate.h"
+#include "kernel/decompress.h"
 
 #include <elf.h>
 #include <string.h>
@@ -36,13 +36,13 @@ struct bytes {
 	size_t size;
 };
 
-void image_clear(struct image *image)
+void vmlinux_clear(struct vmlinux *image)
 {
 	free(image->plain);
-	*image = (struct image){0};
+	*image = (struct vmlinux){0};
 }
 
-uint16_t image_host_machine(void)
+uint16_t vmlinux_host_machine(void)
 {
 	struct utsname host;
 
@@ -84,11 +84,11 @@ static uint32_t little(const uint8_t *bytes, size_t size)
 	return value;
 }
 
-bool image_release_is_valid(const char *release)
+bool vmlinux_release_is_valid(const char *release)
 {
 	size_t length = strlen(release);
 
-	if (length == 0 || length > IMAGE_RELEASE_LIMIT || release[0] == '.' || release[0] == '-')
+	if (length == 0 || length > VMLINUX_RELEASE_LIMIT || release[0] == '.' || release[0] == '-')
 		return false;
 	for (size_t i = 0; i < length; i++) {
 		char c = release[i];
@@ -101,26 +101,26 @@ bool image_release_is_valid(const char *release)
 }
 
 /* The word at `at`, if it can be a release. */
-static bool take_release(struct image *image, struct bytes from, size_t at)
+static bool take_release(struct vmlinux *image, struct bytes from, size_t at)
 {
-	char word[IMAGE_RELEASE_LIMIT + 1] = {0};
+	char word[VMLINUX_RELEASE_LIMIT + 1] = {0};
 
 	for (size_t i = 0; at + i < from.size; i++) {
 		uint8_t c = from.data[at + i];
 
 		if (c == '\0' || c == ' ')
 			break;
-		if (i == IMAGE_RELEASE_LIMIT)
+		if (i == VMLINUX_RELEASE_LIMIT)
 			return false;
 		word[i] = (char)c;
 	}
-	if (word[0] < '0' || word[0] > '9' || !image_release_is_valid(word))
+	if (word[0] < '0' || word[0] > '9' || !vmlinux_release_is_valid(word))
 		return false;
 	memcpy(image->release, word, sizeof(word));
 	return true;
 }
 
-static bool find_banner(struct image *image, struct bytes from)
+static bool find_banner(struct vmlinux *image, struct bytes from)
 {
 	static const char banner[] = "Linux version ";
 	const uint8_t *at = from.data, *end = from.data + from.size;
@@ -150,7 +150,7 @@ static int check_machine(uint16_t found, uint16_t machine, struct annex_error **
 }
 
 /* `from` has the ELF magic. */
-static int parse_elf(struct image *image, struct bytes from, uint16_t machine, struct annex_error **err)
+static int parse_elf(struct vmlinux *image, struct bytes from, uint16_t machine, struct annex_error **err)
 {
 	uint16_t found = EM_NONE;
 
@@ -171,14 +171,14 @@ static int parse_elf(struct image *image, struct bytes from, uint16_t machine, s
 }
 
 /* What may be the kernel in a bzImage. */
-static int try_payload(struct image *image, struct bytes payload, uint16_t machine, struct annex_error **err)
+static int try_payload(struct vmlinux *image, struct bytes payload, uint16_t machine, struct annex_error **err)
 {
 	auto_free char *plain = NULL;
 	size_t size = 0;
 
-	if (inflate_format(payload.data, payload.size) == INFLATE_NONE)
+	if (decompress_format(payload.data, payload.size) == DECOMPRESS_NONE)
 		return fail(err, ANNEX_ERROR_CORRUPT, "no kernel is where the bzImage's header says");
-	if (inflate_bytes(&plain, &size, payload.data, payload.size, IMAGE_PLAIN_LIMIT, err) < 0)
+	if (decompress_bytes(&plain, &size, payload.data, payload.size, VMLINUX_PLAIN_LIMIT, err) < 0)
 		return fail_while(err, "the kernel in it");
 	if (!elf_is(plain, size))
 		return fail(err, ANNEX_ERROR_CORRUPT, "what the bzImage holds is not an ELF kernel");
@@ -193,16 +193,16 @@ static int try_payload(struct image *image, struct bytes payload, uint16_t machi
  * found by its header only. */
 static bool may_be_payload(const uint8_t *at, size_t size)
 {
-	enum inflate_format format = inflate_format(at, size);
+	enum decompress_format format = decompress_format(at, size);
 
-	return format != INFLATE_NONE && format != INFLATE_LZMA && format != INFLATE_BZIP2;
+	return format != DECOMPRESS_NONE && format != DECOMPRESS_LZMA && format != DECOMPRESS_BZIP2;
 }
 
-static int scan(struct image *image, struct bytes file, size_t from, uint16_t machine)
+static int scan(struct vmlinux *image, struct bytes file, size_t from, uint16_t machine)
 {
 	unsigned tried = 0;
 
-	for (size_t at = from; at + INFLATE_MAGIC_SIZE < file.size && tried < IMAGE_SCAN_LIMIT; at++) {
+	for (size_t at = from; at + DECOMPRESS_MAGIC_SIZE < file.size && tried < VMLINUX_SCAN_LIMIT; at++) {
 		if (!may_be_payload(file.data + at, file.size - at))
 			continue;
 		tried++;
@@ -217,7 +217,7 @@ static bool is_bzimage(struct bytes file)
 	return file.size >= SETUP_SIZE && memcmp(file.data + SETUP_MAGIC, "HdrS", 4) == 0;
 }
 
-static int parse_bzimage(struct image *image, struct bytes file, uint16_t machine, struct annex_error **err)
+static int parse_bzimage(struct vmlinux *image, struct bytes file, uint16_t machine, struct annex_error **err)
 {
 	auto_error struct annex_error *first = NULL;
 	size_t sectors = file.data[SETUP_SECTORS] ? file.data[SETUP_SECTORS] : 4;
@@ -252,7 +252,7 @@ static bool is_arm64(struct bytes file)
 	return file.size >= ARM64_MAGIC + 8 && memcmp(file.data + ARM64_MAGIC, "ARM\x64", 4) == 0;
 }
 
-static int parse_arm64(struct image *image, struct bytes file, uint16_t machine, struct annex_error **err)
+static int parse_arm64(struct vmlinux *image, struct bytes file, uint16_t machine, struct annex_error **err)
 {
 	if (check_machine(EM_AARCH64, machine, err) < 0)
 		return -1;
@@ -262,7 +262,7 @@ static int parse_arm64(struct image *image, struct bytes file, uint16_t machine,
 	return 0;
 }
 
-static int parse_plain(struct image *image, struct bytes file, uint16_t machine, struct annex_error **err)
+static int parse_plain(struct vmlinux *image, struct bytes file, uint16_t machine, struct annex_error **err)
 {
 	if (elf_is(file.data, file.size))
 		return parse_elf(image, file, machine, err);
@@ -274,13 +274,13 @@ static int parse_plain(struct image *image, struct bytes file, uint16_t machine,
 }
 
 /* A kernel that is compressed as a whole, as arm64's are. A bzImage in there is not unboxed twice. */
-static int parse_packed(struct image *image, struct bytes file, uint16_t machine, struct annex_error **err)
+static int parse_packed(struct vmlinux *image, struct bytes file, uint16_t machine, struct annex_error **err)
 {
 	auto_free char *plain = NULL;
 	struct bytes inner;
 	size_t size = 0;
 
-	if (inflate_bytes(&plain, &size, file.data, file.size, IMAGE_PLAIN_LIMIT, err) < 0)
+	if (decompress_bytes(&plain, &size, file.data, file.size, VMLINUX_PLAIN_LIMIT, err) < 0)
 		return -1;
 	inner = (struct bytes){(uint8_t *)plain, size};
 	if (is_bzimage(inner))
@@ -292,9 +292,9 @@ static int parse_packed(struct image *image, struct bytes file, uint16_t machine
 	return 0;
 }
 
-int image_parse(struct image *ret, const void *bytes, size_t size, uint16_t machine, struct annex_error **err)
+int vmlinux_parse(struct vmlinux *ret, const void *bytes, size_t size, uint16_t machine, struct annex_error **err)
 {
-	auto_image struct image image = {0};
+	auto_vmlinux struct vmlinux image = {0};
 	struct bytes file = {bytes, size};
 	int result;
 
@@ -302,13 +302,13 @@ int image_parse(struct image *ret, const void *bytes, size_t size, uint16_t mach
 		return fail(err, ANNEX_ERROR_USAGE, "it is empty");
 	if (machine == EM_NONE)
 		return fail(err, ANNEX_ERROR_UNSUPPORTED, "machines run on x86-64 and arm64 hosts only");
-	if (inflate_format(bytes, size) != INFLATE_NONE)
+	if (decompress_format(bytes, size) != DECOMPRESS_NONE)
 		result = parse_packed(&image, file, machine, err);
 	else
 		result = parse_plain(&image, file, machine, err);
 	if (result < 0)
 		return -1;
 	*ret = image;
-	image = (struct image){0};
+	image = (struct vmlinux){0};
 	return 0;
 }
