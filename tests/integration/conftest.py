@@ -8,6 +8,9 @@ import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TESTS / "images"))  # for `import oci`
+sys.path.insert(0, str(TESTS))  # for `import annex_test`
+
+import annex_test  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +25,17 @@ def test_image():
         return paths[name]
 
     return get
+
+
+@pytest.fixture(params=annex_test.accounts())
+def host(request):
+    """An empty host, as root and as an ordinary user; as the latter only where the suite is not root."""
+    with annex_test.Host(annex_test.account(request.param)) as made:
+        yield made
+
+
+@pytest.fixture
+def user_host():
+    """An empty host of an ordinary user."""
+    with annex_test.Host(annex_test.unprivileged()) as made:
+        yield made
