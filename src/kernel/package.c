@@ -200,7 +200,7 @@ static int find_data(struct unpacking *unpacking, struct annex_error **err)
 		if (name && text_starts(name, "data.tar"))
 			return 0;
 	}
-	if (first)
+	if (result >= ARCHIVE_WARN && result != ARCHIVE_EOF)
 		return fail(err, ANNEX_ERROR_USAGE, "it is not a Debian package");
 	return result == ARCHIVE_EOF ? fail(err, ANNEX_ERROR_CORRUPT, "the package is cut off")
 				     : damaged(err, unpacking->outer);
