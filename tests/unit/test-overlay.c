@@ -60,7 +60,7 @@ static void the_base_is_named_from_the_folder_of_the_overlay(void **state)
 
 static void a_disk_is_made_and_grows(void **state)
 {
-	auto_free char *base = make_base(), *disk = path_join(folder, "machine/disk.qcow2"), *header = NULL;
+	auto_free char *base = make_base(), *disk = path_join(folder, "machine/disk.qcow2");
 	auto_error struct annex_error *error = NULL, *shrink = NULL, *again = NULL;
 	uint64_t virtual_size = 0, used = 0;
 	struct stat st;
