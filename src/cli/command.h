@@ -1,6 +1,7 @@
 #pragma once
 #include "annex/annex.h"
 
+#include "base/text.h"
 #include "cli/fail.h"
 #include "cli/option.h"
 #include "cli/progress.h"
@@ -26,7 +27,8 @@ struct command {
 	const char *description;
 	const char *example; /* lines, without indentation */
 	const struct option *options;
-	size_t size; /* of what the options fill */
+	void (*add_help)(struct text *text); /* what the library knows and the rows don't; or NULL */
+	size_t size;                         /* of what the options fill */
 	unsigned flags;
 	/* 0, or -1 and an error, or the exit status of a command that has reported its failures itself. */
 	int (*run)(struct cli *cli, const void *options, struct annex_error **err);

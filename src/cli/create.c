@@ -130,11 +130,11 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	made.input_fd = STDIN_FILENO;
 	made.make_default = wanted->set_default;
 	if (annex_machine_create(&machine, cli->context, wanted->image, &made, err) < 0)
-		return fail_while(err, "create %s", wanted->image);
+		return -1;
 	if (!wanted->no_boot && machines_start(cli, machine, err) < 0) {
 		if (interrupt_signal())
 			remove_interrupted(cli, machine, err);
-		fail_while(err, "create %s: machine %s", wanted->image, annex_machine_name(machine));
+		fail_while(err, "create %s", wanted->image);
 		return fail_hint(err, "annex logs %s", annex_machine_name(machine));
 	}
 	progress_clear(cli->progress);

@@ -77,7 +77,7 @@ static int check_names(struct cli *cli, const struct delete_options *wanted, str
 static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct delete_options *wanted = parsed;
-	const struct machines_choice choice = {&wanted->names, wanted->name, wanted->all};
+	const struct machines_choice choice = {&wanted->names, wanted->name, wanted->all, false};
 	int answer = 1;
 
 	progress_set_mode(cli->progress, wanted->progress);

@@ -2,9 +2,8 @@
 
 #include <string.h>
 
-#define SUMMARY_COLUMN 28
-#define OPTION_COLUMN  28
-#define USAGE_INDENT   10
+#define RIGHT_COLUMN 28
+#define USAGE_INDENT 10
 
 static void add_spaces(struct text *text, size_t count)
 {
@@ -42,18 +41,17 @@ void help_add_wrapped(struct text *text, const char *words, size_t column, size_
 	text_add_char(text, '\n');
 }
 
-/* A left column and a wrapped right one. */
-static void add_row(struct text *text, const char *left, const char *right, size_t column)
+void help_add_row(struct text *text, const char *left, const char *right)
 {
 	size_t width = strlen(left) + 2;
 
 	text_printf(text, "  %s", left);
-	if (width + 2 > column) {
+	if (width + 2 > RIGHT_COLUMN) {
 		text_add_char(text, '\n');
 		width = 0;
 	}
-	add_spaces(text, column - width);
-	help_add_wrapped(text, right, column, column);
+	add_spaces(text, RIGHT_COLUMN - width);
+	help_add_wrapped(text, right, RIGHT_COLUMN, RIGHT_COLUMN);
 }
 
 static void add_commands(struct text *text, const char *section, const char *group)
@@ -65,7 +63,7 @@ static void add_commands(struct text *text, const char *section, const char *gro
 			continue;
 		if (section ? text_equal(command->section, section)
 			    : text_starts(command->name, group) && command->name[strlen(group)] == ' ')
-			add_row(text, command->name, command->summary, SUMMARY_COLUMN);
+			help_add_row(text, command->name, command->summary);
 	}
 }
 
@@ -163,7 +161,7 @@ static void add_option(struct text *text, const struct option *row)
 			text_add(&left, names.data);
 	}
 	if (text_ok(&left) && left.data)
-		add_row(text, left.data, row->help, OPTION_COLUMN);
+		help_add_row(text, left.data, row->help);
 }
 
 static void add_rows(struct text *text, const struct command *command, bool words)
@@ -181,7 +179,7 @@ static void add_rows(struct text *text, const struct command *command, bool word
 	if (!words) {
 		if (!any)
 			text_add(text, "\nOptions:\n");
-		add_row(text, "-h, --help", "show this help", OPTION_COLUMN);
+		help_add_row(text, "-h, --help", "show this help");
 	}
 }
 
@@ -198,6 +196,8 @@ void help_add_command(struct text *text, const struct command *command)
 	}
 	add_rows(text, command, true);
 	add_rows(text, command, false);
+	if (command->add_help)
+		command->add_help(text);
 	text_add(text, "\nExample:\n");
 	for (const char *at = command->example; *at;) {
 		size_t length = strcspn(at, "\n");

@@ -49,7 +49,7 @@ static int run_import(struct cli *cli, const void *parsed, struct annex_error **
 	asked.name = wanted->name;
 	asked.platform = wanted->platform;
 	if (annex_image_import(&image, cli->context, wanted->source, &asked, err) < 0)
-		return fail_while(err, "image import %s", wanted->source);
+		return -1;
 	progress_clear(cli->progress);
 	puts(first_name(image));
 	return 0;
@@ -165,7 +165,7 @@ static int inspect_one(json_t *array, struct cli *cli, const char *name, struct 
 	auto_free char *text = NULL;
 
 	if (annex_image_open(&image, cli->context, name, err) < 0)
-		return -1;
+		return fail_while(err, "image inspect %s", name);
 	text = annex_image_describe(image);
 	return text ? output_json_append(array, text, err) : fail_memory(err);
 }
@@ -187,7 +187,6 @@ static int each(struct cli *cli, const struct names_options *wanted, json_t *arr
 
 		if (fn(array, cli, wanted->names.words[i], &err) == 0)
 			continue;
-		fail_while(&err, "%s %s", cli->command->name, wanted->names.words[i]);
 		fail_print(cli->progress, err);
 		first = first ? first : fail_exit_status(err);
 	}

@@ -26,7 +26,7 @@ static int describe(struct cli *cli, struct annex_machine *machine, const void *
 static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct inspect_options *wanted = parsed;
-	const struct machines_choice choice = {&wanted->names, wanted->name, false};
+	const struct machines_choice choice = {&wanted->names, wanted->name, false, false};
 	auto_json json_t *array = json_array();
 	int status;
 

@@ -21,18 +21,19 @@ int machines_open(struct annex_machine **ret, struct cli *cli, const char *word,
 }
 
 /* One machine's turn. */
-static int one(struct cli *cli, struct annex_machine *machine, machines_fn *fn, const void *data)
+static int one(struct cli *cli, struct annex_machine *machine, bool says_it, machines_fn *fn, const void *data)
 {
 	auto_error struct annex_error *err = NULL;
 
 	if (fn(cli, machine, data, &err) >= 0)
 		return 0;
-	fail_while(&err, "%s %s", cli->command->name, annex_machine_name(machine));
+	if (!says_it)
+		fail_while(&err, "%s %s", cli->command->name, annex_machine_name(machine));
 	fail_print(cli->progress, err);
 	return fail_exit_status(err);
 }
 
-static int each_of_all(struct cli *cli, machines_fn *fn, const void *data, struct annex_error **err)
+static int each_of_all(struct cli *cli, bool says_it, machines_fn *fn, const void *data, struct annex_error **err)
 {
 	struct annex_machine **list = NULL;
 	size_t count = 0;
@@ -41,7 +42,7 @@ static int each_of_all(struct cli *cli, machines_fn *fn, const void *data, struc
 	if (annex_machine_list(&list, &count, cli->context, err) < 0)
 		return fail_while(err, "%s", cli->command->name);
 	for (size_t i = 0; i < count && !interrupt_signal(); i++) {
-		int status = one(cli, list[i], fn, data);
+		int status = one(cli, list[i], says_it, fn, data);
 
 		first = first ? first : status;
 	}
@@ -58,7 +59,7 @@ int machines_each(struct cli *cli, const struct machines_choice *choice, machine
 	if (choice->all && (count || choice->option))
 		return fail(err, ANNEX_ERROR_USAGE, "%s: --all and a name contradict each other", cli->command->name);
 	if (choice->all)
-		return each_of_all(cli, fn, data, err);
+		return each_of_all(cli, choice->says_it, fn, data, err);
 	for (size_t i = 0; i < (count ? count : 1) && !interrupt_signal(); i++) {
 		auto_error struct annex_error *problem = NULL;
 		auto_machine struct annex_machine *machine = NULL;
@@ -69,7 +70,7 @@ int machines_each(struct cli *cli, const struct machines_choice *choice, machine
 			fail_print(cli->progress, problem);
 			status = fail_exit_status(problem);
 		} else {
-			status = one(cli, machine, fn, data);
+			status = one(cli, machine, choice->says_it, fn, data);
 		}
 		first = first ? first : status;
 	}

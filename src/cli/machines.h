@@ -18,6 +18,7 @@ struct machines_choice {
 	const struct option_list *words;
 	const char *option;
 	bool all;
+	bool says_it; /* the errors of what `fn` does say themselves what was asked */
 };
 /* Call `fn` for each chosen machine. Failures are reported as they come and don't keep the others from their turn; the
  * first one's exit status is the result. */

@@ -1,5 +1,6 @@
 /* annex set and annex set-default. */
 #include "base/text.h"
+#include "cli/help.h"
 #include "cli/machines.h"
 
 #include <stdio.h>
@@ -17,8 +18,7 @@ static const struct option options[] = {
 	{OPTION_FLAG, 0, "now", AT(now), NULL, "restart the machine if it runs and the change needs it",
 	 COMPLETES_NOTHING},
 	PROGRESS_ROW(struct set_options),
-	{OPTION_WORDS_SOME, 0, NULL, AT(settings), "KEY=VALUE", "the settings; KEY= goes back to the default",
-	 COMPLETES_SETTING},
+	{OPTION_WORDS_SOME, 0, NULL, AT(settings), "KEY=VALUE", "the settings, see below", COMPLETES_SETTING},
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
@@ -49,6 +49,15 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	if (machines_open(&machine, cli, NULL, wanted->name, err) < 0)
 		return -1;
 	return change(cli, machine, wanted, err) < 0 ? fail_while(err, "set %s", annex_machine_name(machine)) : 0;
+}
+
+static void add_help(struct text *text)
+{
+	const char *key;
+
+	text_add(text, "\nSettings:\n");
+	for (size_t i = 0; (key = annex_setting_key(i)); i++)
+		help_add_row(text, key, annex_setting_help(i));
 }
 
 struct set_default_options {
@@ -88,6 +97,7 @@ const struct command set_command = {
 		       "start; 'annex inspect' shows them.",
 	.example = "annex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64",
 	.options = options,
+	.add_help = add_help,
 	.size = sizeof(struct set_options),
 	.run = run,
 };

@@ -75,7 +75,8 @@ static int start(struct cli *cli, struct annex_machine *machine, const void *dat
 static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct start_options *wanted = parsed;
-	const struct machines_choice choice = {&wanted->names, wanted->name, wanted->all};
+	const struct machines_choice choice = {&wanted->names, wanted->name, wanted->all,
+					       !wanted->dry_run && !wanted->foreground};
 
 	progress_set_mode(cli->progress, wanted->progress);
 	if (wanted->foreground && (wanted->all || wanted->names.count > 1))

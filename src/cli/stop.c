@@ -51,7 +51,7 @@ static int restart(struct cli *cli, struct annex_machine *machine, const void *d
 
 static int each(struct cli *cli, const struct stop_options *wanted, machines_fn *fn, struct annex_error **err)
 {
-	const struct machines_choice choice = {&wanted->names, wanted->name, wanted->all};
+	const struct machines_choice choice = {&wanted->names, wanted->name, wanted->all, true};
 
 	progress_set_mode(cli->progress, wanted->progress);
 	return machines_each(cli, &choice, fn, wanted, err);
