@@ -115,7 +115,8 @@ static bool drop_lost_names(const struct catalog *catalog, size_t index)
 	return dropped;
 }
 
-int catalog_list(struct catalog *ret, struct store *store, struct annex_error **err)
+/* As they are on disk, latest import first. */
+static int load_all(struct catalog *ret, struct store *store, struct annex_error **err)
 {
 	struct listing listing = {.store = store, .err = err};
 	int result = store_each_name(store->records, list_one, &listing);
@@ -126,9 +127,16 @@ int catalog_list(struct catalog *ret, struct store *store, struct annex_error **
 	}
 	if (listing.catalog.count)
 		qsort(listing.catalog.items, listing.catalog.count, sizeof(*listing.catalog.items), by_sequence);
-	for (size_t i = 1; i < listing.catalog.count; i++)
-		drop_lost_names(&listing.catalog, i);
 	*ret = listing.catalog;
+	return 0;
+}
+
+int catalog_list(struct catalog *ret, struct store *store, struct annex_error **err)
+{
+	if (load_all(ret, store, err) < 0)
+		return -1;
+	for (size_t i = 1; i < ret->count; i++)
+		drop_lost_names(ret, i);
 	return 0;
 }
 
@@ -141,6 +149,18 @@ static int save(struct store *store, const struct image_record *record, struct a
 		return fail_memory(err);
 	record_name(name, record->id);
 	return json_write_file(store->records, name, value, err) < 0 ? fail_while(err, "image store") : 0;
+}
+
+/* To change something: the store's lock, and the records with what an interruption left put right on disk. */
+static int begin_change(int *ret_lock, struct catalog *ret, struct store *store, struct annex_error **err)
+{
+	if (store_lock(ret_lock, store, err) < 0 || load_all(ret, store, err) < 0)
+		return -1;
+	for (size_t i = 1; i < ret->count; i++) {
+		if (drop_lost_names(ret, i) && save(store, &ret->items[i], err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static int write_blob(struct store *store, const struct catalog_blob *blob, struct annex_error **err)
@@ -190,7 +210,7 @@ int catalog_add(struct store *store, struct image_record *record, const struct c
 	auto_close int lock = -EBADF;
 
 	assert(digest_is_valid(record->id) && digest_is_valid(record->digest));
-	if (store_lock(&lock, store, err) < 0 || catalog_list(&catalog, store, err) < 0)
+	if (begin_change(&lock, &catalog, store, err) < 0)
 		return -1;
 	record->version = IMAGE_RECORD_VERSION;
 	record->sequence = catalog.count ? catalog.items[0].sequence + 1 : 1;
@@ -273,15 +293,12 @@ int catalog_delete(struct store *store, const char *name, const char *text, stru
 	bool by_name;
 	int result;
 
-	if (store_lock(&lock, store, err) < 0 || catalog_list(&catalog, store, err) < 0)
+	if (begin_change(&lock, &catalog, store, err) < 0)
 		return -1;
 	found = search(&by_name, &catalog, name, text, err);
 	if (found < 0)
 		return -1;
-	/* Names lost to it by an interrupted move must not come back with its end. */
 	record = &catalog.items[found];
-	if (move_names(store, &catalog, record, err) < 0)
-		return -1;
 	if (by_name && record->names.count > 1) {
 		image_record_drop_name(record, (size_t)image_record_find_name(record, name));
 		return save(store, record, err);
@@ -370,7 +387,7 @@ int catalog_collect(struct store *store, catalog_in_use_fn *in_use, void *data, 
 	struct collection collection = {.store = store, .catalog = &catalog, .in_use = in_use, .data = data};
 	int result;
 
-	if (store_lock(&lock, store, err) < 0 || catalog_list(&catalog, store, err) < 0)
+	if (begin_change(&lock, &catalog, store, err) < 0)
 		return -1;
 	result = store_each_name(store->records, collect_record, &collection);
 	if (result == 0)
