@@ -87,12 +87,33 @@ int time_parse(int64_t *ret, const char *text)
 	return 0;
 }
 
+/* "2", "0.5", "1.25" in thousandths; -EINVAL unless between 0.001 and 1000. */
+static int parse_scale(uint64_t *ret, const char *text)
+{
+	uint64_t digit = 100, thousandths = 0;
+	size_t whole = strspn(text, "0123456789");
+
+	if (whole < 1 || whole > 4)
+		return -EINVAL;
+	for (size_t i = 0; i < whole; i++)
+		thousandths = thousandths * 10 + (uint64_t)(text[i] - '0') * 1000;
+	text += whole;
+	if (take_char(&text, ".")) {
+		for (; *text >= '0' && *text <= '9'; text++, digit /= 10)
+			thousandths += digit * (uint64_t)(*text - '0');
+	}
+	if (*text || thousandths < 1 || thousandths > 1000000)
+		return -EINVAL;
+	*ret = thousandths;
+	return 0;
+}
+
 uint64_t time_scaled_ms(uint64_t ms, unsigned factor)
 {
 	const char *set = getenv("ANNEX_TIMEOUT_SCALE");
-	uint32_t more = 1;
+	uint64_t thousandths = 1000;
 
-	if (set && (text_to_u32(&more, set, 10) < 0 || more < 1 || more > 1000))
-		more = 1;
-	return ms * factor * more;
+	if (set && parse_scale(&thousandths, set) < 0)
+		thousandths = 1000;
+	return ms * factor * thousandths / 1000;
 }

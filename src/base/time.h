@@ -12,5 +12,6 @@ const char *time_format(char buffer[TIME_BUFFER], int64_t seconds);
 /* Reads what time_format() writes, fractions and offsets included; -EINVAL. */
 int time_parse(int64_t *ret, const char *text);
 
-/* Deadlines grow with what the machine runs on: emulation is 10 to 16 times slower. ANNEX_TIMEOUT_SCALE multiplies. */
+/* Deadlines grow with what the machine runs on: emulation is 10 to 16 times slower. ANNEX_TIMEOUT_SCALE
+ * multiplies: "3" on a slow host, "0.5" to fail sooner. */
 uint64_t time_scaled_ms(uint64_t ms, unsigned factor);

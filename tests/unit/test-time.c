@@ -32,11 +32,30 @@ static void what_is_not_a_time_is_refused(void **state)
 		assert_true(time_parse(&seconds, rows[i]) < 0);
 }
 
+static void deadlines_are_scaled(void **state)
+{
+	static const struct {
+		const char *scale;
+		uint64_t expected;
+	} rows[] = {{"3", 60000}, {"0.5", 10000}, {"1.25", 25000}, {".5", 20000},    {"", 20000},
+		    {"0", 20000}, {"-1", 20000},  {"2x", 20000},   {"10000", 20000}, {"0.0019", 20}};
+
+	(void)state;
+	unsetenv("ANNEX_TIMEOUT_SCALE");
+	assert_int_equal(time_scaled_ms(2000, 10), 20000);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		setenv("ANNEX_TIMEOUT_SCALE", rows[i].scale, 1);
+		assert_int_equal(time_scaled_ms(2000, 10), rows[i].expected);
+	}
+	unsetenv("ANNEX_TIMEOUT_SCALE");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
 		cmocka_unit_test(what_is_not_a_time_is_refused),
+		cmocka_unit_test(deadlines_are_scaled),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
