@@ -156,7 +156,6 @@ static int make(struct machine_record *record, const struct machine_paths *paths
 		const struct image_found *image, struct annex_error **err)
 {
 	auto_free char *scratch = NULL;
-	auto_error struct annex_error *ignored = NULL;
 	int result;
 
 	if (machine_scratch_path(&scratch, context, "new", record->id, err) < 0)
