@@ -25,19 +25,15 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct logs_options *wanted = parsed;
 	auto_machine struct annex_machine *machine = NULL;
-	auto_error struct annex_error *problem = NULL;
 	int64_t lines = wanted->lines.set && wanted->lines.value < INT64_MAX ? (int64_t)wanted->lines.value : -1;
 
 	if (machines_open(&machine, cli, wanted->name, NULL, err) < 0)
 		return -1;
 	if (annex_machine_logs(machine, wanted->boot ? ANNEX_LOG_BOOT : ANNEX_LOG_CONSOLE, STDOUT_FILENO, lines,
-			       wanted->follow, &problem) == 0)
-		return 0;
-	/* An interrupt is how following ends. */
-	if (annex_error_kind(problem) == ANNEX_ERROR_CANCELLED && interrupt_signal())
-		return FAIL_STATUS_FAILED;
-	*err = TAKE(problem);
-	return fail_while(err, "logs %s", annex_machine_name(machine));
+			       wanted->follow, err) < 0)
+		return fail_while(err, "logs %s", annex_machine_name(machine));
+	/* An interrupt is how following ends: no failure, but the process ends by it. */
+	return interrupt_signal() ? FAIL_STATUS_FAILED : 0;
 }
 
 const struct command logs_command = {

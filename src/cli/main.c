@@ -79,7 +79,7 @@ static int execute(const struct command *command, const char *const *words)
 	option_clear(options, command->options);
 	if (result < 0)
 		fail_print(NULL, err);
-	if (interrupt_signal() && (result < 0 ? annex_error_kind(err) == ANNEX_ERROR_CANCELLED : result > 0)) {
+	if (interrupt_signal() && result != 0) {
 		fflush(stdout);
 		interrupt_die();
 	}

@@ -251,6 +251,11 @@ int import_image(struct image_record *ret, int *ret_hold, struct annex_context *
 	image_source_free(work.source);
 	if (result == 0)
 		return 0;
+	/* The signal that cancels also ends reads, and what is read then is no archive. */
+	if (context_is_cancelled(context) && annex_error_kind(why) != ANNEX_ERROR_CANCELLED) {
+		annex_error_free(TAKE(why));
+		fail(&why, ANNEX_ERROR_CANCELLED, "cancelled");
+	}
 	fail_while(&why, "cannot import %.300s", spec);
 	if (annex_error_errno(why) == ENOSPC || annex_error_errno(why) == EDQUOT)
 		fail_hint(&why, "make room in %s: annex image list; annex image delete NAME", store->path);
