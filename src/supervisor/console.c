@@ -127,6 +127,7 @@ char *console_tail(const struct console *console, unsigned lines)
 	struct text out = {0};
 	const char *start = console->tail.data, *end = start + console->tail.size, *at = end;
 	const char *newline;
+	size_t before;
 
 	while (at > start && (at[-1] == '\n' || at[-1] == '\r'))
 		at--;
@@ -138,8 +139,10 @@ char *console_tail(const struct console *console, unsigned lines)
 	for (; at < end; at = newline + 1) {
 		newline = memchr(at, '\n', (size_t)(end - at));
 		newline = newline ? newline : end;
+		before = out.size;
 		add_printable(&out, at, (size_t)(newline - at));
-		text_add_char(&out, '\n');
+		if (out.size > before && newline < end)
+			text_add(&out, " | ");
 	}
 	return text_take(&out);
 }
@@ -148,7 +151,7 @@ char *console_panic(const struct console *console)
 {
 	static const char sign[] = "Kernel panic - not syncing: ";
 	struct text out = {0};
-	const char *found;
+	const char *found, *end;
 
 	if (console->tail.size == 0)
 		return NULL;
@@ -156,9 +159,7 @@ char *console_panic(const struct console *console)
 	if (!found)
 		return NULL;
 	found += strlen(sign);
-	add_printable(&out, found,
-		      (size_t)(strchrnul(found, '\n') < console->tail.data + console->tail.size
-				       ? strchrnul(found, '\n') - found
-				       : console->tail.data + console->tail.size - found));
+	end = memchr(found, '\n', (size_t)(console->tail.data + console->tail.size - found));
+	add_printable(&out, found, (size_t)((end ? end : console->tail.data + console->tail.size) - found));
 	return text_take(&out);
 }

@@ -245,7 +245,7 @@ static void record_panic(struct supervisor *supervisor)
 		return;
 	fail(&err, ANNEX_ERROR_GUEST, "the machine's kernel panicked: %s", reason ? reason : "it did not say why");
 	if (tail && *tail)
-		fail_hint(&err, "annex logs %s; the console ended with\n%s", supervisor->record->name, tail);
+		fail_hint(&err, "annex logs %s; the console ended with: %s", supervisor->record->name, tail);
 	hint_at_logs(supervisor, &err);
 	annex_error_free(supervisor->failure);
 	supervisor->failure = err;
