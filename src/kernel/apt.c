@@ -9,6 +9,7 @@
 #include "base/spawn.h"
 #include "base/text.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <string.h>
@@ -185,6 +186,7 @@ int apt_download(char **ret, const char *folder, int (*progress)(const char *wha
 
 	if (find(&image, &modules, err) < 0)
 		return -1;
+	assert(image);
 	packages[0] = modules;
 	packages[1] = image;
 	for (size_t i = 0; i < COUNT_OF(packages); i++) {

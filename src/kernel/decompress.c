@@ -5,6 +5,7 @@
  * a kernel's payload is followed by its plain size, a scanned one by whatever comes next in the file. The legacy LZ4
  * format has no end mark: blocks follow each other until one can't be a block.
  */
+#define ZLIB_CONST /* its input pointer is to const */
 #include "kernel/decompress.h"
 
 #include <lz4.h>
@@ -54,7 +55,7 @@ static bool output_room(struct output *out, size_t wanted)
 
 static bool decode_gzip(struct output *out, const uint8_t *bytes, size_t size)
 {
-	z_stream stream = {.next_in = (uint8_t *)(uintptr_t)bytes};
+	z_stream stream = {.next_in = bytes};
 	const uint8_t *end = bytes + size;
 	int result = Z_OK;
 

@@ -184,7 +184,7 @@ int kernel_list(struct kernel ***ret, size_t *ret_count, const char *folder, str
 
 	if (list_names(&names, folder, err) < 0)
 		return -1;
-	list = calloc(names.count + 1, sizeof(*list));
+	list = calloc(names.count + 1, sizeof(void *));
 	if (!list)
 		return fail_memory(err);
 	for (size_t i = 0; i < names.count; i++) {
@@ -200,7 +200,7 @@ int kernel_list(struct kernel ***ret, size_t *ret_count, const char *folder, str
 		return fail_relayed(err, annex_error_kind(cause), annex_error_errno(cause), annex_error_message(cause),
 				    annex_error_hint(cause));
 	}
-	qsort(list, count, sizeof(*list), compare);
+	qsort(list, count, sizeof(void *), compare);
 	*ret = list;
 	*ret_count = count;
 	return 0;

@@ -255,15 +255,16 @@ static int add_soft(struct modules *modules, const char *line, struct text_list 
 	if (!copy)
 		return fail_memory(err);
 	while ((word = strsep(&at, " \t"))) {
-		struct module *module;
+		struct module *module = find(modules, word);
+		int result = 0;
 
 		if (text_ends(word, ":"))
 			before = text_equal(word, "pre:");
-		else if (!before || !*word || modules_is_builtin(modules, word))
-			continue;
-		else if ((module = find(modules, word)) && add(modules, module, order, depth, err) < 0)
-			return -1;
-		else if (!module && add_alias(modules, word, order, depth, err) < 0)
+		else if (before && module)
+			result = add(modules, module, order, depth, err);
+		else if (before && *word && !modules_is_builtin(modules, word))
+			result = add_alias(modules, word, order, depth, err);
+		if (result < 0)
 			return -1;
 	}
 	return 0;
@@ -360,7 +361,7 @@ static int read_text(char **ret, const char *folder, const char *name, bool *ret
 int modules_open(struct modules **ret, const char *folder, struct annex_error **err)
 {
 	auto_free char *dep = NULL, *builtin = NULL, *softdep = NULL, *alias = NULL;
-	bool has_dep, has_builtin, has_other;
+	bool has_dep = false, has_builtin = false, has_other = false;
 
 	if (read_text(&dep, folder, "modules.dep", &has_dep, err) < 0 ||
 	    read_text(&builtin, folder, "modules.builtin", &has_builtin, err) < 0 ||
