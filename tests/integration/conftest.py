@@ -1,6 +1,7 @@
 """What the integration tests share."""
 
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -39,3 +40,24 @@ def user_host():
     """An empty host of an ordinary user."""
     with annex_test.Host(annex_test.unprivileged()) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def real_kernel(tmp_path_factory):
+    """The distribution's kernel, and the tool that installed it."""
+    import test_kernel  # not at the top: pytest must import it first
+
+    tool = test_kernel.Tool(tmp_path_factory.mktemp("real") / "kernels")
+    done = tool.run("install")
+    if done.returncode != 0:
+        pytest.skip(f"apt gives no kernel here: {done.stderr.strip()}")
+    return tool
+
+
+@pytest.fixture(scope="session")
+def boot_agent(tmp_path_factory):
+    if not shutil.which("musl-gcc"):
+        pytest.skip("musl-gcc is not installed")
+    path = tmp_path_factory.mktemp("agent") / "agent"
+    subprocess.run(["musl-gcc", "-static", "-Os", "-Wall", "-o", path, TESTS / "tools/boot-agent.c"], check=True)
+    return path

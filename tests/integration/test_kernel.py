@@ -497,25 +497,6 @@ def test_a_kernel_is_installed_by_an_ordinary_user(tmp_path):
         shutil.rmtree(place)
 
 
-@pytest.fixture(scope="session")
-def real_kernel(tmp_path_factory):
-    """The distribution's kernel, and the tool that installed it."""
-    tool = Tool(tmp_path_factory.mktemp("real") / "kernels")
-    done = tool.run("install")
-    if done.returncode != 0:
-        pytest.skip(f"apt gives no kernel here: {done.stderr.strip()}")
-    return tool
-
-
-@pytest.fixture(scope="session")
-def boot_agent(tmp_path_factory):
-    if not shutil.which("musl-gcc"):
-        pytest.skip("musl-gcc is not installed")
-    path = tmp_path_factory.mktemp("agent") / "agent"
-    subprocess.run(["musl-gcc", "-static", "-Os", "-Wall", "-o", path, TESTS / "tools/boot-agent.c"], check=True)
-    return path
-
-
 def boot(image, initramfs):
     """What the machine says on its console until it powers off."""
     qemu = shutil.which(f"qemu-system-{os.uname().machine}")
