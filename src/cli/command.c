@@ -7,17 +7,36 @@
 #include <string.h>
 
 static const struct command *const commands[] = {
-	&create_command,      &run_command,           &start_command,         &stop_command,
-	&restart_command,     &list_command,          &inspect_command,       &set_command,
-	&set_default_command, &logs_command,          &delete_command,        &image_import_command,
-	&image_list_command,  &image_inspect_command, &image_delete_command,  &kernel_install_command,
-	&kernel_list_command, &kernel_set_command,    &kernel_delete_command, &doctor_command,
-	&version_command,     &completion_command,    &help_command,          &complete_command,
+	&create_command,
+	&run_command,
+	&start_command,
+	&stop_command,
+	&restart_command,
+	&list_command,
+	&inspect_command,
+	&set_command,
+	&set_default_command,
+	&logs_command,
+	&delete_command,
+	&image_import_command,
+	&image_list_command,
+	&image_inspect_command,
+	&image_delete_command,
+	&kernel_install_command,
+	&kernel_list_command,
+	&kernel_set_command,
+	&kernel_delete_command,
+	&doctor_command,
+	&version_command,
+	&completion_command,
+	&help_command,
+	&complete_command,
+	NULL,
 };
 
 const struct command *command_at(size_t index)
 {
-	return index < COUNT_OF(commands) ? commands[index] : NULL;
+	return commands[index];
 }
 
 size_t command_prefix(const char *const *words)
@@ -39,7 +58,7 @@ bool command_has_alias(const struct command *command, const char *name)
 
 static const struct command *find_name(const char *name)
 {
-	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+	for (size_t i = 0; commands[i]; i++) {
 		if (text_equal(commands[i]->name, name) || command_has_alias(commands[i], name))
 			return commands[i];
 	}
@@ -74,7 +93,7 @@ bool command_is_group(const char *word)
 {
 	size_t length = strlen(word);
 
-	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+	for (size_t i = 0; commands[i]; i++) {
 		if (text_starts(commands[i]->name, word) && commands[i]->name[length] == ' ')
 			return true;
 	}
@@ -86,7 +105,7 @@ const char *command_closest(const char *const *words)
 	const char *first = words[0], *second = words[1] ? words[1] : "", *best = NULL;
 	unsigned nearest = CLOSEST_MAX + 1;
 
-	for (size_t i = 0; i < COUNT_OF(commands); i++) {
+	for (size_t i = 0; commands[i]; i++) {
 		const char *name = commands[i]->name, *space = strchr(name, ' ');
 		unsigned distance;
 

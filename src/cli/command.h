@@ -35,7 +35,7 @@ struct command {
 	int (*exit_status)(const struct annex_error *err); /* NULL: fail_exit_status() */
 };
 
-/* All, in the order of the overview; NULL past the end. */
+/* All, in the order of the overview; NULL at the end. */
 const struct command *command_at(size_t index);
 
 /* Find the command that the words name, *ret_words getting how many of them; a leading `machine` or `m` is skipped.

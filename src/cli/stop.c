@@ -33,7 +33,7 @@ int64_t stop_timeout_ms(const struct option_number *seconds)
 {
 	if (!seconds->set)
 		return -1;
-	return seconds->value > STOP_MAX_SECONDS ? STOP_MAX_SECONDS * 1000 : (int64_t)seconds->value * 1000;
+	return (int64_t)(seconds->value > STOP_MAX_SECONDS ? STOP_MAX_SECONDS : seconds->value) * 1000;
 }
 
 static int stop(struct cli *cli, struct annex_machine *machine, const void *data, struct annex_error **err)
