@@ -37,25 +37,30 @@ static char *line_at(const char *at)
 	return strndup(at, strcspn(at, "\n"));
 }
 
+/* What follows the two words at the start of the line, or NULL. */
+static const char *behind(const char *line, const char *word, const char *separator)
+{
+	if (!text_starts(line, word) || !text_starts(line + strlen(word), separator))
+		return NULL;
+	return line + strlen(word) + strlen(separator);
+}
+
 /* The line behind "PROGRAM: " and behind the echo of an option. */
 static const char *without_prefix(const char *line, const struct text_list *args)
 {
 	const char *name = args->count ? strrchr(args->items[0], '/') : NULL;
-	size_t length;
+	const char *words;
 
 	name = name ? name + 1 : args->count ? args->items[0] : "";
-	length = strlen(name);
-	if (length && strncmp(line, name, length) == 0 && text_starts(line + length, ": "))
-		line += length + 2;
-	else if (text_starts(line, "qemu: "))
-		line += strlen("qemu: ");
+	words = *name ? behind(line, name, ": ") : NULL;
+	words = words ? words : behind(line, "qemu", ": ");
+	line = words ? words : line;
 	for (size_t i = 1; line[0] == '-' && i + 1 < args->count; i++) {
-		size_t option = strlen(args->items[i]), value = strlen(args->items[i + 1]);
+		const char *behind_option = behind(line, args->items[i], " ");
+		const char *behind_value = behind_option ? behind(behind_option, args->items[i + 1], ": ") : NULL;
 
-		if (strncmp(line, args->items[i], option) == 0 && line[option] == ' ' &&
-		    strncmp(line + option + 1, args->items[i + 1], value) == 0 &&
-		    text_starts(line + option + 1 + value, ": "))
-			return line + option + 1 + value + 2;
+		if (behind_value)
+			return behind_value;
 	}
 	return line;
 }

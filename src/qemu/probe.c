@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "json/json.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -204,6 +205,7 @@ int qemu_probe(struct qemu_probe *ret, const char *cache_folder, struct annex_er
 
 	if (find_program(&record.probe.program, err) < 0)
 		return -1;
+	assert(record.probe.program);
 	if (stat(record.probe.program, &st) < 0)
 		return fail_os(err, errno, "%s", record.probe.program);
 	record.size = (uint64_t)st.st_size;

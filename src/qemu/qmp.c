@@ -21,7 +21,7 @@
 enum state { GREETING, NEGOTIATING, READY, ENDED };
 
 struct pending {
-	uint64_t id; /* 0: free */
+	json_int_t id; /* 0: free */
 	qmp_reply_fn *fn;
 	void *data;
 };
@@ -31,7 +31,7 @@ struct qmp {
 	const struct qmp_callbacks *callbacks;
 	void *data;
 	enum state state;
-	uint64_t last_id;
+	json_int_t last_id;
 	struct pending pending[QMP_PENDING_LIMIT];
 	unsigned depth;
 	bool freed;
@@ -80,8 +80,7 @@ static int send_command(struct qmp *qmp, const char *command, json_t *arguments,
 		pending = qmp->pending[i].id ? NULL : &qmp->pending[i];
 	if (!pending)
 		return -ENOBUFS;
-	message = json_pack("{s:s, s:O*, s:I}", "execute", command, "arguments", owned, "id",
-			    (json_int_t)(qmp->last_id + 1));
+	message = json_pack("{s:s, s:O*, s:I}", "execute", command, "arguments", owned, "id", qmp->last_id + 1);
 	line = message ? json_dumps(message, JSON_COMPACT) : NULL;
 	if (!line)
 		return -ENOMEM;
@@ -149,7 +148,7 @@ static int on_reply(struct qmp *qmp, const json_t *message, struct annex_error *
 	struct pending *pending = NULL, taken;
 
 	for (size_t i = 0; i < QMP_PENDING_LIMIT && json_is_integer(id) && !pending; i++) {
-		if (qmp->pending[i].id && qmp->pending[i].id == (uint64_t)json_integer_value(id))
+		if (qmp->pending[i].id && qmp->pending[i].id == json_integer_value(id))
 			pending = &qmp->pending[i];
 	}
 	if (!pending || (result == NULL) == (error == NULL) || (error && !text))
