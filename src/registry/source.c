@@ -246,7 +246,10 @@ static int ambiguous(const struct image_source *source, const struct text_list *
 		     source->path, list.data);
 	else
 		fail(err, ANNEX_ERROR_NOT_FOUND, "there are several images in %s: %s", source->path, list.data);
-	return fail_hint(err, "add a tag behind the path: %s:%s", source->path, names->count ? names->items[0] : "TAG");
+	if (source->scheme == &standard_input)
+		return fail_hint(err, "save one image only, or import from a file with a tag behind its name");
+	return fail_hint(err, "say which: %s%s:%s", source->scheme->prefix, source->path,
+			 names->count ? names->items[0] : "TAG");
 }
 
 static const char *entry_name(const struct descriptor *entry)
