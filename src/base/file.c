@@ -98,12 +98,15 @@ static int sync_parent(int dir, const char *path)
 	return file_sync_folder(dir, folder);
 }
 
-static int write_new(int dir, const char *path, const void *bytes, size_t size, mode_t mode)
+/* `like`: whose mode and owner it gets; NULL: `mode`, and ours. */
+static int write_new(int dir, const char *path, const void *bytes, size_t size, mode_t mode, const struct stat *like)
 {
-	auto_close int fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+	auto_close int fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, like ? 0600 : mode);
 	int result;
 
 	if (fd < 0)
+		return -errno;
+	if (like && (fchown(fd, like->st_uid, like->st_gid) < 0 || fchmod(fd, like->st_mode & 07777) < 0))
 		return -errno;
 	result = file_write_all(fd, bytes, size);
 	if (result == 0 && fsync(fd) < 0)
@@ -111,7 +114,7 @@ static int write_new(int dir, const char *path, const void *bytes, size_t size, 
 	return result;
 }
 
-int file_write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode)
+static int write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode, const struct stat *like)
 {
 	auto_free char *temporary = NULL;
 	int result;
@@ -121,7 +124,7 @@ int file_write_atomic(int dir, const char *path, const void *bytes, size_t size,
 		return -ENOMEM;
 	}
 	unlinkat(dir, temporary, 0);
-	result = write_new(dir, temporary, bytes, size, mode);
+	result = write_new(dir, temporary, bytes, size, mode, like);
 	if (result == 0 && renameat(dir, temporary, dir, path) < 0)
 		result = -errno;
 	if (result < 0) {
@@ -129,6 +132,20 @@ int file_write_atomic(int dir, const char *path, const void *bytes, size_t size,
 		return result;
 	}
 	return sync_parent(dir, path);
+}
+
+int file_write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode)
+{
+	return write_atomic(dir, path, bytes, size, mode, NULL);
+}
+
+int file_replace(int dir, const char *path, const void *bytes, size_t size, mode_t mode)
+{
+	struct stat st;
+
+	if (fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+		return write_atomic(dir, path, bytes, size, mode, &st);
+	return write_atomic(dir, path, bytes, size, mode, NULL);
 }
 
 int file_make_folders(const char *path, mode_t mode)

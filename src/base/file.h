@@ -18,6 +18,8 @@ MUST_USE int file_read(char **ret, size_t *ret_size, int dir, const char *path, 
 
 /* Replace the file: written beside it, fsynced, renamed, folder fsynced. A crash leaves the old or the new. */
 MUST_USE int file_write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode);
+/* The same, with the mode and the owner of the file that is replaced; `mode` if there is none. */
+MUST_USE int file_replace(int dir, const char *path, const void *bytes, size_t size, mode_t mode);
 
 MUST_USE int file_make_folders(const char *path, mode_t mode); /* mkdir -p; absolute or relative to the cwd */
 MUST_USE int file_sync_folder(int dir, const char *path);

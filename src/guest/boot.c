@@ -1,0 +1,154 @@
+#include "guest/boot.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "guest/account.h"
+#include "guest/cgroup.h"
+#include "guest/disk.h"
+#include "guest/env.h"
+#include "guest/files.h"
+#include "guest/inside.h"
+#include "guest/mount.h"
+#include "guest/network.h"
+#include "guest/passwd.h"
+#include "guest/program.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+
+enum { DISK_TIMEOUT_MS = 10000, TTY_GID = 5, MACHINE_ID_LENGTH = 32 };
+
+void boot_set_clock(int64_t realtime_ns)
+{
+	struct timespec now = {.tv_sec = realtime_ns / 1000000000, .tv_nsec = realtime_ns % 1000000000};
+
+	if (realtime_ns > 0 && clock_settime(CLOCK_REALTIME, &now) < 0)
+		log_info("cannot set the clock: %s", strerror(errno));
+}
+
+static int mount_disk(struct guest *guest, struct annex_error **err)
+{
+	char name[DISK_NAME_LIMIT];
+
+	guest_wait_for(guest, "the root disk");
+	if (disk_find(name, guest->uevents, time_scaled_ms(DISK_TIMEOUT_MS, guest->config.deadline_factor), err) < 0 ||
+	    disk_mount(name, err) < 0)
+		return -1;
+	guest->disk_mounted = true;
+	return 0;
+}
+
+/* A machine without its network is still one that can be looked into. */
+static void set_up_network(const struct message_config *config)
+{
+	auto_error struct annex_error *loopback = NULL, *ethernet = NULL;
+
+	if (network_loopback(&loopback) < 0)
+		log_info("%s", annex_error_message(loopback));
+	if (!text_equal(config->network, "none") && *config->address &&
+	    network_ethernet(config->address, config->gateway, &ethernet) < 0)
+		log_info("%s", annex_error_message(ethernet));
+}
+
+/* The rest runs with the disk as root and answers by lines: the host name, init's path, the same with links resolved,
+ * whether it is the image's command, and the group of terminals. */
+static int prepare_image(void *data, struct text *out, struct annex_error **err)
+{
+	const struct message_config *config = data;
+	const struct account account = {.name = config->user_name,
+					.uid = config->uid,
+					.gid = config->gid,
+					.group = config->group_name,
+					.home = config->home,
+					.shell = config->shell};
+	auto_free char *hostname = NULL, *path = NULL, *real = NULL, *group = NULL;
+	bool names = !text_equal(config->network, "none"), is_command = false;
+	uint32_t tty = TTY_GID;
+
+	if (files_write(&hostname, config->hostname, names ? config->dns : "", err) < 0 ||
+	    account_ensure(&account, err) < 0 ||
+	    program_choose(&path, &real, &is_command, config->init, config->init_argv[0], err) < 0)
+		return -1;
+	if (file_read(&group, NULL, AT_FDCWD, "/etc/group", PASSWD_FILE_MAX) == 0 &&
+	    !passwd_group_by_name(&tty, group, "tty"))
+		tty = TTY_GID;
+	text_printf(out, "%s\n%s\n%s\n%d\n%u", hostname, path, real, is_command, tty);
+	return 0;
+}
+
+static int take_line(char **ret, char **at)
+{
+	const char *line = strsep(at, "\n");
+
+	free(*ret);
+	*ret = strdup(line ? line : "");
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int look_into_image(struct guest *guest, struct annex_error **err)
+{
+	auto_free char *answer = NULL, *flag = NULL, *gid = NULL;
+	char *at;
+	uint32_t tty = TTY_GID;
+
+	guest_wait_for(guest, "the image's files to be prepared");
+	if (inside_run(&answer, MOUNT_DISK, prepare_image, &guest->config, err) < 0)
+		return -1;
+	at = answer;
+	if (take_line(&guest->hostname, &at) < 0 || take_line(&guest->init_path, &at) < 0 ||
+	    take_line(&guest->init_real, &at) < 0 || take_line(&flag, &at) < 0 || take_line(&gid, &at) < 0)
+		return fail_memory(err);
+	if (text_to_u32(&tty, gid, 10) < 0)
+		return fail(err, ANNEX_ERROR_GUEST, "the image has a file name that cannot be used: %s", answer);
+	guest->tty_gid = tty;
+	guest->init_is_command = text_equal(flag, "1");
+	return 0;
+}
+
+/* As systemd writes it, or as 32 digits: container_uuid takes the form with dashes. */
+static int set_uuid(struct text_list *env, const char *id)
+{
+	auto_text struct text uuid = {0};
+	size_t digits = 0;
+
+	for (; *id; id++) {
+		if (*id == '-')
+			continue;
+		if (digits == 8 || digits == 12 || digits == 16 || digits == 20)
+			text_add_char(&uuid, '-');
+		text_add_char(&uuid, *id);
+		digits++;
+	}
+	if (!text_ok(&uuid))
+		return -ENOMEM;
+	return digits == MACHINE_ID_LENGTH ? env_set_pair(env, "container_uuid", uuid.data) : 0;
+}
+
+static int make_environment(struct guest *guest, struct annex_error **err)
+{
+	const struct program *program = program_find(guest->init_real);
+	struct text_list *env = &guest->environment;
+	int result = env_set_pair(env, "PATH", ENV_PATH);
+
+	/* Nobody sits at the console: what is written there ends up in a log. */
+	result |= env_set_pair(env, "TERM", "dumb");
+	result |= env_set_all(env, guest->config.environment);
+	result |= env_set_pair(env, "container", "annex");
+	result |= set_uuid(env, guest->config.machine_id);
+	if (program && program->notifies)
+		result |= env_set_pair(env, "NOTIFY_SOCKET", NOTIFY_ADDRESS);
+	return result < 0 ? fail_memory(err) : 0;
+}
+
+int boot_machine(struct guest *guest, struct annex_error **err)
+{
+	boot_set_clock(guest->config.realtime_ns);
+	if (mount_disk(guest, err) < 0)
+		return -1;
+	set_up_network(&guest->config);
+	if (look_into_image(guest, err) < 0 || make_environment(guest, err) < 0)
+		return -1;
+	return cgroup_prepare(err);
+}

@@ -1,0 +1,162 @@
+/*
+ * A file is ours when it still holds what we wrote: for /etc/hostname, where no comment is possible, that is remembered
+ * in STATE; resolv.conf and our line in hosts say so in a comment, and are left alone once it is removed. A link to
+ * nowhere counts as absent: in images /etc/resolv.conf often leads to what systemd-resolved writes below /run, which is
+ * empty now. When resolved then starts, it takes its servers from our file.
+ */
+#include "guest/files.h"
+
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STATE "/var/lib/annex"
+#define OURS  "# Written by annex at each start. Remove this line to keep your own changes.\n"
+
+static const char our_line[] = "# annex";
+
+static int put(const char *path, const char *text, mode_t mode, struct annex_error **err)
+{
+	int result = file_write_atomic(AT_FDCWD, path, text, strlen(text), mode);
+
+	return result < 0 ? fail_os(err, result, "cannot write %s", path) : 0;
+}
+
+/* The text without its last newline; empty when there is no such file. */
+static int get(char **ret, const char *path, struct annex_error **err)
+{
+	int result = file_read(ret, NULL, AT_FDCWD, path, FILES_SIZE_MAX);
+
+	if (result == -ENOENT || result == -ELOOP) {
+		*ret = strdup("");
+		result = *ret ? 0 : -ENOMEM;
+	}
+	return result < 0 ? fail_os(err, result, "cannot read %s", path) : 0;
+}
+
+static void strip(char *text)
+{
+	size_t length = strlen(text);
+
+	while (length > 0 && strchr(" \t\n", text[length - 1]))
+		text[--length] = '\0';
+}
+
+static int write_hostname(char **ret, const char *hostname, struct annex_error **err)
+{
+	auto_free char *now = NULL, *ours = NULL, *line = NULL;
+
+	if (get(&now, "/etc/hostname", err) < 0 || get(&ours, STATE "/hostname", err) < 0)
+		return -1;
+	strip(now);
+	strip(ours);
+	if (*now && *ours && strcmp(now, ours) != 0) { /* the machine's owner gave it another name */
+		*ret = TAKE(now);
+		return 0;
+	}
+	if (asprintf(&line, "%s\n", hostname) < 0) {
+		line = NULL;
+		return fail_memory(err);
+	}
+	if (strcmp(now, hostname) != 0 && put("/etc/hostname", line, 0644, err) < 0)
+		return -1;
+	if (strcmp(ours, hostname) != 0 && put(STATE "/hostname", line, 0644, err) < 0)
+		return -1;
+	*ret = strdup(hostname);
+	return *ret ? 0 : fail_memory(err);
+}
+
+static bool names_host(const char *line, size_t length, const char *hostname)
+{
+	size_t name = strlen(hostname), end = strcspn(line, "#\n");
+
+	if (end < length)
+		length = end;
+	for (size_t i = 0; i + name <= length; i++) {
+		if (strncmp(line + i, hostname, name) == 0 && i > 0 && strchr(" \t", line[i - 1]) &&
+		    (i + name == length || strchr(" \t", line[i + name])))
+			return true;
+	}
+	return false;
+}
+
+bool files_hosts(struct text *out, const char *hosts, const char *hostname)
+{
+	bool known = false, changed = false;
+
+	if (!*hosts)
+		text_add(out, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+	for (size_t length; *hosts; hosts += length) {
+		bool ours;
+
+		length = strcspn(hosts, "\n");
+		ours = length > strlen(our_line) &&
+		       strncmp(hosts + length - strlen(our_line), our_line, strlen(our_line)) == 0;
+		if (names_host(hosts, length, hostname))
+			known = true;
+		else if (ours) {
+			changed = true;
+			length += hosts[length] == '\n';
+			continue;
+		}
+		text_add_bytes(out, hosts, length);
+		text_add_char(out, '\n');
+		length += hosts[length] == '\n';
+	}
+	if (!known)
+		text_printf(out, "127.0.1.1\t%s\t%s\n", hostname, our_line);
+	return changed || !known;
+}
+
+static int write_hosts(const char *hostname, struct annex_error **err)
+{
+	auto_text struct text made = {0};
+	auto_free char *now = NULL;
+
+	if (get(&now, "/etc/hosts", err) < 0)
+		return -1;
+	if (!files_hosts(&made, now, hostname))
+		return 0;
+	return text_ok(&made) ? put("/etc/hosts", made.data, 0644, err) : fail_memory(err);
+}
+
+static int write_resolver(const char *dns, struct annex_error **err)
+{
+	auto_text struct text made = {0};
+	auto_free char *now = NULL, *servers = strdup(dns);
+	char *at = servers, *server;
+
+	if (!servers)
+		return fail_memory(err);
+	if (!*dns)
+		return 0;
+	if (get(&now, "/etc/resolv.conf", err) < 0)
+		return -1;
+	if (*now && !text_starts(now, OURS))
+		return 0;
+	text_add(&made, OURS);
+	while ((server = strsep(&at, ", "))) {
+		if (*server)
+			text_printf(&made, "nameserver %s\n", server);
+	}
+	if (!text_ok(&made))
+		return fail_memory(err);
+	return strcmp(now, made.data) == 0 ? 0 : put("/etc/resolv.conf", made.data, 0644, err);
+}
+
+int files_write(char **ret_hostname, const char *hostname, const char *dns, struct annex_error **err)
+{
+	auto_free char *name = NULL;
+	int result = file_make_folders("/etc", 0755);
+
+	if (result == 0)
+		result = file_make_folders(STATE, 0755);
+	if (result < 0)
+		return fail_os(err, result, "cannot make %s", STATE);
+	if (write_hostname(&name, hostname, err) < 0 || write_hosts(name, err) < 0 || write_resolver(dns, err) < 0)
+		return -1;
+	*ret_hostname = TAKE(name);
+	return 0;
+}

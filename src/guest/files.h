@@ -1,0 +1,14 @@
+#pragma once
+#include "base/error.h"
+#include "base/text.h"
+
+/* The image's files that name the machine: /etc/hostname, /etc/hosts, /etc/resolv.conf. */
+#define FILES_SIZE_MAX (1u << 20) /* bytes of one of them */
+
+/* Write what is absent, empty or ours; what the machine's owner changed stays. Runs with the disk as root. `dns`:
+ * servers with commas or spaces between them, or empty. *ret_hostname (the caller's) is the name that is then in
+ * effect. */
+MUST_USE int files_write(char **ret_hostname, const char *hostname, const char *dns, struct annex_error **err);
+
+/* /etc/hosts with a line for the machine; false when it is right as it is. Pure. */
+bool files_hosts(struct text *out, const char *hosts, const char *hostname);

@@ -1,0 +1,392 @@
+/*
+ * Composes the parts: what the host says, what init does, and what follows from either. The boot itself blocks, which
+ * nothing minds: there is nobody yet to be kept waiting but the host, whose next message can only be SHUTDOWN.
+ */
+#include "guest/guest.h"
+
+#include "base/log.h"
+#include "base/time.h"
+#include "guest/boot.h"
+#include "guest/cgroup.h"
+#include "guest/program.h"
+#include "guest/shutdown.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+
+enum { BROKEN_STOP_MS = 30000 };
+
+static void tell_waiting(const struct guest *guest)
+{
+	link_send(guest->link, MESSAGE_WAITING, 0, &(struct message_waiting){.what = guest->waiting});
+}
+
+static void tell_ready(const struct guest *guest)
+{
+	bool builtin = text_equal(guest->init_path, PROGRAM_BUILTIN);
+
+	link_send(guest->link, MESSAGE_READY, 0,
+		  &(struct message_ready){.init = builtin ? "builtin" : guest->init_path});
+}
+
+void guest_wait_for(struct guest *guest, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(guest->waiting, sizeof(guest->waiting), format, args);
+	va_end(args);
+	log_debug("waiting for %s", guest->waiting);
+	tell_waiting(guest);
+}
+
+static void fail_machine(struct guest *guest, const struct annex_error *err)
+{
+	log_info("%s", err ? annex_error_message(err) : "unknown error");
+	link_send_error(guest->link, 0, err);
+	shutdown_finish(guest);
+}
+
+/* Init. */
+
+static void on_ready(struct guest *guest)
+{
+	if (guest->state != GUEST_STARTING)
+		return;
+	guest->state = GUEST_UP;
+	tell_ready(guest);
+}
+
+static void on_notify(const struct notify_news *news, void *data)
+{
+	struct guest *guest = data;
+
+	if (news->ready)
+		on_ready(guest);
+	else if (guest->state == GUEST_STARTING && news->status[0])
+		guest_wait_for(guest, "init: %s", news->status);
+}
+
+static void on_init_running(void *data)
+{
+	struct guest *guest = data;
+	const struct program *program = program_find(guest->init_real);
+
+	sessions_set_machine(guest->sessions, init_pidfd(guest->init), &guest->config);
+	if (!program || !program->notifies)
+		on_ready(guest);
+	else if (guest->state == GUEST_STARTING)
+		guest_wait_for(guest, "%s to finish starting", guest->init_path);
+}
+
+/* reboot(2) in a pid namespace ends its PID 1 by SIGHUP for a restart, and by SIGINT for power off and halt. */
+static void describe_end(struct guest *guest, int status)
+{
+	struct message_halted *halt = &guest->halt;
+	bool off = guest->state == GUEST_STOPPING || (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) ||
+		   (WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	bool again = WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP;
+
+	halt->reason = off ? HALTED_POWER_OFF : again ? HALTED_REBOOT : HALTED_CRASH;
+	if (WIFSIGNALED(status))
+		snprintf(guest->halt_text, sizeof(guest->halt_text), "init was killed by signal %d", WTERMSIG(status));
+	else
+		snprintf(guest->halt_text, sizeof(guest->halt_text), "init exited with status %d", WEXITSTATUS(status));
+	if (off || again)
+		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s", off ? "powered off" : "rebooting");
+	halt->text = guest->halt_text;
+}
+
+static void on_init_ended(int status, const struct annex_error *err, void *data)
+{
+	struct guest *guest = data;
+	auto_error struct annex_error *copy = NULL;
+
+	notify_listen_to(guest->notify, 0);
+	sessions_set_machine(guest->sessions, -1, NULL);
+	if (err)
+		fail_relayed(&copy, annex_error_kind(err), annex_error_errno(err), annex_error_message(err), NULL);
+	init_free(guest->init);
+	guest->init = NULL;
+	if (copy) {
+		fail_machine(guest, copy);
+		return;
+	}
+	describe_end(guest, status);
+	log_info("%s", guest->halt_text);
+	if (guest->halt.reason == HALTED_REBOOT) {
+		link_send(guest->link, MESSAGE_HALTED, 0, &guest->halt);
+		guest_start_init(guest);
+		return;
+	}
+	guest->halted = true;
+	shutdown_finish(guest);
+}
+
+static const struct init_callbacks init_callbacks = {on_init_running, on_init_ended};
+
+void guest_start_init(struct guest *guest)
+{
+	const char *const path[] = {guest->init_path, NULL};
+	const struct init_options options = {
+		.path = guest->init_path,
+		.argv = guest->init_is_command ? guest->config.init_argv : path,
+		.environment = (const char *const *)guest->environment.items,
+		.hostname = guest->hostname,
+		.console = console_path(guest->console),
+		.tty_gid = guest->tty_gid,
+	};
+	auto_error struct annex_error *err = NULL;
+
+	guest->state = GUEST_STARTING;
+	guest_wait_for(guest, "%s to start", guest->init_path);
+	if (cgroup_reset(&err) < 0 ||
+	    init_start(&guest->init, guest->loop, &options, &init_callbacks, guest, &err) < 0) {
+		fail_machine(guest, err);
+		return;
+	}
+	notify_listen_to(guest->notify, init_pid(guest->init));
+}
+
+/* Messages. */
+
+static void handle_hello(struct guest *guest, const void *body)
+{
+	const struct message_hello *hello = body;
+	auto_error struct annex_error *err = NULL;
+
+	if (hello->version == WIRE_VERSION)
+		return;
+	fail(&err, ANNEX_ERROR_UNSUPPORTED, "the host speaks version %u of the protocol, the guest version %u",
+	     hello->version, WIRE_VERSION);
+	link_send_error(guest->link, 0, err);
+	shutdown_begin(guest, time_scaled_ms(BROKEN_STOP_MS, 1));
+}
+
+/* The configuration's texts lie in the payload: it is kept, and decoded again for good. */
+static int keep_config(struct guest *guest, const struct message *message, struct annex_error **err)
+{
+	guest->payload = malloc(message->size);
+	if (!guest->payload)
+		return fail_memory(err);
+	memcpy(guest->payload, message->payload, message->size);
+	if (message_get(&guest->config, MESSAGE_CONFIG, (const uint8_t *)guest->payload, message->size) < 0)
+		return fail(err, ANNEX_ERROR_GUEST, "malformed CONFIG");
+	return 0;
+}
+
+static void handle_config(struct guest *guest, const struct message *message)
+{
+	auto_error struct annex_error *err = NULL;
+
+	if (guest->state != GUEST_UNCONFIGURED) /* the host's side is new; we are not */
+		return;
+	if (keep_config(guest, message, &err) < 0) {
+		fail_machine(guest, err);
+		return;
+	}
+	if (guest->config.debug)
+		setenv("ANNEX_DEBUG", "1", 1);
+	if (boot_machine(guest, &err) < 0) {
+		fail_machine(guest, err);
+		return;
+	}
+	if (klog_new(&guest->klog, guest->loop, guest->link) < 0)
+		log_info("the kernel's log cannot be sent to the host");
+	guest_start_init(guest);
+}
+
+static void handle_shutdown(struct guest *guest, const void *body)
+{
+	const struct message_shutdown *message = body;
+
+	shutdown_begin(guest, message->timeout_ms);
+}
+
+static void handle_clock(struct guest *guest, const void *body)
+{
+	const struct message_clock *message = body;
+
+	(void)guest;
+	boot_set_clock(message->realtime_ns);
+}
+
+static void handle_failure(struct guest *guest, const void *body)
+{
+	const struct message_failure *message = body;
+
+	(void)guest;
+	log_info("the host says: %s", message->message);
+}
+
+static const struct handler {
+	enum message_kind kind;
+	void (*fn)(struct guest *guest, const void *body);
+} handlers[] = {
+	{MESSAGE_HELLO, handle_hello},
+	{MESSAGE_FAILURE, handle_failure},
+	{MESSAGE_SHUTDOWN, handle_shutdown},
+	{MESSAGE_CLOCK, handle_clock},
+};
+
+union body {
+	struct message_hello hello;
+	struct message_failure failure;
+	struct message_shutdown shutdown;
+	struct message_clock clock;
+};
+
+static void protest(struct guest *guest, const struct message *message)
+{
+	auto_error struct annex_error *err = NULL;
+
+	fail(&err, ANNEX_ERROR_GUEST, "unexpected or malformed message %s (%u) on stream %u",
+	     message_name(message->kind), message->kind, message->stream);
+	log_info("%s", annex_error_message(err));
+	link_send_error(guest->link, 0, err);
+}
+
+static void on_message(const struct message *message, void *data)
+{
+	struct guest *guest = data;
+	union body body;
+
+	if (sessions_handle(guest->sessions, message))
+		return;
+	if (message->kind == MESSAGE_CONFIG && message->stream == 0) {
+		handle_config(guest, message);
+		return;
+	}
+	for (size_t i = 0; i < COUNT_OF(handlers); i++) {
+		if (handlers[i].kind != message->kind || message->stream != 0)
+			continue;
+		if (message_get(&body, message->kind, message->payload, message->size) < 0)
+			break;
+		handlers[i].fn(guest, &body);
+		message_clear(&body, message->kind);
+		return;
+	}
+	protest(guest, message);
+}
+
+static void on_connect(void *data)
+{
+	struct guest *guest = data;
+	struct utsname system;
+	char who[128];
+
+	uname(&system);
+	snprintf(who, sizeof(who), "guest %s", system.release);
+	link_send(guest->link, MESSAGE_HELLO, 0, &(struct message_hello){.version = WIRE_VERSION, .who = who});
+	if (guest->state == GUEST_UP)
+		tell_ready(guest);
+	else if (guest->state != GUEST_UNCONFIGURED)
+		tell_waiting(guest);
+}
+
+static void on_room(void *data)
+{
+	struct guest *guest = data;
+
+	sessions_resume(guest->sessions);
+	shutdown_check(guest);
+}
+
+/* The machine goes on without its host; its sessions have lost their clients. */
+static void on_lost(void *data)
+{
+	struct guest *guest = data;
+
+	sessions_hang_up(guest->sessions);
+	shutdown_check(guest);
+}
+
+static void on_broken(void *data)
+{
+	struct guest *guest = data;
+
+	log_info("the host broke the protocol: powering off");
+	sessions_hang_up(guest->sessions);
+	shutdown_begin(guest, time_scaled_ms(BROKEN_STOP_MS, 1));
+}
+
+static const struct link_callbacks link_callbacks = {on_connect, on_message, on_room, on_lost, on_broken};
+
+/* Children that nobody waits for: whose parent died, and helpers. */
+static void on_child_signal(struct loop_source *source, int signal, void *data)
+{
+	struct guest *guest = data;
+
+	(void)source;
+	(void)signal;
+	for (;;) {
+		siginfo_t info = {0};
+
+		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+			return;
+		if ((guest->init && init_pid(guest->init) == info.si_pid) ||
+		    sessions_has_child(guest->sessions, info.si_pid))
+			return; /* the loop will tell its owner */
+		waitpid(info.si_pid, NULL, 0);
+	}
+}
+
+static void on_no_sessions(void *data)
+{
+	shutdown_check(data);
+}
+
+int guest_new(struct guest **ret, int uevents, int port, struct annex_error **err)
+{
+	struct guest *guest = calloc(1, sizeof(*guest));
+	int result;
+
+	if (!guest)
+		return fail_memory(err);
+	guest->uevents = uevents;
+	result = loop_new(&guest->loop);
+	if (result == 0)
+		result = link_new(&guest->link, guest->loop, port, &link_callbacks, guest);
+	if (result == 0)
+		result = sessions_new(&guest->sessions, guest->loop, guest->link, on_no_sessions, guest);
+	if (result == 0)
+		result = loop_add_signal(&guest->reaper, guest->loop, SIGCHLD, on_child_signal, guest);
+	if (result < 0) {
+		guest_free(guest);
+		return fail_os(err, result, "cannot start the agent");
+	}
+	if (console_new(&guest->console, guest->loop, err) < 0 ||
+	    notify_new(&guest->notify, guest->loop, on_notify, guest, err) < 0) {
+		guest_free(guest);
+		return -1;
+	}
+	*ret = guest;
+	return 0;
+}
+
+void guest_free(struct guest *guest)
+{
+	if (!guest)
+		return;
+	init_free(guest->init);
+	sessions_free(guest->sessions);
+	klog_free(guest->klog);
+	notify_free(guest->notify);
+	console_free(guest->console);
+	link_free(guest->link);
+	loop_source_free(guest->reaper);
+	loop_source_free(guest->timer);
+	loop_free(guest->loop);
+	if (guest->payload)
+		message_clear(&guest->config, MESSAGE_CONFIG);
+	free(guest->payload);
+	free(guest->hostname);
+	free(guest->init_path);
+	free(guest->init_real);
+	text_list_clear(&guest->environment);
+	free(guest);
+}

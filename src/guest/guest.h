@@ -1,0 +1,58 @@
+#pragma once
+#include "base/text.h"
+#include "guest/console.h"
+#include "guest/init.h"
+#include "guest/klog.h"
+#include "guest/link.h"
+#include "guest/notify.h"
+#include "guest/session.h"
+
+/*
+ * The agent: PID 1 of the virtual machine. Its states follow each other as they are listed; a reboot of the machine's
+ * init goes from UP or STARTING back to STARTING.
+ */
+enum guest_state {
+	GUEST_UNCONFIGURED, /* waiting for CONFIG */
+	GUEST_STARTING,     /* the machine's init runs, but is not ready */
+	GUEST_UP,
+	GUEST_STOPPING, /* init was asked to end */
+	GUEST_ENDING,   /* init is gone or never was: last messages are sent */
+};
+
+struct guest {
+	enum guest_state state;
+	struct loop *loop;
+	struct link *link;
+	struct sessions *sessions;
+	struct console *console;
+	struct notify *notify;
+	struct klog *klog;
+	struct init *init;
+	struct loop_source *timer, *reaper;
+	int uevents;
+	bool disk_mounted;
+
+	char *payload; /* what config points into */
+	struct message_config config;
+
+	/* What the boot has found out. */
+	char *hostname;
+	char *init_path, *init_real; /* PROGRAM_BUILTIN, or as named and with links resolved */
+	bool init_is_command;        /* it is the image's command: with its arguments */
+	unsigned tty_gid;
+	struct text_list environment; /* of init */
+
+	char waiting[NOTIFY_STATUS_MAX + 64];
+	bool halted;
+	struct message_halted halt;
+	char halt_text[128];
+};
+
+/* Prepare; then loop_run() until it is over. */
+MUST_USE int guest_new(struct guest **ret, int uevents, int port, struct annex_error **err);
+void guest_free(struct guest *guest);
+
+/* Start init, for the first time or again. A failure ends the machine and is told to the host. */
+void guest_start_init(struct guest *guest);
+/* Tell the host what is waited for. */
+void guest_wait_for(struct guest *guest, const char *format, ...) PRINTF_LIKE(2, 3);

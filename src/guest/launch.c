@@ -1,0 +1,232 @@
+/*
+ * Order matters: what needs the agent's files (control groups, /proc) comes before the machine's namespaces are
+ * entered, what needs root (the terminal, other users' pipes) before the user's identity is taken, and all that a path
+ * of the user's leads to (working directory, program) after it. Whatever blocks here blocks this process only.
+ */
+#include "guest/launch.h"
+
+#include "base/file.h"
+#include "guest/cgroup.h"
+#include "guest/env.h"
+#include "guest/passwd.h"
+#include "guest/process.h"
+#include "guest/report.h"
+#include "guest/terminal.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int get(char **ret, const char *path, const char *otherwise, struct annex_error **err)
+{
+	int result = file_read(ret, NULL, AT_FDCWD, path, PASSWD_FILE_MAX);
+
+	if (result == -ENOENT) {
+		*ret = strdup(otherwise);
+		result = *ret ? 0 : -ENOMEM;
+	}
+	return result < 0 ? fail_os(err, result, "cannot read %s", path) : 0;
+}
+
+/* The host's user by id: in the machine it may go by another name. */
+static int resolve_default(struct passwd_identity *ret, const struct message_config *config, const char *passwd,
+			   const char *group, struct annex_error **err)
+{
+	int result = passwd_by_uid(&ret->user, passwd, config->uid);
+
+	if (result == -ENOENT) {
+		ret->user = (struct passwd_user){.name = strdup(config->user_name),
+						 .uid = config->uid,
+						 .gid = config->gid,
+						 .home = strdup(config->home),
+						 .shell = strdup(config->shell)};
+		result = ret->user.name && ret->user.home && ret->user.shell ? 0 : -ENOMEM;
+	}
+	if (result < 0)
+		return fail_memory(err);
+	ret->group_count = passwd_groups_of(ret->groups, PASSWD_GROUPS_MAX, group, ret->user.name, ret->user.gid);
+	return 0;
+}
+
+static int resolve(struct passwd_identity *ret, const struct launch *launch, struct annex_error **err)
+{
+	auto_free char *passwd = NULL, *group = NULL;
+
+	if (get(&passwd, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", err) < 0 ||
+	    get(&group, "/etc/group", "", err) < 0)
+		return -1;
+	if (launch->open->flags & OPEN_DEFAULT_USER)
+		return resolve_default(ret, launch->config, passwd, group, err);
+	return passwd_resolve(ret, launch->open->user, passwd, group, err);
+}
+
+static int make_terminal(const struct launch *launch, const struct passwd_user *user, struct annex_error **err)
+{
+	auto_close int master = -1, terminal = -1;
+	int result;
+
+	if (terminal_open(&master, &terminal, user->uid, launch->open->rows, launch->open->columns, err) < 0)
+		return -1;
+	result = report_send_fd(launch->report, master);
+	if (result == 0)
+		result = process_set_standard(terminal, terminal, terminal);
+	if (result == 0)
+		result = terminal_control(0);
+	return result < 0 ? fail_os(err, result, "cannot set up the terminal") : 0;
+}
+
+/* The pipes become the user's, so that /dev/stdout and the like can be opened by it. */
+static int make_pipes(const struct launch *launch, const struct passwd_user *user, struct annex_error **err)
+{
+	int fds[] = {launch->in, launch->out, launch->errors}, result;
+
+	for (size_t i = 0; i < COUNT_OF(fds); i++) {
+		if (fds[i] >= 0 && fchown(fds[i], user->uid, user->gid) < 0)
+			return fail_os(err, errno, "cannot hand over a pipe");
+	}
+	result = process_set_standard(launch->in, launch->out, launch->errors);
+	return result < 0 ? fail_os(err, result, "cannot set up standard input and output") : 0;
+}
+
+static const char *choose_shell(const struct passwd_user *user)
+{
+	return user->shell[0] == '/' && access(user->shell, X_OK) == 0 ? user->shell : "/bin/sh";
+}
+
+static int set_default(struct text_list *env, const char *name, const char *value)
+{
+	return env_get(env, name) ? 0 : env_set_pair(env, name, value);
+}
+
+static int make_environment(struct text_list *env, const struct launch *launch, const struct passwd_user *user,
+			    struct annex_error **err)
+{
+	char runtime[64];
+	int result = env_set_all(env, launch->config->environment);
+
+	result |= env_set_pair(env, "HOME", user->home);
+	result |= env_set_pair(env, "USER", user->name);
+	result |= env_set_pair(env, "LOGNAME", user->name);
+	result |= env_set_pair(env, "SHELL", choose_shell(user));
+	result |= set_default(env, "PATH", ENV_PATH);
+	result |= set_default(env, "LANG", "C.UTF-8");
+	if (launch->open->flags & OPEN_TERMINAL)
+		result |= set_default(env, "TERM", "xterm-256color");
+	snprintf(runtime, sizeof(runtime), "/run/user/%u", user->uid);
+	if (file_exists(AT_FDCWD, runtime))
+		result |= env_set_pair(env, "XDG_RUNTIME_DIR", runtime);
+	result |= env_set_all(env, launch->open->environment);
+	return result < 0 ? fail_memory(err) : 0;
+}
+
+static int take_identity(const struct passwd_identity *identity, struct annex_error **err)
+{
+	gid_t groups[PASSWD_GROUPS_MAX];
+
+	for (size_t i = 0; i < identity->group_count; i++)
+		groups[i] = identity->groups[i];
+	if (setgroups(identity->group_count, groups) < 0 ||
+	    setresgid(identity->user.gid, identity->user.gid, identity->user.gid) < 0 ||
+	    setresuid(identity->user.uid, identity->user.uid, identity->user.uid) < 0)
+		return fail_os(err, errno, "cannot become user %s", identity->user.name);
+	return 0;
+}
+
+static int change_folder(const char *folder, const char *home, struct annex_error **err)
+{
+	if (*folder)
+		return chdir(folder) < 0 ? fail_os(err, errno, "cannot go to the folder %s", folder) : 0;
+	if (*home && chdir(home) == 0)
+		return 0;
+	return chdir("/") < 0 ? fail_os(err, errno, "cannot go to the folder /") : 0;
+}
+
+/* argv for a login shell: interactive without arguments, else with -c. */
+static int shell_arguments(struct text_list *ret, const char *shell, const char *const *argv, struct annex_error **err)
+{
+	int result;
+
+	if (!argv[0]) {
+		result = text_list_printf(ret, "-%s", path_name(shell));
+	} else {
+		result = text_list_add(ret, path_name(shell));
+		result |= text_list_add(ret, "-c");
+	}
+	for (; *argv && result == 0; argv++)
+		result = text_list_add(ret, *argv);
+	return result < 0 ? fail_memory(err) : 0;
+}
+
+static int not_found(const char *name, struct annex_error **err)
+{
+	auto_free char *message = NULL;
+
+	if (asprintf(&message, "%s: no such program in the machine", name) < 0) {
+		message = NULL;
+		return fail_memory(err);
+	}
+	return fail_relayed(err, ANNEX_ERROR_NOT_FOUND, ENOENT, message, NULL);
+}
+
+/* As shells look: a program that may not be executed counts only when no later one can be. */
+static int execute(const char *name, const char *const *argv, const struct text_list *env, struct annex_error **err)
+{
+	auto_text_list struct text_list candidates = {0};
+	int refused = 0;
+
+	if (env_candidates(&candidates, env_get(env, "PATH"), name) < 0)
+		return fail_memory(err);
+	for (size_t i = 0; i < candidates.count; i++) {
+		execve(candidates.items[i], (char *const *)argv, env->items);
+		if (errno == EACCES)
+			refused = EACCES;
+		else if (errno != ENOENT && errno != ENOTDIR)
+			return fail_os(err, errno, "cannot run %s", candidates.items[i]);
+	}
+	return refused ? fail_os(err, refused, "cannot run %s", name) : not_found(name, err);
+}
+
+static int start(const struct launch *launch, struct annex_error **err)
+{
+	auto_text_list struct text_list env = {0}, arguments = {0};
+	struct passwd_identity identity = {0};
+	const char *const *argv = launch->open->argv;
+	const char *program = argv[0], *shell;
+
+	if (cgroup_enter_as_session(launch->number, err) < 0)
+		return -1;
+	if (setns(launch->init_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0)
+		return fail_os(err, errno, "cannot enter the machine");
+	if (resolve(&identity, launch, err) < 0)
+		return -1;
+	if (launch->open->flags & OPEN_TERMINAL ? make_terminal(launch, &identity.user, err) < 0
+						: make_pipes(launch, &identity.user, err) < 0)
+		return -1;
+	if (make_environment(&env, launch, &identity.user, err) < 0)
+		return -1;
+	if (launch->open->flags & OPEN_SHELL) {
+		shell = choose_shell(&identity.user);
+		if (shell_arguments(&arguments, shell, argv, err) < 0)
+			return -1;
+		argv = (const char *const *)arguments.items;
+		program = shell;
+	}
+	if (!program)
+		return fail(err, ANNEX_ERROR_USAGE, "there is no command to run");
+	if (take_identity(&identity, err) < 0 || change_folder(launch->open->folder, identity.user.home, err) < 0)
+		return -1;
+	return execute(program, argv, &env, err);
+}
+
+void launch(const struct launch *launch)
+{
+	struct annex_error *err = NULL;
+
+	process_reset();
+	start(launch, &err);
+	report_send_error(launch->report, err);
+	_exit(127);
+}

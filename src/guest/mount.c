@@ -1,0 +1,150 @@
+/*
+ * Two sets of mounts. The agent's: what it needs itself. Its root is moved from the initramfs, which pivot_root refuses
+ * to leave, to an empty tmpfs; the disk is mounted below that.
+ *
+ * The machine's, made anew for each start of its init, in a mount namespace that starts as a copy of the agent's: all
+ * is mounted below the disk, which then becomes the root, and the agent's mounts are let go. /dev is a tmpfs with the
+ * nodes of device.c rather than the kernel's devtmpfs: there is one devtmpfs for all, with the root disk and the
+ * control port in it, and what one start of init leaves there the next would find. /sys is read-only, which tells
+ * systemd that devices are not its business; the machine's own control groups below it can be written.
+ */
+#include "guest/mount.h"
+
+#include "guest/device.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+struct row {
+	const char *type, *target, *options;
+	unsigned long flags;
+	mode_t mode; /* of the folder, where there is none */
+};
+
+#define SEALED (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
+static const struct row agent_rows[] = {
+	{"proc", "/proc", NULL, SEALED, 0755},
+	{"sysfs", "/sys", NULL, SEALED, 0755},
+	{"devtmpfs", "/dev", "mode=0755", MS_NOSUID | MS_NOEXEC, 0755},
+	{"devpts", "/dev/pts", "newinstance,ptmxmode=0600,mode=0600", MS_NOSUID | MS_NOEXEC, 0755},
+	{"cgroup2", "/sys/fs/cgroup", NULL, SEALED, 0755},
+};
+
+static int mount_row(const char *below, const struct row *row, struct annex_error **err)
+{
+	char target[128];
+
+	snprintf(target, sizeof(target), "%s%s", below, row->target);
+	if (mkdir(target, row->mode) < 0 && errno != EEXIST)
+		return fail_os(err, errno, "cannot make %s", target);
+	if (mount(row->type, target, row->type, row->flags, row->options) < 0)
+		return fail_os(err, errno, "cannot mount %s on %s", row->type, target);
+	return 0;
+}
+
+int mount_agent(struct annex_error **err)
+{
+	static const struct row root = {"tmpfs", "/root", "mode=0755,size=16m", SEALED, 0755};
+
+	/* Moving onto / is for good: nothing of the initramfs can be reached by path any more. */
+	if (mount_row("", &root, err) < 0)
+		return -1;
+	if (chdir("/root") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
+		return fail_os(err, errno, "cannot leave the initramfs");
+	for (size_t i = 0; i < COUNT_OF(agent_rows); i++) {
+		if (mount_row("", &agent_rows[i], err) < 0)
+			return -1;
+	}
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return fail_os(err, errno, "cannot make mounts private");
+	if (mkdir(MOUNT_DISK, 0755) < 0)
+		return fail_os(err, errno, "cannot make %s", MOUNT_DISK);
+	return 0;
+}
+
+static const struct row machine_rows[] = {
+	{"proc", "/proc", NULL, SEALED, 0755},
+	{"sysfs", "/sys", NULL, SEALED | MS_RDONLY, 0755},
+	{"cgroup2", "/sys/fs/cgroup", NULL, SEALED, 0755},
+	{"tmpfs", "/dev", "mode=0755,size=4m,nr_inodes=64k", MS_NOSUID | MS_NOEXEC | MS_STRICTATIME, 0755},
+	{"tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV | MS_STRICTATIME, 01777},
+	{"mqueue", "/dev/mqueue", NULL, SEALED, 0755},
+	{"tmpfs", "/run", "mode=0755", MS_NOSUID | MS_NODEV | MS_STRICTATIME, 0755},
+};
+
+static int bind_console(const char *console, struct annex_error **err)
+{
+	static const char target[] = MOUNT_DISK "/dev/console";
+	auto_close int fd = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 || mount(console, target, NULL, MS_BIND, NULL) < 0)
+		return fail_os(err, errno, "cannot make the console");
+	return 0;
+}
+
+/* What tells software in the machine where it runs (https://systemd.io/CONTAINER_INTERFACE). */
+static int write_run_host(struct annex_error **err)
+{
+	auto_close int fd = -1;
+
+	if (mkdir(MOUNT_DISK "/run/host", 0755) < 0)
+		return fail_os(err, errno, "cannot make /run/host");
+	fd = open(MOUNT_DISK "/run/host/container-manager", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+	if (fd < 0 || write(fd, "annex\n", 6) != 6)
+		return fail_os(err, errno, "cannot write /run/host/container-manager");
+	return 0;
+}
+
+/* On its first start systemd would ask for a time zone and a root password on the console, and wait for answers that
+ * nobody can give. A link to /dev/null below /run masks the unit; whatever else a first start does is done. */
+static int mask_questions(struct annex_error **err)
+{
+	static const char *const units[] = {"systemd-firstboot.service", "systemd-homed-firstboot.service"};
+	static const char *const folders[] = {"/run/systemd", "/run/systemd/system"};
+	char path[128];
+
+	for (size_t i = 0; i < COUNT_OF(folders); i++) {
+		snprintf(path, sizeof(path), MOUNT_DISK "%s", folders[i]);
+		if (mkdir(path, 0755) < 0)
+			return fail_os(err, errno, "cannot make %s", folders[i]);
+	}
+	for (size_t i = 0; i < COUNT_OF(units); i++) {
+		snprintf(path, sizeof(path), MOUNT_DISK "/run/systemd/system/%s", units[i]);
+		if (symlink("/dev/null", path) < 0)
+			return fail_os(err, errno, "cannot mask %s", units[i]);
+	}
+	return 0;
+}
+
+static int enter_disk(struct annex_error **err)
+{
+	if (chdir(MOUNT_DISK) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 ||
+	    chdir("/") < 0)
+		return fail_os(err, errno, "cannot make the disk the root");
+	/* As on any systemd machine: container engines want to pass mounts on to what they start. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)
+		return fail_os(err, errno, "cannot share mounts");
+	return 0;
+}
+
+int mount_machine(const char *console, unsigned tty_gid, struct annex_error **err)
+{
+	char options[96];
+	struct row pts = {"devpts", "/dev/pts", options, MS_NOSUID | MS_NOEXEC, 0755};
+
+	umask(0);
+	snprintf(options, sizeof(options), "newinstance,ptmxmode=0666,mode=0620,gid=%u", tty_gid);
+	for (size_t i = 0; i < COUNT_OF(machine_rows); i++) {
+		if (mount_row(MOUNT_DISK, &machine_rows[i], err) < 0)
+			return -1;
+	}
+	if (mount_row(MOUNT_DISK, &pts, err) < 0 || device_make(MOUNT_DISK "/dev", err) < 0 ||
+	    bind_console(console, err) < 0 || write_run_host(err) < 0 || mask_questions(err) < 0)
+		return -1;
+	umask(022);
+	return enter_disk(err);
+}

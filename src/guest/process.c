@@ -1,0 +1,73 @@
+#include "guest/process.h"
+
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+enum { FILES_SOFT = 1024, FILES_HARD = 524288 }; /* what systemd gives to services */
+
+pid_t process_clone(int *ret_pidfd, uint64_t namespaces)
+{
+	int pidfd = -1;
+	struct clone_args args = {
+		.flags = namespaces | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd, .exit_signal = SIGCHLD};
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid < 0)
+		return -errno;
+	if (pid > 0)
+		*ret_pidfd = pidfd;
+	return (pid_t)pid;
+}
+
+/* setns() with a pid namespace changes only where our next children are born; afterwards it is taken back. */
+pid_t process_fork_into(int pidfd)
+{
+	auto_close int own = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	pid_t pid;
+
+	if (own < 0 || setns(pidfd, CLONE_NEWPID) < 0)
+		return -errno;
+	pid = fork();
+	if (pid < 0)
+		pid = -errno;
+	if (pid != 0 && setns(own, CLONE_NEWPID) < 0)
+		return -errno;
+	return pid;
+}
+
+void process_reset(void)
+{
+	struct rlimit files = {.rlim_cur = FILES_SOFT, .rlim_max = FILES_HARD};
+	struct sigaction standard = {.sa_handler = SIG_DFL};
+	auto_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	sigset_t none;
+
+	for (int i = 1; i < NSIG; i++)
+		sigaction(i, &standard, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	setsid();
+	if (fd >= 0 && file_write_all(fd, "0", 1) < 0)
+		return; /* a kernel without it kills by size alone */
+	setrlimit(RLIMIT_NOFILE, &files);
+	umask(022);
+}
+
+int process_set_standard(int in, int out, int errors)
+{
+	auto_close int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int wanted[] = {in, out, errors};
+
+	for (int i = 0; i < 3; i++) {
+		if (dup2(wanted[i] < 0 ? null : wanted[i], i) < 0)
+			return -errno;
+	}
+	return 0;
+}

@@ -1,0 +1,21 @@
+#pragma once
+#include "base/error.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What the agent's children do before they become something else. */
+
+/* fork() into new namespaces (CLONE_NEW…); *ret_pidfd is the parent's, close-on-exec. Returns like fork(), or -errno.
+ */
+MUST_USE pid_t process_clone(int *ret_pidfd, uint64_t namespaces);
+
+/* fork() into the pid namespace of a process. Returns like fork(), or -errno. */
+MUST_USE pid_t process_fork_into(int pidfd);
+
+/* Default signals, none blocked; a session of its own; killed for memory like any process; usual limits and umask.
+ * Needs the agent's /proc. */
+void process_reset(void);
+
+/* Make the three descriptors 0, 1 and 2; -1 is /dev/null. None of them is below 3. */
+MUST_USE int process_set_standard(int in, int out, int errors);

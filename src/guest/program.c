@@ -1,0 +1,116 @@
+#include "guest/program.h"
+
+#include "base/file.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* systemd's SIGRTMIN+4; what C libraries call SIGRTMIN lies above the kernel's, by two in glibc and three in musl. */
+enum { SIGNAL_SYSTEMD_POWER_OFF = 34 + 4 };
+
+static const struct program programs[] = {
+	{"systemd", PROGRAM_STOP_SIGNAL, SIGNAL_SYSTEMD_POWER_OFF, true},
+	{PROGRAM_BUILTIN, PROGRAM_STOP_SIGNAL, SIGTERM, false},
+	{"busybox", PROGRAM_STOP_SIGNAL, SIGUSR2, false},
+	{"busybox.static", PROGRAM_STOP_SIGNAL, SIGUSR2, false},
+	{"openrc-init", PROGRAM_STOP_OPENRC, 0, false},
+	{"runit", PROGRAM_STOP_RUNIT, SIGCONT, false},
+	{"runit-init", PROGRAM_STOP_RUNIT, SIGCONT, false},
+	{"s6-svscan", PROGRAM_STOP_SIGNAL, SIGTERM, false},
+	{"s6-linux-init", PROGRAM_STOP_SIGNAL, SIGUSR1, false},
+	{"dinit", PROGRAM_STOP_SIGNAL, SIGTERM, false},
+	{"finit", PROGRAM_STOP_SIGNAL, SIGUSR2, false},
+	{"init", PROGRAM_STOP_INITCTL, 0, false},
+	{"sysvinit", PROGRAM_STOP_INITCTL, 0, false},
+};
+
+/* In the order in which an image is searched. */
+static const char *const places[] = {
+	"/sbin/init",
+	"/usr/sbin/init",
+	"/etc/init",
+	"/bin/init",
+	"/usr/bin/init",
+	"/lib/systemd/systemd",
+	"/usr/lib/systemd/systemd",
+	"/sbin/openrc-init",
+	"/usr/sbin/openrc-init",
+	"/sbin/runit-init",
+	"/usr/bin/runit-init",
+	"/usr/sbin/runit-init",
+	"/bin/s6-linux-init",
+	"/init",
+};
+
+const struct program *program_find(const char *path)
+{
+	const char *name = path_name(path);
+
+	for (size_t i = 0; i < COUNT_OF(programs); i++) {
+		if (strcmp(programs[i].name, name) == 0)
+			return &programs[i];
+	}
+	return NULL;
+}
+
+bool program_is_init(const char *path)
+{
+	static const char *const more[] = {"runit-init", "s6-init"};
+
+	if (path[0] != '/')
+		return false;
+	for (size_t i = 0; i < COUNT_OF(places); i++) {
+		if (strcmp(path, places[i]) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < COUNT_OF(more); i++) {
+		if (strcmp(path_name(path), more[i]) == 0)
+			return true;
+	}
+	/* An application that is a busybox is no init. */
+	return program_find(path) && !text_starts(path_name(path), "busybox");
+}
+
+static bool is_program(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+static int give(char **ret_path, char **ret_real, const char *path, struct annex_error **err)
+{
+	auto_free char *real = strcmp(path, PROGRAM_BUILTIN) == 0 ? strdup(path) : realpath(path, NULL);
+	auto_free char *copy = strdup(path);
+
+	if (!real && errno != ENOMEM)
+		return fail_os(err, errno, "cannot resolve %s", path);
+	if (!real || !copy)
+		return fail_memory(err);
+	*ret_path = TAKE(copy);
+	*ret_real = TAKE(real);
+	return 0;
+}
+
+int program_choose(char **ret_path, char **ret_real, bool *ret_is_command, const char *mode, const char *command,
+		   struct annex_error **err)
+{
+	*ret_is_command = false;
+	if (strcmp(mode, "builtin") == 0)
+		return give(ret_path, ret_real, PROGRAM_BUILTIN, err);
+	if (command && program_is_init(command) && is_program(command)) {
+		*ret_is_command = true;
+		return give(ret_path, ret_real, command, err);
+	}
+	for (size_t i = 0; i < COUNT_OF(places); i++) {
+		if (is_program(places[i]))
+			return give(ret_path, ret_real, places[i], err);
+	}
+	if (strcmp(mode, "image") == 0) {
+		fail(err, ANNEX_ERROR_GUEST, "the image has no init");
+		return fail_hint(err, "annex set init=auto");
+	}
+	return give(ret_path, ret_real, PROGRAM_BUILTIN, err);
+}

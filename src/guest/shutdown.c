@@ -1,0 +1,208 @@
+/*
+ * Every init has its own way of being asked. Which one runs is read from /proc when it is asked, since what the image
+ * calls /sbin/init may be a script that became something else.
+ *
+ * Files in the machine that have to be written (fifos, a flag) are written by a child in the machine's mount namespace:
+ * a path there may block, and the agent never does.
+ */
+#include "guest/shutdown.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "guest/disk.h"
+#include "guest/process.h"
+#include "guest/program.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+
+enum { SESSIONS_TIMEOUT_MS = 1000, LINK_TIMEOUT_MS = 2000 };
+
+/* Asking. */
+
+static int put(const char *path, const void *bytes, size_t size)
+{
+	auto_close int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC); /* a fifo nobody reads: ENXIO */
+
+	return fd < 0 ? -errno : file_write_all(fd, bytes, size);
+}
+
+/* sysvinit's struct init_request, initreq.h: 384 bytes. */
+static bool ask_initctl(void)
+{
+	enum { MAGIC = 0x03091969, RUN_LEVEL = 1, SIZE = 384 };
+	uint32_t request[SIZE / sizeof(uint32_t)] = {MAGIC, RUN_LEVEL, '0', 0};
+
+	return put("/run/initctl", request, SIZE) == 0 || put("/dev/initctl", request, SIZE) == 0;
+}
+
+static bool ask_openrc(void)
+{
+	static const char command[] = "poweroff";
+
+	return put("/run/openrc/init.ctl", command, strlen(command)) == 0;
+}
+
+/* What runit-init 0 does. */
+static bool ask_runit(void)
+{
+	auto_close int fd = open("/etc/runit/stopit", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0100);
+
+	if (fd < 0 || fchmod(fd, 0100) < 0)
+		return false;
+	chmod("/etc/runit/reboot", 0);
+	return true;
+}
+
+static bool ask_inside(enum program_stop how)
+{
+	switch (how) {
+	case PROGRAM_STOP_INITCTL:
+		return ask_initctl();
+	case PROGRAM_STOP_OPENRC:
+		return ask_openrc();
+	case PROGRAM_STOP_RUNIT:
+		return ask_runit();
+	case PROGRAM_STOP_SIGNAL:
+		break;
+	}
+	return true;
+}
+
+/* The child is reaped with the strays. When its way fails, `otherwise` is sent, as for an init that is not known. */
+static int ask_by_child(const struct guest *guest, const struct program *program, int otherwise)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid < 0 ? -errno : 0;
+	process_reset();
+	if (setns(init_pidfd(guest->init), CLONE_NEWNS) == 0 && ask_inside(program->stop))
+		otherwise = program->signal;
+	if (otherwise > 0)
+		init_kill(guest->init, otherwise);
+	_exit(0);
+}
+
+static const struct program *running_program(const struct guest *guest)
+{
+	char path[64], real[4096];
+	ssize_t length;
+
+	if (strcmp(guest->init_path, PROGRAM_BUILTIN) == 0)
+		return program_find(PROGRAM_BUILTIN);
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)init_pid(guest->init));
+	length = readlink(path, real, sizeof(real) - 1);
+	if (length < 0)
+		return NULL;
+	real[length] = '\0';
+	return program_find(real);
+}
+
+static void ask(const struct guest *guest)
+{
+	const struct program *program = running_program(guest);
+	int otherwise = guest->config.stop_signal > 0 && guest->config.stop_signal < NSIG
+				? (int)guest->config.stop_signal
+				: SIGTERM;
+
+	if (!program)
+		init_kill(guest->init, otherwise);
+	else if (program->stop == PROGRAM_STOP_SIGNAL)
+		init_kill(guest->init, program->signal);
+	else if (ask_by_child(guest, program, otherwise) < 0)
+		init_kill(guest->init, otherwise);
+}
+
+static void on_timeout(struct loop_source *source, void *data)
+{
+	struct guest *guest = data;
+
+	(void)source;
+	log_info("init did not end in time: killed");
+	init_kill(guest->init, SIGKILL);
+}
+
+static void set_timer(struct guest *guest, uint64_t after_ms, loop_timer_fn *fn)
+{
+	loop_source_free(guest->timer);
+	guest->timer = NULL;
+	if (loop_add_timer(&guest->timer, guest->loop, after_ms, fn, guest) < 0)
+		log_info("out of memory");
+}
+
+void shutdown_begin(struct guest *guest, uint64_t timeout_ms)
+{
+	bool again = guest->state == GUEST_STOPPING;
+
+	if (guest->state == GUEST_ENDING)
+		return;
+	if (!guest->init) {
+		shutdown_finish(guest);
+		return;
+	}
+	guest->state = GUEST_STOPPING;
+	guest_wait_for(guest, "init to stop");
+	if (timeout_ms > 0 && !again)
+		ask(guest);
+	set_timer(guest, timeout_ms, on_timeout);
+}
+
+/* Ending. */
+
+static void on_link_timeout(struct loop_source *source, void *data)
+{
+	struct guest *guest = data;
+
+	(void)source;
+	loop_stop(guest->loop, 0);
+}
+
+static void on_sessions_timeout(struct loop_source *source, void *data)
+{
+	struct guest *guest = data;
+
+	(void)source;
+	sessions_finish(guest->sessions);
+	shutdown_check(guest);
+}
+
+void shutdown_finish(struct guest *guest)
+{
+	if (guest->state == GUEST_ENDING)
+		return;
+	guest->state = GUEST_ENDING;
+	set_timer(guest, time_scaled_ms(SESSIONS_TIMEOUT_MS, guest->config.deadline_factor), on_sessions_timeout);
+	shutdown_check(guest);
+}
+
+void shutdown_check(struct guest *guest)
+{
+	if (guest->state != GUEST_ENDING || sessions_count(guest->sessions) > 0)
+		return;
+	if (guest->halted)
+		link_send(guest->link, MESSAGE_HALTED, 0, &guest->halt);
+	guest->halted = false;
+	if (link_is_empty(guest->link))
+		loop_stop(guest->loop, 0);
+	else
+		set_timer(guest, time_scaled_ms(LINK_TIMEOUT_MS, guest->config.deadline_factor), on_link_timeout);
+}
+
+void shutdown_power_off(bool disk_mounted)
+{
+	if (disk_mounted && !disk_unmount())
+		log_info("the disk was not unmounted");
+	sync();
+	reboot(RB_POWER_OFF);
+	log_info("cannot power off: %s", strerror(errno));
+	for (;;)
+		poll(NULL, 0, -1);
+}
