@@ -74,10 +74,9 @@ int filetree_list(struct text_list *ret, int dir, struct annex_error **err)
 	return 0;
 }
 
-int filetree_create(int dir, const char *path)
+static int make_parents(int dir, const char *path)
 {
 	auto_free char *partial = strdup(path);
-	int fd;
 
 	if (!partial)
 		return -ENOMEM;
@@ -87,7 +86,20 @@ int filetree_create(int dir, const char *path)
 			return -errno;
 		*at = '/';
 	}
-	fd = openat(dir, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	return 0;
+}
+
+int filetree_create(int dir, const char *path)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(dir, path, flags, 0644), result;
+
+	if (fd >= 0 || errno != ENOENT)
+		return fd < 0 ? -errno : fd;
+	result = make_parents(dir, path);
+	if (result < 0)
+		return result;
+	fd = openat(dir, path, flags, 0644);
 	return fd < 0 ? -errno : fd;
 }
 

@@ -68,9 +68,8 @@ static int open_installed(struct kernel **ret, const char *folder, const char *n
 		fail(err, ANNEX_ERROR_CORRUPT, "%s is missing", kernel->image);
 		goto damaged;
 	}
-	if (kernel_record_read_default(&chosen, folder, err) < 0)
-		return -1;
-	kernel->is_default = text_equal(chosen, name);
+	/* A damaged one matters to who asks for the default, and must not stand in the way of setting it. */
+	kernel->is_default = kernel_record_read_default(&chosen, folder, NULL) == 0 && text_equal(chosen, name);
 	*ret = TAKE(kernel);
 	return 0;
 damaged:
@@ -176,6 +175,21 @@ static int list_names(struct text_list *ret, const char *folder, struct annex_er
 	return 0;
 }
 
+/* NULL in *ret when it was deleted meanwhile. */
+static int list_one(struct kernel **ret, const char *folder, const char *name, struct annex_error **err)
+{
+	auto_error struct annex_error *cause = NULL;
+	auto_free char *path = path_join(folder, name);
+
+	if (!path)
+		return fail_memory(err);
+	*ret = NULL;
+	if (open_installed(ret, folder, name, &cause) == 0 || !file_exists(AT_FDCWD, path))
+		return 0;
+	return fail_relayed(err, annex_error_kind(cause), annex_error_errno(cause), annex_error_message(cause),
+			    annex_error_hint(cause));
+}
+
 int kernel_list(struct kernel ***ret, size_t *ret_count, const char *folder, struct annex_error **err)
 {
 	auto_text_list struct text_list names = {0};
@@ -188,17 +202,11 @@ int kernel_list(struct kernel ***ret, size_t *ret_count, const char *folder, str
 	if (!list)
 		return fail_memory(err);
 	for (size_t i = 0; i < names.count; i++) {
-		auto_error struct annex_error *cause = NULL;
-
-		if (open_installed(&list[count], folder, names.items[i], &cause) == 0) {
-			count++;
-			continue;
+		if (list_one(&list[count], folder, names.items[i], err) < 0) {
+			kernel_list_free(list, count);
+			return -1;
 		}
-		if (annex_error_kind(cause) == ANNEX_ERROR_NOT_FOUND && !annex_error_hint(cause))
-			continue; /* deleted meanwhile */
-		kernel_list_free(list, count);
-		return fail_relayed(err, annex_error_kind(cause), annex_error_errno(cause), annex_error_message(cause),
-				    annex_error_hint(cause));
+		count += list[count] != NULL;
 	}
 	qsort(list, count, sizeof(void *), compare);
 	*ret = list;

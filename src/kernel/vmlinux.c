@@ -88,7 +88,7 @@ bool vmlinux_release_is_valid(const char *release)
 {
 	size_t length = strlen(release);
 
-	if (length == 0 || length > VMLINUX_RELEASE_LIMIT || release[0] == '.' || release[0] == '-')
+	if (length > VMLINUX_RELEASE_LIMIT || release[0] < '0' || release[0] > '9')
 		return false;
 	for (size_t i = 0; i < length; i++) {
 		char c = release[i];
@@ -114,7 +114,7 @@ static bool take_release(struct vmlinux *image, struct bytes from, size_t at)
 			return false;
 		word[i] = (char)c;
 	}
-	if (word[0] < '0' || word[0] > '9' || !vmlinux_release_is_valid(word))
+	if (!vmlinux_release_is_valid(word))
 		return false;
 	memcpy(image->release, word, sizeof(word));
 	return true;

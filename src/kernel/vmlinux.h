@@ -32,5 +32,5 @@ MUST_USE int vmlinux_parse(struct vmlinux *ret, const void *bytes, size_t size, 
 
 /* The machine of this host: EM_X86_64, EM_AARCH64, or EM_NONE. */
 uint16_t vmlinux_host_machine(void);
-/* Can it be a release, and so a folder's name? */
+/* Can it be a release, and so a folder's name? It starts with a digit. */
 bool vmlinux_release_is_valid(const char *release);

@@ -345,6 +345,22 @@ def test_a_damaged_record_is_named_and_can_be_deleted(tool, tmp_path):
     assert tool.contents() == []
 
 
+def test_a_damaged_default_is_mended_by_setting_it(tool, tmp_path):
+    install(tool, tmp_path, "6.9.0")
+    (tool.folder / "default.json").write_text("{")
+    assert "hint: annex kernel set NAME" in tool.fails(CORRUPT, "open")
+    assert tool.ok("list") == "6.9.0\n"
+    tool.ok("set", "6.9.0")
+    assert tool.ok("open").startswith("6.9.0 6.9.0 default\n")
+
+
+def test_what_is_no_kernel_in_the_folder_is_passed_over(tool, tmp_path):
+    install(tool, tmp_path, "6.9.0")
+    (tool.folder / "lost+found").mkdir()
+    (tool.folder / "6.8-file").write_text("")
+    assert tool.ok("list") == "6.9.0 default\n"
+
+
 def test_a_path_names_a_kernel_file(tool, tmp_path):
     kernel = tmp_path / "my-kernel"
     kernel.write_bytes(bzimage(elf_kernel()))
