@@ -27,7 +27,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-enum { RETRY_MS = 20, READ_AT_ONCE = 16384, FIRST_CLIENT_FD = 3 };
+enum { RETRY_MS = 20, REPORT_MS = 1000, READ_AT_ONCE = 16384, FIRST_CLIENT_FD = 3 };
 
 struct link {
 	struct annex_context *context;
@@ -38,6 +38,7 @@ struct link {
 	size_t used;
 	bool watching, known; /* asked for STATE; there was one */
 	struct link_state state;
+	void (*report)(struct link *link); /* says every REPORT_MS that what is waited for goes on; or NULL */
 };
 
 void link_state_clear(struct link_state *state)
@@ -108,11 +109,16 @@ static int watch(struct link *link, struct annex_error **err)
 static int receive(struct link *link, int timeout_ms, struct annex_error **err)
 {
 	char bytes[READ_AT_ONCE];
-	int ready = wait_fd(link->context, link->fd, POLLIN, timeout_ms, err);
+	bool reports = link->report && timeout_ms < 0;
+	int ready = wait_fd(link->context, link->fd, POLLIN, reports ? REPORT_MS : timeout_ms, err);
 	ssize_t n;
 
 	if (ready < 0)
 		return -1;
+	if (ready == 0 && reports) {
+		link->report(link);
+		return 1;
+	}
 	if (ready == 0)
 		return fail(err, ANNEX_ERROR_TIMEOUT, "the machine's supervisor does not answer");
 	n = recv(link->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
@@ -427,6 +433,7 @@ int link_wait_running(struct link *link, struct annex_error **err)
 		result = expect(link, MESSAGE_STATE, LINK_ANSWER_MS, err);
 	else if (result == 0)
 		result = 1;
+	link->report = report_boot;
 	for (; result > 0; result = expect(link, MESSAGE_STATE, -1, err)) {
 		report_boot(link);
 		switch ((enum machine_state)link->state.state) {
@@ -453,6 +460,11 @@ static bool is_another(const struct link *link)
 	return link->known && machine_run_load(&run, link->paths, NULL) == 0 && run.pid != link->state.pid;
 }
 
+static void report_stop(struct link *link)
+{
+	context_report(link->context, "stop", "stopping", 0, 0, false);
+}
+
 int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 {
 	uint64_t end;
@@ -460,7 +472,8 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 
 	if (watch(link, err) < 0 || ask(link, MESSAGE_STOP, &(struct message_stop){timeout_ms}, err) < 0)
 		return -1;
-	context_report(link->context, "stop", "stopping", 0, 0, false);
+	link->report = report_stop;
+	report_stop(link);
 	if (wait_end(link, err) < 0)
 		return -1;
 	end = time_monotonic_ms() + LINK_ANSWER_MS;
