@@ -47,7 +47,7 @@ static int add_object(json_t *array, const struct annex_machine_info *info, stru
 		json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:b}", "name", info->name, "id",
 			  info->id, "image", info->image, "created", output_json_time(info->created), "started",
 			  output_json_time(info->started), "ip", output_json_text(info->ip), "cpus", (int)info->cpus,
-			  "memory", (json_int_t)info->memory, "disk", (json_int_t)info->disk, "disk-used",
+			  "memory", (json_int_t)info->memory, "disk", (json_int_t)info->disk, "diskUsed",
 			  (json_int_t)info->disk_used, "state", annex_machine_state_name(info->state), "failure",
 			  output_json_text(info->failure), "default", info->is_default);
 
