@@ -152,8 +152,7 @@ static int finish(struct ext4 *ext4, struct annex_error **err)
 	if (code)
 		return ext4_fail(err, code, "cannot set up the journal");
 	count_free(ext4->fs);
-	code = ext2fs_close2(ext4->fs, EXT2_FLAG_FLUSH_NO_SYNC);
-	ext4->fs = NULL;
+	code = ext2fs_flush(ext4->fs); /* closing would hide late errors, or leak */
 	return code ? ext4_fail(err, code, "cannot write the disk image") : 0;
 }
 
