@@ -313,6 +313,8 @@ static enum attempt start_one(struct link **ret, struct annex_context *context, 
 	if (start_supervisor(&link, context, paths, err) < 0)
 		return ATTEMPT_FAILED;
 	result = greet(link, true, &cause);
+	if (result > 0 && !link->known)
+		result = expect(link, MESSAGE_STATE, LINK_ANSWER_MS, &cause);
 	if (result < 0 && annex_error_kind(cause) == ANNEX_ERROR_BUSY)
 		return ATTEMPT_AGAIN;
 	if (result < 0) {

@@ -42,6 +42,7 @@ struct annex_session {
 	struct output outputs[2];
 	int input; /* our copy, or -1 */
 	struct loop_source *input_source;
+	struct loop_source *first_turn;
 	uint32_t credit; /* bytes of input that may be sent */
 	char *id;
 	bool detached, opened, exited;
@@ -289,6 +290,13 @@ static int give_failure(const struct annex_session *session, struct annex_error 
 			    annex_error_hint(failure));
 }
 
+/* The program may have ended before the caller first polls; then nothing else would make the descriptor readable. */
+static void on_first_turn(struct loop_source *source, void *data)
+{
+	(void)source;
+	(void)data;
+}
+
 static int wait_opened(struct annex_session *session, struct annex_error **err)
 {
 	int result;
@@ -301,7 +309,10 @@ static int wait_opened(struct annex_session *session, struct annex_error **err)
 			return fail(err, ANNEX_ERROR_TIMEOUT, "the machine does not answer");
 		loop_turn(session->loop, 0);
 	}
-	return session->opened ? 0 : give_failure(session, err);
+	if (!session->opened)
+		return give_failure(session, err);
+	result = loop_add_timer(&session->first_turn, session->loop, 0, on_first_turn, session);
+	return result < 0 ? fail_os(err, result, "cannot prepare the session") : 0;
 }
 
 API int annex_session_open(struct annex_session **ret, struct annex_machine *machine,
@@ -342,6 +353,7 @@ API void annex_session_unref(struct annex_session *session)
 	if (!session)
 		return;
 	end_input(session);
+	loop_source_free(session->first_turn);
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		flow_free(session->outputs[i].flow);
 	channel_free(session->channel);
