@@ -20,6 +20,7 @@ struct link {
 	struct loop_source *away; /* while the host is */
 	struct stream *stream;    /* while the host is there */
 	struct message_reader reader;
+	struct text frames; /* of the message that is being sent; kept for the memory it has */
 	const struct link_callbacks *callbacks;
 	void *data;
 	bool broken;
@@ -140,41 +141,31 @@ void link_free(struct link *link)
 		return;
 	loop_source_free(link->away);
 	disconnect(link);
+	text_clear(&link->frames);
 	cleanup_close(&link->fd);
 	free(link);
 }
 
-static void write_frames(struct link *link, const struct text *frames)
+/* `result` is that of putting a message into link->frames. */
+static void write_frames(struct link *link, int result)
 {
-	int result;
-
-	if (!link->stream)
-		return;
-	result = text_ok(frames) ? stream_write(link->stream, frames->data, frames->size) : -ENOMEM;
+	if (result == 0 && link->stream)
+		result = stream_write(link->stream, link->frames.data, link->frames.size);
 	if (result < 0)
 		log_info("a message to the host is lost: %s", strerror(-result));
+	if (result < 0 || link->frames.capacity > 2 * FRAME_MAX)
+		text_clear(&link->frames);
+	link->frames.size = 0;
 }
 
 void link_send(struct link *link, enum message_kind kind, uint16_t stream, const void *body)
 {
-	auto_text struct text frames = {0};
-	int result = message_put(&frames, kind, stream, body);
-
-	if (result < 0)
-		log_info("a message to the host is lost: %s", strerror(-result));
-	else
-		write_frames(link, &frames);
+	write_frames(link, message_put(&link->frames, kind, stream, body));
 }
 
 void link_send_data(struct link *link, enum message_kind kind, uint16_t stream, const void *bytes, size_t size)
 {
-	auto_text struct text frames = {0};
-	int result = message_put_data(&frames, kind, stream, bytes, size);
-
-	if (result < 0)
-		log_info("a message to the host is lost: %s", strerror(-result));
-	else
-		write_frames(link, &frames);
+	write_frames(link, message_put_data(&link->frames, kind, stream, bytes, size));
 }
 
 void link_send_error(struct link *link, uint16_t stream, const struct annex_error *err)

@@ -1,17 +1,16 @@
 /*
- * A session owns one input and up to two outputs. Each output is a channel that is read only while the host has given
- * credit for it and the link's queue has room: memory is bounded by the windows whatever is written or not read, and
- * one session that stalls has no part in another's flow. A terminal is one channel and the input, on two descriptors of
- * its other side.
+ * A session is a process in the machine's namespaces with one input and up to two outputs (flow.c). A terminal is an
+ * input and one output, on two descriptors of its other side.
  *
  * Life: OPEN forks; the child reports an error, or executes the program, which closes its end of the report socket
- * (OPENED); output flows; the child ends; the channels end; EXIT. Where the machine's init ends, the kernel has killed
+ * (OPENED); output flows; the child ends; the outputs end; EXIT. Where the machine's init ends, the kernel has killed
  * all sessions, and they end the same way.
  */
 #include "guest/session.h"
 
 #include "base/log.h"
 #include "guest/cgroup.h"
+#include "guest/flow.h"
 #include "guest/launch.h"
 #include "guest/process.h"
 #include "guest/report.h"
@@ -24,15 +23,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { SLOTS = 1024, CREDIT_STEP = WIRE_WINDOW / 4, SIGNAL_MAX = 64 };
-
-struct channel {
-	struct session *session;
-	enum message_kind kind;
-	int fd; /* -1: ended */
-	struct loop_source *source;
-	uint32_t credit;
-};
+enum { SLOTS = 1024, SIGNAL_MAX = 64 };
 
 struct session {
 	struct sessions *all;
@@ -43,23 +34,14 @@ struct session {
 	pid_t pid; /* 0: it has ended */
 	int status;
 	bool opened, hung_up;
-	struct loop_source *child;
+	struct loop_source *child, *grace;
 	int report;
 	struct loop_source *report_source;
 	struct annex_error *failure;
-	struct channel channels[2];
-
-	int in; /* -1: closed */
-	struct loop_source *in_source;
-	struct text in_queue;
-	size_t in_start;
-	bool in_end;            /* nothing follows the queue */
-	char in_last;           /* the last byte written */
-	uint32_t in_credit_due; /* written and not yet given back */
-
-	int terminal; /* the other side's descriptor, or -1; its own, like those of channel and input */
+	struct output outputs[2];
+	struct input input;
+	int terminal; /* the other side's descriptor, or -1; those of output and input are duplicates */
 	uint32_t rows, columns;
-	struct loop_source *grace;
 };
 
 struct sessions {
@@ -83,30 +65,29 @@ static struct session **find_slot(struct sessions *sessions, uint16_t stream)
 	return slot;
 }
 
-static void close_watched(int *fd, struct loop_source **source)
+static void close_report(struct session *session)
 {
-	loop_source_free(*source);
-	*source = NULL;
-	cleanup_close(fd);
-	*fd = -1;
+	loop_source_free(session->report_source);
+	session->report_source = NULL;
+	cleanup_close(&session->report);
+	session->report = -1;
 }
 
 static void session_free(struct session *session)
 {
 	struct session **slot = find_slot(session->all, session->stream);
 
-	if (*slot == session) {
-		*slot = session->next;
-		session->all->count--;
-	}
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		close_watched(&session->channels[i].fd, &session->channels[i].source);
-	close_watched(&session->in, &session->in_source);
-	close_watched(&session->report, &session->report_source);
+	*slot = session->next;
+	session->all->count--;
+	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
+		output_end(&session->outputs[i], false);
+	loop_source_free(session->input.source);
+	cleanup_close(&session->input.fd);
+	text_clear(&session->input.queue);
+	close_report(session);
 	cleanup_close(&session->terminal);
 	loop_source_free(session->grace);
 	loop_source_free(session->child);
-	text_clear(&session->in_queue);
 	annex_error_free(session->failure);
 	free(session);
 }
@@ -116,215 +97,85 @@ static void send(struct session *session, enum message_kind kind, const void *bo
 	link_send(session->all->link, kind, session->stream, body);
 }
 
-/* Tell the end, if it has come. The session may be gone then. */
+static void tell_end(struct session *session)
+{
+	struct message_exit message = {0};
+
+	if (!session->opened && !session->failure)
+		fail(&session->failure, ANNEX_ERROR_GUEST, "the session was ended before it began");
+	if (session->failure) {
+		link_send_error(session->all->link, session->stream, session->failure);
+		return;
+	}
+	if (WIFSIGNALED(session->status))
+		message.signal = (uint32_t)WTERMSIG(session->status);
+	else
+		message.status = (uint32_t)WEXITSTATUS(session->status);
+	send(session, MESSAGE_EXIT, &message);
+}
+
+/* Tell the end, if it has come; the session is gone then. */
 static void check_end(struct session *session)
 {
 	struct sessions *all = session->all;
-	struct message_exit message = {0};
 
-	if (session->pid > 0 || session->report >= 0)
+	if (session->pid > 0 || session->report >= 0 || output_is_open(&session->outputs[0]) ||
+	    output_is_open(&session->outputs[1]))
 		return;
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++) {
-		if (session->channels[i].fd >= 0)
-			return;
-	}
-	if (session->failure) {
-		link_send_error(session->all->link, session->stream, session->failure);
-	} else {
-		if (WIFSIGNALED(session->status))
-			message.signal = (uint32_t)WTERMSIG(session->status);
-		else
-			message.status = (uint32_t)WEXITSTATUS(session->status);
-		send(session, MESSAGE_EXIT, &message);
-	}
+	tell_end(session);
 	session_free(session);
 	cgroup_sweep();
 	if (all->count == 0)
 		all->on_empty(all->data);
 }
 
-/* Output. */
-
-static void channel_end(struct channel *channel)
+static void end_outputs(struct session *session)
 {
-	struct session *session = channel->session;
-
-	if (channel->fd < 0)
-		return;
-	close_watched(&channel->fd, &channel->source);
-	if (session->opened && !session->hung_up)
-		link_send_data(session->all->link, channel->kind, session->stream, "", 0);
+	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
+		output_end(&session->outputs[i], session->opened && !session->hung_up);
 }
 
-static bool channel_stalled(const struct channel *channel)
+static void on_output_changed(void *data)
 {
-	return channel->credit == 0 || !link_has_room(channel->session->all->link);
-}
+	struct session *session = data;
 
-static void channel_watch(struct channel *channel)
-{
-	if (channel->source)
-		loop_source_watch(channel->source, channel->session->opened && !channel_stalled(channel) ? EPOLLIN : 0);
-}
-
-static void on_output(struct loop_source *source, int fd, uint32_t events, void *data)
-{
-	struct channel *channel = data;
-	struct session *session = channel->session;
-	size_t size = channel->credit < MESSAGE_DATA_MAX ? channel->credit : MESSAGE_DATA_MAX;
-	char bytes[MESSAGE_DATA_MAX];
-	ssize_t n;
-
-	(void)source;
-	(void)events;
-	if (channel_stalled(channel)) {
-		channel_watch(channel);
-		return;
-	}
-	n = read(fd, bytes, size);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) { /* a terminal that nobody has open any more says EIO */
-		channel_end(channel);
-		check_end(session);
-		return;
-	}
-	link_send_data(session->all->link, channel->kind, session->stream, bytes, (size_t)n);
-	channel->credit -= (uint32_t)n;
 	if (session->grace)
 		loop_timer_restart(session->grace, SESSION_GRACE_MS);
-	channel_watch(channel);
+	check_end(session);
 }
 
 static void on_grace(struct loop_source *source, void *data)
 {
 	struct session *session = data;
-	bool stalled = false;
 
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		stalled |= session->channels[i].fd >= 0 && channel_stalled(&session->channels[i]);
-	if (stalled) { /* by the reader; it is waited for */
-		loop_timer_restart(source, SESSION_GRACE_MS);
+	if (output_is_stalled(&session->outputs[0]) || output_is_stalled(&session->outputs[1])) {
+		loop_timer_restart(source, SESSION_GRACE_MS); /* by the reader; it is waited for */
 		return;
 	}
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		channel_end(&session->channels[i]);
+	end_outputs(session);
 	check_end(session);
-}
-
-/* Input. */
-
-static void give_credit(struct session *session, size_t bytes)
-{
-	session->in_credit_due += (uint32_t)bytes;
-	if (session->in_credit_due < CREDIT_STEP)
-		return;
-	send(session, MESSAGE_CREDIT,
-	     &(struct message_credit){.channel = MESSAGE_INPUT, .bytes = session->in_credit_due});
-	session->in_credit_due = 0;
-}
-
-static size_t in_size(const struct session *session)
-{
-	return session->in_queue.size - session->in_start;
-}
-
-/* Nobody reads any more: what still comes is taken and dropped. */
-static void in_close(struct session *session)
-{
-	size_t dropped = in_size(session);
-
-	close_watched(&session->in, &session->in_source);
-	text_clear(&session->in_queue);
-	session->in_start = 0;
-	give_credit(session, dropped);
-}
-
-static void in_flush(struct session *session)
-{
-	while (session->in >= 0 && in_size(session) > 0) {
-		const char *bytes = session->in_queue.data + session->in_start;
-		ssize_t n = write(session->in, bytes, in_size(session));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EAGAIN) {
-			in_close(session);
-			return;
-		}
-		if (n <= 0)
-			break;
-		session->in_last = bytes[n - 1];
-		session->in_start += (size_t)n;
-		give_credit(session, (size_t)n);
-	}
-	if (in_size(session) == 0) {
-		text_clear(&session->in_queue);
-		session->in_start = 0;
-		if (session->in_end)
-			close_watched(&session->in, &session->in_source);
-	}
-	if (session->in_source)
-		loop_source_watch(session->in_source, in_size(session) > 0 ? EPOLLOUT : 0);
-}
-
-static void on_input_room(struct loop_source *source, int fd, uint32_t events, void *data)
-{
-	(void)source;
-	(void)fd;
-	(void)events;
-	in_flush(data);
-}
-
-/* A terminal's input is not closed, its end is typed. */
-static void in_finish(struct session *session)
-{
-	size_t count = 0;
-	char key, last = session->in_last;
-
-	if (session->in_end)
-		return;
-	session->in_end = true;
-	if (session->flags & OPEN_TERMINAL && session->terminal >= 0) {
-		if (in_size(session) > 0)
-			last = session->in_queue.data[session->in_queue.size - 1];
-		key = terminal_end_of_input(session->terminal, &count, last);
-		while (count-- > 0)
-			text_add_char(&session->in_queue, key);
-	}
-	if (session->in >= 0)
-		in_flush(session);
 }
 
 /* The other side of the terminal, when the child has sent it. */
 static void take_terminal(struct session *session, int fd)
 {
-	struct channel *channel = &session->channels[0];
-	bool ended = session->in_end;
-	int result = 0;
+	int output = fcntl(fd, F_DUPFD_CLOEXEC, 3), input = fcntl(fd, F_DUPFD_CLOEXEC, 3), result = 0;
 
-	if (session->hung_up) {
+	if (session->hung_up || session->terminal >= 0 || output < 0 || input < 0) {
+		cleanup_close(&output);
+		cleanup_close(&input);
 		close(fd);
 		return;
 	}
-	session->terminal = fd;
-	channel->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	session->in = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (channel->fd < 0 || session->in < 0)
-		result = -errno;
-	if (result == 0)
-		result = loop_add_fd(&channel->source, session->all->loop, channel->fd, 0, on_output, channel);
-	if (result == 0)
-		result = loop_add_fd(&session->in_source, session->all->loop, session->in, 0, on_input_room, session);
-	if (result < 0) {
-		log_info("session %u: %s", session->number, strerror(-result));
-		return;
-	}
+	session->terminal = session->input.terminal = fd;
 	terminal_resize(fd, session->rows, session->columns);
-	session->in_end = false;
-	if (ended)
-		in_finish(session);
-	in_flush(session);
+	result = output_open(&session->outputs[0], session->all->loop, output);
+	if (result == 0)
+		result = input_open(&session->input, session->all->loop, input);
+	else
+		close(input);
+	if (result < 0)
+		log_info("session %u: %s", session->number, strerror(-result));
 }
 
 /* Beginning and end. */
@@ -336,11 +187,12 @@ static void opened(struct session *session)
 	snprintf(id, sizeof(id), "%u", session->number);
 	session->opened = true;
 	send(session, MESSAGE_OPENED, &(struct message_opened){.id = id});
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		channel_watch(&session->channels[i]);
+	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
+		output_run(&session->outputs[i]);
 }
 
-static void read_report(struct session *session)
+/* All that has come; true when the report is complete. */
+static bool take_reports(struct session *session)
 {
 	struct report report;
 	int fd = -1;
@@ -348,52 +200,45 @@ static void read_report(struct session *session)
 	for (;;) {
 		switch (report_receive(&report, &fd, session->report)) {
 		case REPORT_NOTHING:
-			return;
+			return false;
 		case REPORT_FD:
-			if (session->terminal < 0)
-				take_terminal(session, fd);
-			else
-				close(fd);
-			continue;
+			take_terminal(session, fd);
+			break;
 		case REPORT_ERROR:
 			report_to_error(&report, &session->failure);
-			break;
+			end_outputs(session);
+			return true;
 		case REPORT_END:
 			opened(session);
-			break;
+			return true;
 		}
-		break;
 	}
-	close_watched(&session->report, &session->report_source);
-	if (session->failure) {
-		for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-			channel_end(&session->channels[i]);
-	}
-	check_end(session);
 }
 
 static void on_report(struct loop_source *source, int fd, uint32_t events, void *data)
 {
+	struct session *session = data;
+
 	(void)source;
 	(void)fd;
 	(void)events;
-	read_report(data);
+	if (!take_reports(session))
+		return;
+	close_report(session);
+	check_end(session);
 }
 
 static void on_child(struct loop_source *source, pid_t pid, int status, void *data)
 {
 	struct session *session = data;
-	bool output = false;
 
 	(void)source;
 	(void)pid;
 	session->pid = 0;
 	session->status = status;
-	in_close(session);
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		output |= session->channels[i].fd >= 0;
-	/* The report's end may still be on its way in this turn, and it may bring the terminal. */
-	if ((output || session->report >= 0) && !session->grace &&
+	input_close(&session->input);
+	/* The end of the report may come later in this turn, and its terminal with it. */
+	if (!session->grace &&
 	    loop_add_timer(&session->grace, session->all->loop, SESSION_GRACE_MS, on_grace, session) < 0)
 		log_info("session %u: out of memory", session->number);
 	check_end(session);
@@ -404,12 +249,11 @@ static void hang_up(struct session *session)
 	if (session->hung_up || session->flags & OPEN_DETACH)
 		return;
 	session->hung_up = true;
-	in_close(session);
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		channel_end(&session->channels[i]);
+	input_close(&session->input);
+	end_outputs(session);
 	/* The last close of a terminal's other side hangs up all that is on it; without a terminal we say so. */
 	cleanup_close(&session->terminal);
-	session->terminal = -1;
+	session->terminal = session->input.terminal = -1;
 	if (session->pid > 0) {
 		if (kill(-session->pid, SIGHUP) < 0)
 			kill(session->pid, SIGHUP);
@@ -457,17 +301,11 @@ static int watch_pipes(struct session *session, struct pipes *pipes)
 	int result = 0;
 
 	for (int i = 0; i < 2 && result == 0; i++) {
-		struct channel *channel = &session->channels[i];
-
-		channel->fd = pipes->ours[i + 1];
-		pipes->ours[i + 1] = -1;
-		if (channel->fd >= 0)
-			result = loop_add_fd(&channel->source, loop, channel->fd, 0, on_output, channel);
+		if (pipes->ours[i + 1] >= 0)
+			result = output_open(&session->outputs[i], loop, TAKE_FD(pipes->ours[i + 1]));
 	}
-	session->in = pipes->ours[0];
-	pipes->ours[0] = -1;
-	if (session->in >= 0 && result == 0)
-		result = loop_add_fd(&session->in_source, loop, session->in, 0, on_input_room, session);
+	if (pipes->ours[0] >= 0 && result == 0)
+		result = input_open(&session->input, loop, TAKE_FD(pipes->ours[0]));
 	return result;
 }
 
@@ -517,15 +355,23 @@ static struct session *session_new(struct sessions *sessions, uint16_t stream, c
 				    .number = ++sessions->last_number,
 				    .flags = open->flags,
 				    .report = -1,
-				    .in = -1,
 				    .terminal = -1,
 				    .rows = open->rows,
 				    .columns = open->columns};
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		session->channels[i] = (struct channel){.session = session,
-							.kind = i == 0 ? MESSAGE_OUTPUT : MESSAGE_ERRORS,
-							.fd = -1,
-							.credit = WIRE_WINDOW};
+	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
+		session->outputs[i] = (struct output){.link = sessions->link,
+						      .kind = i == 0 ? MESSAGE_OUTPUT : MESSAGE_ERRORS,
+						      .stream = stream,
+						      .fd = -1,
+						      .credit = WIRE_WINDOW,
+						      .changed = on_output_changed,
+						      .data = session};
+	session->input = (struct input){.link = sessions->link,
+					.stream = stream,
+					.fd = -1,
+					.terminal = -1,
+					.awaited = open->flags & OPEN_TERMINAL,
+					.ended = open->flags & (OPEN_NO_INPUT | OPEN_DETACH)};
 	*slot = session;
 	sessions->count++;
 	return session;
@@ -549,13 +395,10 @@ static int open_session(struct sessions *sessions, uint16_t stream, const struct
 	result = make_pipes(&pipes, open->flags);
 	if (result == 0)
 		result = start(session, open, &pipes);
-	if (result < 0) {
-		session_free(session);
-		return fail_os(err, result, "cannot start a session");
-	}
-	if (open->flags & (OPEN_NO_INPUT | OPEN_DETACH))
-		in_finish(session);
-	return 0;
+	if (result == 0)
+		return 0;
+	session_free(session);
+	return fail_os(err, result, "cannot start a session");
 }
 
 /* Messages. */
@@ -587,24 +430,10 @@ static void handle_input(struct sessions *sessions, struct session *session, con
 			 const void *body)
 {
 	(void)body;
-	if (message->size == 0) {
-		in_finish(session);
-		return;
-	}
-	if (session->in_end || in_size(session) + session->in_credit_due + message->size > WIRE_WINDOW) {
-		protest(sessions, message, session->in_end ? "behind its end" : "more than the window allows");
-		return;
-	}
-	/* Before the child has sent its terminal there is nowhere to write to, and nothing is lost yet. */
-	if (session->in < 0 && !(session->flags & OPEN_TERMINAL && session->terminal < 0 && session->pid > 0)) {
-		give_credit(session, message->size);
-		return;
-	}
-	text_add_bytes(&session->in_queue, message->payload, message->size);
-	if (!text_ok(&session->in_queue))
-		in_close(session);
-	else
-		in_flush(session);
+	if (message->size == 0)
+		input_finish(&session->input);
+	else if (!input_put(&session->input, message->payload, message->size))
+		protest(sessions, message, "past the window, or behind its end");
 }
 
 static void handle_resize(struct sessions *sessions, struct session *session, const struct message *message,
@@ -652,20 +481,14 @@ static void handle_credit(struct sessions *sessions, struct session *session, co
 {
 	const struct message_credit *credit = body;
 
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++) {
-		struct channel *channel = &session->channels[i];
-
-		if ((uint32_t)channel->kind != credit->channel)
+	for (size_t i = 0; i < COUNT_OF(session->outputs); i++) {
+		if ((uint32_t)session->outputs[i].kind != credit->channel)
 			continue;
-		if (credit->bytes > WIRE_WINDOW - channel->credit) {
-			protest(sessions, message, "more than the window allows");
-			return;
-		}
-		channel->credit += credit->bytes;
-		channel_watch(channel);
+		if (!output_credit(&session->outputs[i], credit->bytes))
+			protest(sessions, message, "past the window");
 		return;
 	}
-	protest(sessions, message, "there is no such channel");
+	protest(sessions, message, "there is no such flow");
 }
 
 union body {
@@ -681,11 +504,11 @@ typedef void handle_fn(struct sessions *sessions, struct session *session, const
 static const struct handler {
 	enum message_kind kind;
 	handle_fn *fn;
-	bool bare, without_session;
+	bool data; /* its payload is data, or none */
 } handlers[] = {
-	{MESSAGE_OPEN, handle_open, false, true},      {MESSAGE_INPUT, handle_input, true, false},
-	{MESSAGE_RESIZE, handle_resize, false, false}, {MESSAGE_SIGNAL, handle_signal, false, false},
-	{MESSAGE_HANGUP, handle_hangup, true, false},  {MESSAGE_CREDIT, handle_credit, false, false},
+	{MESSAGE_OPEN, handle_open, false},     {MESSAGE_INPUT, handle_input, true},
+	{MESSAGE_RESIZE, handle_resize, false}, {MESSAGE_SIGNAL, handle_signal, false},
+	{MESSAGE_HANGUP, handle_hangup, true},  {MESSAGE_CREDIT, handle_credit, false},
 };
 
 bool sessions_handle(struct sessions *sessions, const struct message *message)
@@ -701,17 +524,22 @@ bool sessions_handle(struct sessions *sessions, const struct message *message)
 	if (!handler)
 		return false;
 	/* A session may have ended while a message to it was on its way. */
-	if (!session && !handler->without_session)
+	if (!session && message->kind != MESSAGE_OPEN)
 		return true;
-	if (!handler->bare && message_get(&body, message->kind, message->payload, message->size) < 0) {
+	if (handler->data) {
+		handler->fn(sessions, session, message, NULL);
+		return true;
+	}
+	if (message_get(&body, message->kind, message->payload, message->size) < 0) {
 		protest(sessions, message, "malformed");
 		return true;
 	}
 	handler->fn(sessions, session, message, &body);
-	if (!handler->bare)
-		message_clear(&body, message->kind);
+	message_clear(&body, message->kind);
 	return true;
 }
+
+/* All of them. */
 
 int sessions_new(struct sessions **ret, struct loop *loop, struct link *link, void (*on_empty)(void *data), void *data)
 {
@@ -719,11 +547,7 @@ int sessions_new(struct sessions **ret, struct loop *loop, struct link *link, vo
 
 	if (!sessions)
 		return -ENOMEM;
-	sessions->loop = loop;
-	sessions->link = link;
-	sessions->init_pidfd = -1;
-	sessions->on_empty = on_empty;
-	sessions->data = data;
+	*sessions = (struct sessions){.loop = loop, .link = link, .init_pidfd = -1, .on_empty = on_empty, .data = data};
 	*ret = sessions;
 	return 0;
 }
@@ -754,8 +578,8 @@ void sessions_set_machine(struct sessions *sessions, int init_pidfd, const struc
 
 static void resume(struct session *session)
 {
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		channel_watch(&session->channels[i]);
+	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
+		output_resume(&session->outputs[i]);
 }
 
 void sessions_resume(struct sessions *sessions)
@@ -770,10 +594,8 @@ void sessions_hang_up(struct sessions *sessions)
 
 static void finish(struct session *session)
 {
-	if (session->report >= 0)
-		close_watched(&session->report, &session->report_source);
-	for (size_t i = 0; i < COUNT_OF(session->channels); i++)
-		channel_end(&session->channels[i]);
+	close_report(session);
+	end_outputs(session);
 	if (session->pid > 0) { /* not reaped yet, but as dead as the namespace it lived in */
 		session->pid = 0;
 		session->status = SIGKILL;
@@ -786,6 +608,11 @@ void sessions_finish(struct sessions *sessions)
 	for_each(sessions, finish);
 }
 
+size_t sessions_count(const struct sessions *sessions)
+{
+	return sessions->count;
+}
+
 bool sessions_has_child(const struct sessions *sessions, pid_t pid)
 {
 	for (size_t i = 0; i < SLOTS; i++) {
@@ -795,9 +622,4 @@ bool sessions_has_child(const struct sessions *sessions, pid_t pid)
 		}
 	}
 	return false;
-}
-
-size_t sessions_count(const struct sessions *sessions)
-{
-	return sessions->count;
 }

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-enum { READ_AT_ONCE = 1 << 16, KEEP_CAPACITY = 1 << 16 };
+enum { READ_AT_ONCE = 1 << 16, KEEP_CAPACITY = 1 << 18 };
 
 struct buffer {
 	char *data;

@@ -82,12 +82,22 @@ static const char *on_log(struct guest *guest, const struct message *message)
 	return NULL;
 }
 
+static const char *on_failure(struct guest *guest, const struct message *message)
+{
+	struct message_failure failure;
+
+	if (message_get(&failure, message->kind, message->payload, message->size) < 0)
+		return "FAILURE that is malformed";
+	supervisor_on_guest_failure(guest->supervisor, &failure);
+	return NULL;
+}
+
 static const struct {
 	enum message_kind kind;
 	handler_fn *handle;
 } handlers[] = {
 	{MESSAGE_HELLO, on_hello},   {MESSAGE_WAITING, on_waiting}, {MESSAGE_READY, on_ready},
-	{MESSAGE_HALTED, on_halted}, {MESSAGE_LOG, on_log},
+	{MESSAGE_HALTED, on_halted}, {MESSAGE_LOG, on_log},         {MESSAGE_FAILURE, on_failure},
 };
 
 static const char *on_session(struct guest *guest, const struct message *message)

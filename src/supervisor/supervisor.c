@@ -207,6 +207,20 @@ void supervisor_on_halted(struct supervisor *supervisor, const struct message_ha
 	set_deadline(supervisor, PHASE_STOP, scaled(supervisor, SUPERVISOR_STOP_MS));
 }
 
+void supervisor_on_guest_failure(struct supervisor *supervisor, const struct message_failure *failure)
+{
+	auto_free char *text = copy_short(failure->message), *hint = copy_short(failure->hint);
+	struct annex_error *err = NULL;
+
+	if (supervisor->state != MACHINE_BOOTING) {
+		log_info("the guest says: %s", text ? text : "");
+		return;
+	}
+	fail_relayed(&err, failure->kind, (int)failure->os, text ? text : "", hint);
+	hint_at_logs(supervisor, &err);
+	break_off(supervisor, err, true);
+}
+
 void supervisor_on_broken_guest(struct supervisor *supervisor, const char *what)
 {
 	struct annex_error *err = NULL;

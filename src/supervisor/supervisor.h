@@ -77,6 +77,8 @@ void supervisor_on_waiting(struct supervisor *supervisor, const char *what);
 void supervisor_on_ready(struct supervisor *supervisor, const char *init);
 void supervisor_on_halted(struct supervisor *supervisor, const struct message_halted *halted);
 /* The guest broke the protocol; the link is gone. */
+/* What the guest was asked for failed: before the machine is up that ends it, the guest powers off. */
+void supervisor_on_guest_failure(struct supervisor *supervisor, const struct message_failure *failure);
 void supervisor_on_broken_guest(struct supervisor *supervisor, const char *what);
 
 static inline unsigned supervisor_slowness(const struct supervisor *supervisor)
