@@ -128,7 +128,8 @@ static int receive(struct link *link, int timeout_ms, struct annex_error **err)
 		return fail_os(err, errno, "cannot hear the supervisor");
 	if (n <= 0)
 		return 0;
-	memmove(link->in.data, link->in.data + link->used, link->in.size - link->used);
+	if (link->used > 0)
+		memmove(link->in.data, link->in.data + link->used, link->in.size - link->used);
 	link->in.size -= link->used;
 	link->used = 0;
 	text_add_bytes(&link->in, bytes, (size_t)n);

@@ -135,13 +135,18 @@ class Machine:
         return not self.socket.exists() and not (self.folder / "run.json").exists()
 
     def close(self):
+        """End what still runs. Nothing may have been found by a sanitizer, in builds that have them."""
+        said = ""
         for guest in self.guests:
             guest.close()
         self.doorbell.close()
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-            process.communicate()
+            said += "".join(text for text in process.communicate() if text)
+        log = self.folder / "supervisor.log"
+        said += log.read_text() if log.exists() else ""
+        assert "runtime error:" not in said and "Sanitizer" not in said, said
 
 
 def wait_for(condition, timeout=20):

@@ -73,7 +73,8 @@ def test_start_boots_the_machine_and_returns_when_it_is_up(machine):
     guest.link.expect("SHUTDOWN")
     guest.power_off()
     assert finish(stopping)[0] == 0
-    assert machine.is_clean() and not is_alive(supervisor)
+    assert machine.is_clean()
+    wait_for(lambda: not is_alive(supervisor))
     assert finish(annex(machine, "stop", "dev"))[0] == 0
 
 
