@@ -17,6 +17,7 @@
 #include "registry/source.h"
 #include "store/base.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -88,7 +89,10 @@ static int make_whole(struct annex_image **ret, struct annex_context *context, s
 {
 	CLEANUP(cleanup_image) struct annex_image *image = NULL;
 
-	if (make(&image, context, store, record, err) < 0 || load_config(image, store, err) < 0)
+	if (make(&image, context, store, record, err) < 0)
+		return -1;
+	assert(image);
+	if (load_config(image, store, err) < 0)
 		return -1;
 	*ret = TAKE(image);
 	return 0;
@@ -212,7 +216,7 @@ API int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct an
 
 	if (open_store(&store, context, err) < 0 || catalog_list(&catalog, store, err) < 0)
 		return -1;
-	list = calloc(catalog.count + 1, sizeof(*list));
+	list = calloc(catalog.count + 1, sizeof(struct annex_image *));
 	if (!list)
 		return fail_memory(err);
 	for (size_t i = 0; i < catalog.count; i++) {
@@ -383,10 +387,11 @@ int image_find_or_import(struct image_found *ret, struct annex_context *context,
 	if (image_source_is_spec(text)) {
 		if (import(&image, &found.hold, context, text, &options, err) < 0)
 			return -1;
-	} else if (open_held(&image, &found.hold, context, text, err) < 0 || check_platform(image, platform, err) < 0) {
+	} else if (open_held(&image, &found.hold, context, text, err) < 0) {
 		return -1;
 	}
-	if (fill_found(&found, image, err) < 0)
+	assert(image);
+	if (check_platform(image, platform, err) < 0 || fill_found(&found, image, err) < 0)
 		return -1;
 	*ret = found;
 	found = (struct image_found){0};

@@ -379,7 +379,7 @@ bool bundle_has(const struct bundle *bundle, const char *name)
 
 int bundle_read(char **ret, size_t *ret_size, const struct bundle *bundle, const char *name, size_t limit)
 {
-	uint64_t size;
+	uint64_t size = 0;
 	auto_close int fd = bundle_open(&size, bundle, name);
 	auto_free char *bytes = NULL;
 	ssize_t n;

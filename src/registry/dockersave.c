@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -185,6 +186,7 @@ int dockersave_resolve(struct image_manifest *ret, const struct bundle *bundle, 
 		return -1;
 	if (compose(&manifest, bundle, image, &config, config_digest, size, err) < 0)
 		return -1;
+	assert(manifest);
 	if (document_decode(&document, manifest, strlen(manifest), NULL, err) < 0)
 		return -1;
 	if (resolve_assemble(&made, &document, TAKE(bytes), size, err) < 0)

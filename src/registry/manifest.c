@@ -9,6 +9,7 @@
 #include "base/digest.h"
 #include "base/time.h"
 
+#include <assert.h>
 #include <string.h>
 
 struct raw_platform {
@@ -208,6 +209,7 @@ int document_decode(struct document *ret, const char *bytes, size_t size, const 
 	result = json_decode(&raw, value, document_rows, COUNT_OF(document_rows), "manifest", err);
 	if (result == 0) {
 		result = find_type(&made.type, &raw, media_type, err);
+		assert(result < 0 || made.type);
 		if (result == 0 && made.type->kind == MEDIA_INDEX)
 			result = decode_items(&made, raw.manifests, "manifest", INDEX_LIMIT, err);
 		else if (result == 0)

@@ -13,6 +13,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -217,6 +218,7 @@ static char *spell(const struct reference *reference, const char *domain, const 
 {
 	auto_text struct text text = {0};
 
+	assert(domain && path);
 	text_printf(&text, "%s%s%s", domain, *domain ? "/" : "", path);
 	if (reference->tag || !reference->digest)
 		text_printf(&text, ":%s", reference->tag ? reference->tag : default_tag);

@@ -10,6 +10,7 @@
 #include "registry/reference.h"
 #include "registry/suggest.h"
 
+#include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -184,6 +185,7 @@ int image_source_open(struct image_source **ret, const char *spec, const struct 
 	}
 	if (result < 0)
 		return -1;
+	assert(source->path);
 	if (scheme->archive)
 		result = open_archive(source, options, err);
 	else

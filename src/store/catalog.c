@@ -229,6 +229,7 @@ int catalog_add(struct store *store, struct image_record *record, const struct c
 
 static void take(struct image_record *ret, struct catalog *catalog, size_t index)
 {
+	assert(catalog->items && index < catalog->count);
 	*ret = catalog->items[index];
 	catalog->items[index] = (struct image_record){0};
 }

@@ -214,6 +214,38 @@ def docker_archive(folder, target, name="annex/test:latest", tag=None, change=No
     return target
 
 
+class Saved:
+    """An archive of any images, in the format of docker save, entry by entry: for what docker_archive() can't be made to do."""
+
+    def __init__(self, path):
+        self.path, self.images = path, []
+        self.archive = tarfile.open(path, "w")
+
+    def file(self, name, data):
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        self.archive.addfile(info, io.BytesIO(data))
+
+    def link(self, name, target, kind=tarfile.SYMTYPE):
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname = kind, target
+        self.archive.addfile(info)
+
+    def image(self, names, layers, plain, config_name=None):
+        """Adds an image and its configuration; layers are the names of files, plain their tar archives."""
+        config = encode({"architecture": host_platform()["architecture"], "os": "linux", "rootfs": {
+            "type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(data).hexdigest() for data in plain]}})
+        config_name = config_name or hashlib.sha256(config).hexdigest() + ".json"
+        self.file(config_name, config)
+        self.images.append({"Config": config_name, "RepoTags": names, "Layers": layers})
+
+    def close(self):
+        """Writes manifest.json; returns the source's name."""
+        self.file("manifest.json", encode(self.images))
+        self.archive.close()
+        return f"docker-archive:{self.path}"
+
+
 def resolve(folder, tag=None, platform=None):
     """The manifest, as a dict, that a tag (or the only entry of index.json) leads to for a platform."""
     wanted = platform or host_platform()

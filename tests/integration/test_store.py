@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import json
 import lzma
 import os
@@ -360,39 +359,8 @@ def saved_layer(path):
     return oci.Tar().file("etc/name", path).data()
 
 
-class Saved:
-    """An archive as docker save writes them, entry by entry."""
-
-    def __init__(self, path):
-        self.path, self.images = path, []
-        self.archive = tarfile.open(path, "w")
-
-    def file(self, name, data):
-        info = tarfile.TarInfo(name)
-        info.size = len(data)
-        self.archive.addfile(info, io.BytesIO(data))
-
-    def link(self, name, target, kind=tarfile.SYMTYPE):
-        info = tarfile.TarInfo(name)
-        info.type, info.linkname = kind, target
-        self.archive.addfile(info)
-
-    def image(self, names, layers, plain, config_name=None):
-        """layers: names of files; plain: their tar archives."""
-        config = oci.encode({"architecture": oci.host_platform()["architecture"], "os": "linux", "rootfs": {
-            "type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(data).hexdigest() for data in plain]}})
-        config_name = config_name or hashlib.sha256(config).hexdigest() + ".json"
-        self.file(config_name, config)
-        self.images.append({"Config": config_name, "RepoTags": names, "Layers": layers})
-
-    def close(self):
-        self.file("manifest.json", oci.encode(self.images))
-        self.archive.close()
-        return f"docker-archive:{self.path}"
-
-
 def test_links_between_the_layers_of_docker_save_are_followed(user_host):
-    saved = Saved(user_host.folder / "saved.tar")
+    saved = oci.Saved(user_host.folder / "saved.tar")
     layer = saved_layer("a")
     saved.file("one/layer.tar", layer)
     saved.link("two/layer.tar", "../one/layer.tar")
@@ -403,7 +371,7 @@ def test_links_between_the_layers_of_docker_save_are_followed(user_host):
 
 
 def test_compressed_layers_of_docker_save_are_recognised(user_host):
-    saved = Saved(user_host.folder / "saved.tar")
+    saved = oci.Saved(user_host.folder / "saved.tar")
     layers = [saved_layer(name) for name in "abc"]
     packed = [gzip.compress(layers[0], mtime=0), layers[1],
               subprocess.run(["zstd", "-qc"], input=layers[2], stdout=subprocess.PIPE, check=True).stdout]
@@ -414,7 +382,7 @@ def test_compressed_layers_of_docker_save_are_recognised(user_host):
 
 
 def test_a_tag_chooses_among_saved_images(host, place):
-    saved = Saved(place / "saved.tar")
+    saved = oci.Saved(place / "saved.tar")
     for name in ("a:1", "b:1", "b:2"):
         layer = saved_layer(name)
         saved.file(name, layer)
@@ -430,15 +398,15 @@ def test_a_tag_chooses_among_saved_images(host, place):
 
 def test_a_broken_docker_save_is_refused(host, place):
     layer = saved_layer("a")
-    saved = Saved(place / "missing.tar")
+    saved = oci.Saved(place / "missing.tar")
     saved.image(["x:1"], ["gone/layer.tar"], [layer])
     check_refused(host, saved.close(), 1, "layer gone/layer.tar is missing", "the archive is incomplete: make it again")
-    saved = Saved(place / "digest.tar")
+    saved = oci.Saved(place / "digest.tar")
     saved.file("layer.tar", layer)
     saved.image(["x:1"], ["layer.tar"], [layer], "0" * 64 + ".json")
     result = attempt(host, saved.close())
     assert result.returncode == 1 and "the digest of its contents is" in result.stderr
-    saved = Saved(place / "outside.tar")
+    saved = oci.Saved(place / "outside.tar")
     saved.link("layer.tar", "/../../../../etc/passwd")
     saved.image(["x:1"], ["layer.tar"], [layer])
     check_refused(host, saved.close(), 1, f"{saved.path} holds a name that leads out of it or is too long")

@@ -332,17 +332,17 @@ static void waiting_for_a_base_can_be_given_up(void **state)
 
 static void two_processes_that_add_lose_nothing(void **state)
 {
-	enum { EACH = 5 };
+	const size_t each = 5;
 	pid_t child = fork();
 	int status = -1;
 
 	(void)state;
 	if (child == 0) {
-		for (int i = 0; i < EACH; i++)
+		for (int i = 0; i < (int)each; i++)
 			add((char)('a' + i), "x");
 		_exit(0);
 	}
-	for (int i = 0; i < EACH; i++)
+	for (int i = 0; i < (int)each; i++)
 		add((char)('0' + i), "x");
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
@@ -351,9 +351,9 @@ static void two_processes_that_add_lose_nothing(void **state)
 		size_t names = 0;
 
 		assert_int_equal(catalog_list(&catalog, store, NULL), 0);
-		assert_int_equal(catalog.count, 2 * EACH);
+		assert_int_equal(catalog.count, 2 * each);
 		for (size_t i = 0; i < catalog.count; i++) {
-			assert_int_equal(catalog.items[i].sequence, 2 * EACH - i);
+			assert_int_equal(catalog.items[i].sequence, 2 * each - i);
 			names += catalog.items[i].names.count;
 		}
 		assert_int_equal(names, 1);
