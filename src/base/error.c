@@ -69,7 +69,15 @@ static int PRINTF_LIKE(4, 0)
 	return -1;
 }
 
-int (fail)(struct annex_error **err, enum annex_error_kind kind, const char *format, ...)
+/* What the macros of the same names call. */
+#undef fail
+#undef fail_os
+#undef fail_memory
+#undef fail_while
+#undef fail_hint
+#undef fail_relayed
+
+int fail(struct annex_error **err, enum annex_error_kind kind, const char *format, ...)
 {
 	va_list args;
 
@@ -79,7 +87,7 @@ int (fail)(struct annex_error **err, enum annex_error_kind kind, const char *for
 	return -1;
 }
 
-int (fail_os)(struct annex_error **err, int os, const char *format, ...)
+int fail_os(struct annex_error **err, int os, const char *format, ...)
 {
 	va_list args;
 
@@ -89,14 +97,14 @@ int (fail_os)(struct annex_error **err, int os, const char *format, ...)
 	return -1;
 }
 
-int (fail_memory)(struct annex_error **err)
+int fail_memory(struct annex_error **err)
 {
 	if (err)
 		*err = &no_memory;
 	return -1;
 }
 
-int (fail_while)(struct annex_error **err, const char *format, ...)
+int fail_while(struct annex_error **err, const char *format, ...)
 {
 	auto_free char *prefix = NULL;
 	char *joined;
@@ -120,7 +128,7 @@ int (fail_while)(struct annex_error **err, const char *format, ...)
 	return -1;
 }
 
-int (fail_hint)(struct annex_error **err, const char *format, ...)
+int fail_hint(struct annex_error **err, const char *format, ...)
 {
 	va_list args;
 
@@ -135,7 +143,7 @@ int (fail_hint)(struct annex_error **err, const char *format, ...)
 	return -1;
 }
 
-int (fail_relayed)(struct annex_error **err, unsigned kind, int os, const char *message, const char *hint)
+int fail_relayed(struct annex_error **err, unsigned kind, int os, const char *message, const char *hint)
 {
 	char *text;
 

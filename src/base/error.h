@@ -31,11 +31,11 @@ static inline int error_made(int result)
 	(void)result;
 	return -1;
 }
-#define fail(...) error_made(fail(__VA_ARGS__))
-#define fail_os(...) error_made(fail_os(__VA_ARGS__))
-#define fail_memory(err) error_made(fail_memory(err))
-#define fail_while(...) error_made(fail_while(__VA_ARGS__))
-#define fail_hint(...) error_made(fail_hint(__VA_ARGS__))
+#define fail(...)         error_made(fail(__VA_ARGS__))
+#define fail_os(...)      error_made(fail_os(__VA_ARGS__))
+#define fail_memory(err)  error_made(fail_memory(err))
+#define fail_while(...)   error_made(fail_while(__VA_ARGS__))
+#define fail_hint(...)    error_made(fail_hint(__VA_ARGS__))
 #define fail_relayed(...) error_made(fail_relayed(__VA_ARGS__))
 
 static inline void cleanup_error(struct annex_error **err)

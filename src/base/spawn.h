@@ -30,8 +30,8 @@ struct spawn_options {
  * NOT_FOUND when there is none, else SYSTEM. */
 MUST_USE int spawn(pid_t *ret, int *ret_pidfd, const struct spawn_options *options, struct annex_error **err);
 
-/* The file that a program's name means: itself if it has a slash, else looked up in PATH. NULL: there is none that can be
- * executed. The caller frees it. */
+/* The file that a program's name means: itself if it has a slash, else looked up in PATH. NULL: there is none that can
+ * be executed. The caller frees it. */
 char *spawn_find(const char *name);
 
 /* Start, wait, and give the standard output (at most `limit` bytes; NUL-terminated) and the wait status. Blocks.

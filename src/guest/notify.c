@@ -91,7 +91,7 @@ int notify_new(struct notify **ret, struct loop *loop, notify_fn *fn, void *data
 
 	if (!notify)
 		return fail_memory(err);
-	memcpy(address.sun_path + 1, NOTIFY_ADDRESS + 1, strlen(NOTIFY_ADDRESS) - 1);
+	memcpy(address.sun_path + 1, &NOTIFY_ADDRESS[1], strlen(NOTIFY_ADDRESS) - 1);
 	*notify = (struct notify){.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), .fn = fn, .data = data};
 	if (notify->fd < 0 || setsockopt(notify->fd, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int)) < 0 ||
 	    bind(notify->fd, (struct sockaddr *)&address, size) < 0)

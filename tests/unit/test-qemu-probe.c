@@ -110,7 +110,7 @@ static void what_was_found_out_is_kept_until_the_program_changes(void **state)
 	auto_free char *program = path_join(folder, "program"), *cache = path_join(folder, "qemu.json");
 	auto_qemu_probe struct qemu_probe first = {0}, second = {0}, third = {0}, fourth = {0};
 	auto_error struct annex_error *err = NULL;
-	auto_free char *kept = NULL, *edited = NULL;
+	auto_free char *kept = NULL;
 	char *at;
 
 	(void)state;
