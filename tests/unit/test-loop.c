@@ -110,6 +110,35 @@ static void a_callback_may_free_itself_and_others(void **state)
 	close(pipes[1]);
 }
 
+static void on_fd_quiet_other(struct loop_source *source, int fd, uint32_t events, void *data)
+{
+	struct scene *scene = data;
+
+	(void)fd, (void)events;
+	note(scene, 'q');
+	loop_source_watch(source == scene->first ? scene->second : scene->first, 0);
+}
+
+static void what_is_no_longer_watched_is_not_told_in_the_same_turn(void **state)
+{
+	struct scene scene = {0};
+	int pipes[2];
+
+	(void)state;
+	assert_int_equal(loop_new(&scene.loop), 0);
+	assert_int_equal(pipe2(pipes, O_CLOEXEC), 0);
+	assert_int_equal(write(pipes[1], "x", 1), 1);
+	assert_int_equal(loop_add_fd(&scene.first, scene.loop, pipes[0], EPOLLIN, on_fd_quiet_other, &scene), 0);
+	assert_int_equal(loop_add_fd(&scene.second, scene.loop, pipes[1], EPOLLOUT, on_fd_quiet_other, &scene), 0);
+	assert_true(loop_turn(scene.loop, 1000));
+	assert_int_equal(scene.calls, 1);
+	loop_source_free(scene.first);
+	loop_source_free(scene.second);
+	loop_free(scene.loop);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 static void on_fd(struct loop_source *source, int fd, uint32_t events, void *data)
 {
 	struct scene *scene = data;
@@ -246,6 +275,7 @@ int main(void)
 		cmocka_unit_test(timers_run_in_the_order_of_their_deadlines),
 		cmocka_unit_test(a_timer_set_in_a_turn_waits_for_the_next),
 		cmocka_unit_test(a_callback_may_free_itself_and_others),
+		cmocka_unit_test(what_is_no_longer_watched_is_not_told_in_the_same_turn),
 		cmocka_unit_test(a_hang_up_is_not_told_while_nothing_is_watched),
 		cmocka_unit_test(a_regular_file_is_always_ready),
 		cmocka_unit_test(the_end_of_a_child_is_told_with_its_status),

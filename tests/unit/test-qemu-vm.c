@@ -182,6 +182,23 @@ static void an_end_before_the_start_is_explained_by_its_words(void **state)
 	assert_int_equal(annex_error_kind(scene->why), ANNEX_ERROR_BUSY);
 }
 
+static void words_that_are_still_unread_at_the_death_count(void **state)
+{
+	enum { MUCH = 20000 };
+	auto_text struct text behaviour = {0};
+	struct scene *scene = *state;
+	siginfo_t info;
+
+	text_add(&behaviour, "fail=");
+	while (behaviour.size < MUCH)
+		text_add(&behaviour, "warning: nothing of interest\n");
+	text_add(&behaviour, "Failed to get \"write\" lock");
+	start(scene, behaviour.data);
+	assert_int_equal(waitid(P_PID, (id_t)qemu_vm_pid(scene->vm), &info, WEXITED | WNOWAIT), 0);
+	turn_until(scene, "ended ");
+	assert_int_equal(annex_error_kind(scene->why), ANNEX_ERROR_BUSY);
+}
+
 static void a_sudden_death_is_an_error(void **state)
 {
 	struct scene *scene = *state;
@@ -301,6 +318,7 @@ int main(void)
 		TEST(a_guest_that_ignores_the_power_button_is_quit),
 		TEST(a_qemu_that_hangs_is_killed),
 		TEST(an_end_before_the_start_is_explained_by_its_words),
+		TEST(words_that_are_still_unread_at_the_death_count),
 		TEST(a_sudden_death_is_an_error),
 		TEST(a_garbled_control_link_ends_it),
 		TEST(a_refused_start_ends_it),
