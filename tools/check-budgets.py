@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 """Hold files, functions and programs to their size budgets."""
+import os
 import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 FILE_LINES = 800
 FUNCTION_LINES = 80
@@ -24,8 +26,9 @@ def functions(path):
 
 
 def stripped_size(program):
-    copy = subprocess.run(["objcopy", "--strip-all", str(program), "/dev/stdout"], capture_output=True, check=True)
-    return len(copy.stdout)
+    with tempfile.NamedTemporaryFile() as copy:
+        subprocess.run(["objcopy", "--strip-all", str(program), copy.name], check=True)
+        return os.stat(copy.name).st_size
 
 
 def problems(root, build):

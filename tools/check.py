@@ -12,6 +12,7 @@ import pathlib
 import subprocess
 import sys
 import time
+import traceback
 import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -50,12 +51,15 @@ def build(folder, *options, env=None):
 
 
 def meson_test(folder, env=None):
-    status = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"], env)
     log = ROOT / folder / "meson-logs" / "testlog.json"
+    log.unlink(missing_ok=True)
+    status = run(["meson", "test", "-C", folder, "--no-rebuild", "--print-errorlogs"], env)
+    if not log.exists():
+        return Count(failed=1)
     results = [json.loads(line)["result"] for line in log.read_text().splitlines()]
     count = Count(passed=results.count("OK"), skipped=results.count("SKIP"))
     count.failed = len(results) - count.passed - count.skipped
-    if status and not count.failed:
+    if (status or not results) and not count.failed:
         count.failed = 1
     return count
 
@@ -71,6 +75,7 @@ def pytest(folder, env=None, extra=()):
         bad = number["failures"] + number["errors"]
         count += Count(number["tests"] - bad - number["skipped"], bad, number["skipped"])
     report.unlink()
+    # No test at all has a status of its own, 5.
     if status and not count.failed:
         count.failed = 1
     return count
@@ -139,11 +144,19 @@ def main():
     if wanted == ["--list"]:
         print("\n".join(STAGES))
         return 0
+    unknown = [name for name in wanted if name not in STAGES]
+    if unknown:
+        print(f"check.py: no such stage: {', '.join(unknown)}\nhint: tools/check.py --list", file=sys.stderr)
+        return 2
     total, lines = Count(), []
     for name in wanted:
         start = time.monotonic()
         print(f"\n=== {name}", flush=True)
-        count = STAGES[name]()
+        try:
+            count = STAGES[name]()
+        except Exception:
+            traceback.print_exc()
+            count = Count(failed=1)
         lines.append(f"{name:20} {time.monotonic() - start:6.0f} s   {count}")
         print(f"=== {lines[-1]}", flush=True)
         total += count
