@@ -421,10 +421,14 @@ int link_open(struct link **ret, struct annex_context *context, const struct mac
 static void report_boot(struct link *link)
 {
 	const struct link_state *state = &link->state;
-	const char *text = state->state == MACHINE_STARTING ? "starting the virtual machine" : "booting";
+	auto_free char *waiting = NULL;
+	const char *text = state->state == MACHINE_STARTING ? "starting the virtual machine" : "booting the kernel";
 
-	if (*state->waiting)
-		text = state->waiting;
+	if (*state->waiting) {
+		if (asprintf(&waiting, "waiting for %s", state->waiting) < 0)
+			waiting = NULL;
+		text = waiting ? waiting : state->waiting;
+	}
 	context_report(link->context, "boot", text, 0, 0, state->state == MACHINE_RUNNING);
 }
 
