@@ -316,9 +316,23 @@ static int copy_texts(struct text_list *to, const struct text_list *from)
 	return 0;
 }
 
-static int fill_found(struct image_found *found, const struct annex_image *image, struct annex_error **err)
+/* The name that the user gave if that is what it is, else the latest. */
+static const char *name_for(const struct annex_image *image, const char *text)
 {
-	const char *name = image->names.count ? image->names.items[0] : image->record.id;
+	auto_free char *name = NULL;
+	ssize_t index = 0;
+
+	if (image->names.count == 0)
+		return image->record.id;
+	if (reference_normalise(&name, text, NULL) == 0)
+		index = image_record_find_name(&image->record, name);
+	return image->names.items[index < 0 ? 0 : index];
+}
+
+static int fill_found(struct image_found *found, const struct annex_image *image, const char *text,
+		      struct annex_error **err)
+{
+	const char *name = name_for(image, text);
 	const struct image_config *config = &image->config;
 
 	found->name = strdup(name);
@@ -391,7 +405,7 @@ int image_find_or_import(struct image_found *ret, struct annex_context *context,
 		return -1;
 	}
 	assert(image);
-	if (check_platform(image, platform, err) < 0 || fill_found(&found, image, err) < 0)
+	if (check_platform(image, platform, err) < 0 || fill_found(&found, image, text, err) < 0)
 		return -1;
 	*ret = found;
 	found = (struct image_found){0};

@@ -14,6 +14,7 @@ import pytest
 
 import annex_test
 import oci
+import test_kernel
 
 FILES = {"etc/hello": "hello\n", "bin/program": "x" * 100000}
 INCOMPLETE = "the copy of the image is incomplete: make it again"
@@ -516,3 +517,50 @@ def test_the_store_is_private(user_host):
     for path in (user_host.data / "images").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
     assert all(path.stat().st_mode & 0o777 == 0o400 for path in bases(user_host))
+
+
+def fake_kernel(host):
+    """A kernel that is enough to make machines, which are not started."""
+    path = host.file("vmlinux", test_kernel.elf_kernel(), 0o644)
+    host.ok("kernel", "install", "--file", path)
+
+
+def test_a_disk_stays_while_a_machine_uses_it(host, place):
+    fake_kernel(host)
+    oci.simple(place / "one", FILES)
+    host.ok("create", "--no-boot", f"oci:{place}/one", "-n", "web")
+    host.ok("image", "import", f"oci:{place}/one", "--name", "later")
+    host.ok("create", "--no-boot", "one", "-n", "other")
+    assert [machine["image"] for machine in json.loads(host.ok("inspect", "web", "other"))] == ["one:latest"] * 2
+    disk, = bases(host)
+    for name in ("one", "later"):
+        host.ok("image", "delete", name)
+    assert (bases(host), images(host)) == ([disk], [])
+    host.ok("delete", "-f", "web")
+    assert bases(host) == [disk]
+    record = host.data / "machines" / "other" / "machine.json"
+    kept = record.read_text()
+    record.write_text("{")
+    oci.simple(place / "two", {"a": "b"})
+    host.ok("image", "import", f"oci:{place}/two")
+    host.ok("image", "delete", "two")
+    assert disk in bases(host)
+    record.write_text(kept)
+    host.ok("delete", "-f", "other")
+    assert bases(host) == []
+
+
+def test_a_machine_is_not_made_from_what_is_no_image(host, place):
+    fake_kernel(host)
+    result = host.annex("create", "--no-boot", "debian:12", "-n", "web")
+    annex_test.check_failure(result, 3, "cannot create machine from debian:12: image debian:12 is not imported",
+                             "annex image import SOURCE")
+    archive = host.file("debian.tar", "x")
+    result = host.annex("create", "--no-boot", archive, "-n", "web")
+    assert result.returncode == 2 and f"hint: for the archive: oci-archive:{archive}" in result.stderr
+    oci.simple(place / "one", FILES)
+    host.ok("image", "import", f"oci:{place}/one")
+    result = host.annex("create", "--no-boot", "one", "-n", "web", "--platform", f"linux/{OTHER}")
+    annex_test.check_failure(result, 3, f"cannot create machine from one: the imported image is for {HOST}, not for "
+                             f"linux/{OTHER}", f"annex image import --platform linux/{OTHER} SOURCE")
+    assert json.loads(host.ok("list", "--format", "json")) == []
