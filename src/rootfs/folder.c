@@ -67,7 +67,7 @@ static uint8_t type_of(uint32_t mode)
 
 static uint64_t list_size(const struct tree_node *folder)
 {
-	uint64_t size = 2 * DOT_SIZE;
+	uint64_t size = DOT_SIZE + DOT_SIZE;
 
 	for (const struct tree_name *name = folder->folder->first; name; name = name->next)
 		size += entry_size(strlen(name->text));

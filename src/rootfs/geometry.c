@@ -31,13 +31,13 @@ struct geometry geometry_for(const struct geometry_need *need)
 	uint64_t inodes = GEOMETRY_RESERVED_INODES + (uint64_t)need->inodes + need->inodes / 8 + 1024;
 
 	for (;;) {
-		if ((uint64_t)made.groups * BLOCKS_PER_GROUP < blocks_needed(&made, need))
-			made.groups++;
-		else if ((uint64_t)made.groups * made.inodes_per_group >= inodes)
+		bool has_room = (uint64_t)made.groups * BLOCKS_PER_GROUP >= blocks_needed(&made, need);
+
+		if (has_room && (uint64_t)made.groups * made.inodes_per_group >= inodes)
 			return made;
-		else if (made.groups < GEOMETRY_ROOMY || made.inodes_per_group == GEOMETRY_MOST_INODES)
-			made.groups++;
-		else
+		if (has_room && made.groups >= GEOMETRY_ROOMY && made.inodes_per_group < GEOMETRY_MOST_INODES)
 			made.inodes_per_group *= 2;
+		else
+			made.groups++;
 	}
 }

@@ -27,7 +27,7 @@ static bool step(struct inflate *inflate, struct inflate_buffers *buffers)
 	uint32_t in = buffers->in_size > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)buffers->in_size;
 	uint32_t out = buffers->out_size > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)buffers->out_size;
 
-	state->next_in = (uint8_t *)(uintptr_t)buffers->in; /* is only read */
+	state->next_in = buffers->in;
 	state->avail_in = in;
 	state->next_out = buffers->out;
 	state->avail_out = out;

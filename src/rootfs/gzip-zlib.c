@@ -29,7 +29,7 @@ static bool step(struct inflate *self, struct inflate_buffers *buffers)
 	uInt out = buffers->out_size > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uInt)buffers->out_size;
 	int result;
 
-	state->next_in = (Bytef *)(uintptr_t)buffers->in; /* is only read */
+	state->next_in = buffers->in;
 	state->avail_in = in;
 	state->next_out = buffers->out;
 	state->avail_out = out;

@@ -7,8 +7,8 @@
 
 /* A decompressor of streams: members or frames that follow each other are one stream. */
 struct inflate_buffers {
-	const unsigned char *in;
-	size_t in_size; /* both are moved on by what was taken */
+	unsigned char *in; /* is only read */
+	size_t in_size;    /* both are moved on by what was taken */
 	unsigned char *out;
 	size_t out_size; /* both are moved on by what was made */
 };

@@ -23,6 +23,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+enum {
+	CHECK_MS = 200 /* how long a silent source can delay a cancellation */
+};
+
 struct layer {
 	struct tree *tree;
 	struct blocks *blocks;
@@ -40,11 +44,12 @@ static la_ssize_t read_piece(struct archive *archive, void *data, const void **r
 	size_t size = 0;
 
 	(void)archive;
-	if (layer->progress->check &&
-	    layer->progress->check(tarball_done(layer->tarball), layer->progress->data) != 0) {
-		fail(&layer->error, ANNEX_ERROR_CANCELLED, "cancelled");
-		return -1;
-	}
+	do {
+		if (layer->progress->check(tarball_done(layer->tarball), layer->progress->data) != 0) {
+			fail(&layer->error, ANNEX_ERROR_CANCELLED, "cancelled");
+			return -1;
+		}
+	} while (!tarball_wait(layer->tarball, CHECK_MS));
 	return tarball_read(layer->tarball, ret, &size, &layer->error) < 0 ? -1 : (la_ssize_t)size;
 }
 

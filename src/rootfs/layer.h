@@ -2,7 +2,7 @@
 #include "rootfs/rootfs.h"
 #include "rootfs/tree.h"
 
-/* Called for every piece with the bytes of the blob that were read; non-zero cancels. `check` may be NULL. */
+/* Called for every piece, and while waiting for one, with the bytes of the blob that were read; non-zero cancels. */
 struct layer_progress {
 	int (*check)(uint64_t done, void *data);
 	void *data;

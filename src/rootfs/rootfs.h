@@ -33,7 +33,7 @@ struct rootfs_layer {
 struct rootfs_report {
 	uint64_t done, total; /* bytes of blobs */
 };
-/* Called from the thread that builds, a few times per megabyte. Non-zero cancels. */
+/* Called from the thread that builds, a few times per megabyte and per second. Non-zero cancels. */
 typedef int rootfs_progress_fn(const struct rootfs_report *report, void *data);
 
 /*

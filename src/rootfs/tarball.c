@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 
 enum { PIECES = 6, PIECE_SIZE = 512 << 10, INPUT_SIZE = 256 << 10 };
 
@@ -180,6 +181,16 @@ static int start(struct tarball *tarball, struct annex_error **err)
 	return 0;
 }
 
+static void init_condition(pthread_cond_t *condition)
+{
+	pthread_condattr_t attributes;
+
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attributes);
+	pthread_condattr_destroy(&attributes);
+}
+
 int tarball_open(struct tarball **ret, const struct rootfs_layer *layer, struct annex_error **err)
 {
 	static const struct inflate_kind *const kinds[] = {
@@ -190,7 +201,7 @@ int tarball_open(struct tarball **ret, const struct rootfs_layer *layer, struct 
 	if (!tarball)
 		return fail_memory(err);
 	pthread_mutex_init(&tarball->mutex, NULL);
-	pthread_cond_init(&tarball->changed, NULL);
+	init_condition(&tarball->changed);
 	tarball->layer = *layer;
 	tarball->kind = kinds[layer->compression];
 	tarball->stop = eventfd(0, EFD_CLOEXEC);
@@ -212,6 +223,35 @@ int tarball_open(struct tarball **ret, const struct rootfs_layer *layer, struct 
 	return 0;
 }
 
+/* The reader is through with the piece it has. */
+static void let_go(struct tarball *tarball)
+{
+	if (!tarball->holding)
+		return;
+	tarball->pieces[tarball->taken++ % PIECES].size = 0;
+	tarball->holding = false;
+	pthread_cond_broadcast(&tarball->changed);
+}
+
+bool tarball_wait(struct tarball *tarball, unsigned timeout_ms)
+{
+	struct timespec until;
+	int result = 0;
+	bool ready;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += (long)timeout_ms % 1000 * 1000000;
+	until.tv_sec += (time_t)timeout_ms / 1000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_mutex_lock(&tarball->mutex);
+	let_go(tarball);
+	while (tarball->filled == tarball->taken && !tarball->ended && result != ETIMEDOUT)
+		result = pthread_cond_timedwait(&tarball->changed, &tarball->mutex, &until);
+	ready = tarball->filled > tarball->taken || tarball->ended;
+	pthread_mutex_unlock(&tarball->mutex);
+	return ready;
+}
+
 int tarball_read(struct tarball *tarball, const void **ret, size_t *ret_size, struct annex_error **err)
 {
 	const struct piece *piece = NULL;
@@ -219,11 +259,7 @@ int tarball_read(struct tarball *tarball, const void **ret, size_t *ret_size, st
 	bool failed = false;
 
 	pthread_mutex_lock(&tarball->mutex);
-	if (tarball->holding) {
-		tarball->pieces[tarball->taken++ % PIECES].size = 0;
-		tarball->holding = false;
-		pthread_cond_broadcast(&tarball->changed);
-	}
+	let_go(tarball);
 	while (tarball->filled == tarball->taken && !tarball->ended)
 		pthread_cond_wait(&tarball->changed, &tarball->mutex);
 	if (tarball->filled > tarball->taken) {

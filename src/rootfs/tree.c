@@ -211,6 +211,7 @@ int tree_add_extent(struct tree *tree, struct tree_node *node, uint32_t logical,
 		node->extents = grown;
 		node->extent_capacity = capacity;
 	}
+	assert(node->extents);
 	node->extents[node->extent_count++] = (struct tree_extent){physical, logical, count};
 	return 0;
 }

@@ -100,7 +100,7 @@ static void print_node(struct list *list, ext2_ino_t number, struct ext2_inode_l
 	       inode->i_gid | (unsigned)inode->i_gid_high << 16, inode->i_links_count,
 	       (unsigned long long)EXT2_I_SIZE(inode));
 	printf(", \"mtime\": %lld, \"sectors\": %llu, \"same_times\": %s",
-	       (long long)(seconds * 1000000000 + (inode->i_mtime_extra >> EXT4_EPOCH_BITS)),
+	       (long long)seconds * 1000000000 + (inode->i_mtime_extra >> EXT4_EPOCH_BITS),
 	       (unsigned long long)ext2fs_get_stat_i_blocks(list->fs, ext2fs_inode(inode)),
 	       inode->i_atime == inode->i_mtime && inode->i_ctime == inode->i_mtime &&
 			       inode->i_atime_extra == inode->i_mtime_extra &&

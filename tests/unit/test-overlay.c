@@ -107,12 +107,13 @@ static void a_disk_below_its_base_is_refused(void **state)
 
 static void without_qemu_img_there_is_a_hint(void **state)
 {
-	auto_free char *base = make_base(), *disk = path_join(folder, "machine/none.qcow2"),
-		       *path = strdup(getenv("PATH"));
+	auto_free char *base = make_base(), *disk = path_join(folder, "machine/none.qcow2"), *path = NULL;
 	auto_error struct annex_error *error = NULL;
+	const char *was = getenv("PATH");
 	int result;
 
 	(void)state;
+	path = strdup(was ? was : "/usr/bin:/bin");
 	setenv("PATH", folder, 1);
 	result = overlay_create(disk, base, 2 << 20, &error);
 	setenv("PATH", path, 1);
