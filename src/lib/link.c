@@ -422,7 +422,9 @@ static void report_boot(struct link *link)
 {
 	const struct link_state *state = &link->state;
 	auto_free char *waiting = NULL;
-	const char *text = state->state == MACHINE_STARTING ? "starting the virtual machine" : "booting the kernel";
+	const char *text = state->state == MACHINE_STARTING  ? "starting the virtual machine"
+			   : state->state == MACHINE_RUNNING ? "booted"
+							     : "booting the kernel";
 
 	if (*state->waiting) {
 		if (asprintf(&waiting, "waiting for %s", state->waiting) < 0)
