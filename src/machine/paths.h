@@ -9,7 +9,7 @@ struct machine_paths {
 	char *folder;    /* DATA/machines/NAME */
 	char *record;    /* machine.json */
 	char *disk;      /* disk.qcow2 */
-	char *lock;      /* held by the supervisor and QEMU for their lives */
+	char *lock;      /* held by the supervisor for its life */
 	char *edit_lock; /* held while the record is changed */
 	char *run;       /* run.json, while it runs */
 	char *failure;   /* failure.json, after it ended badly */

@@ -389,6 +389,7 @@ int qemu_vm_start(struct qemu_vm **ret, struct loop *loop, const struct qemu_pro
 		  &(struct spawn_options){.argv = (const char *const *)vm->args.items,
 					  .fds = ends.fds,
 					  .fd_count = ends.count,
+					  .new_session = true, /* Ctrl-C is for its owner to act on */
 					  .parent_death_signal = SIGKILL},
 		  err) < 0)
 		return -1;

@@ -9,6 +9,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+static const char panic_sign[] = "Kernel panic - not syncing: ";
+
 struct console {
 	int fd;
 	struct loop_source *source;
@@ -122,13 +124,33 @@ static void add_printable(struct text *out, const char *bytes, size_t size)
 	}
 }
 
+/* Where it says that the kernel panicked, or NULL. */
+static const char *find_panic(const struct console *console)
+{
+	return console->tail.size > 0
+		       ? memmem(console->tail.data, console->tail.size, panic_sign, sizeof(panic_sign) - 1)
+		       : NULL;
+}
+
+/* The end of the line. */
+static const char *end_of(const struct console *console, const char *at)
+{
+	const char *end = console->tail.data + console->tail.size;
+	const char *newline = memchr(at, '\n', (size_t)(end - at));
+
+	return newline ? newline : end;
+}
+
 char *console_tail(const struct console *console, unsigned lines)
 {
 	struct text out = {0};
-	const char *start = console->tail.data, *end = start + console->tail.size, *at = end;
-	const char *newline;
+	const char *panic = find_panic(console), *start = console->tail.data;
+	const char *end = panic ? end_of(console, panic) : start + console->tail.size, *at, *newline;
 	size_t before;
 
+	if (!start)
+		return text_take(&out);
+	at = end;
 	while (at > start && (at[-1] == '\n' || at[-1] == '\r'))
 		at--;
 	end = at;
@@ -149,17 +171,12 @@ char *console_tail(const struct console *console, unsigned lines)
 
 char *console_panic(const struct console *console)
 {
-	static const char sign[] = "Kernel panic - not syncing: ";
 	struct text out = {0};
-	const char *found, *end;
+	const char *found = find_panic(console);
 
-	if (console->tail.size == 0)
-		return NULL;
-	found = memmem(console->tail.data, console->tail.size, sign, strlen(sign));
 	if (!found)
 		return NULL;
-	found += strlen(sign);
-	end = memchr(found, '\n', (size_t)(console->tail.data + console->tail.size - found));
-	add_printable(&out, found, (size_t)((end ? end : console->tail.data + console->tail.size) - found));
+	found += sizeof(panic_sign) - 1;
+	add_printable(&out, found, (size_t)(end_of(console, found) - found));
 	return text_take(&out);
 }

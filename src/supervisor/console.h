@@ -13,7 +13,8 @@ void console_free(struct console *console);
 
 /* Read what is there: QEMU is gone. NULL is allowed. */
 void console_drain(struct console *console);
-/* The last `lines` lines, made printable, in one: "this | that". The caller frees it; NULL: out of memory. */
+/* The last `lines` lines, made printable, in one: "this | that"; what follows a kernel's panic, its stack and
+ * registers, is left out. The caller frees it; NULL: out of memory. */
 char *console_tail(const struct console *console, unsigned lines);
 /* What the kernel said when it panicked ("Attempted to kill init! exitcode=0x0000000b"), or NULL. */
 char *console_panic(const struct console *console);

@@ -7,6 +7,7 @@
 #include "supervisor/guest.h"
 
 #include "base/log.h"
+#include "base/time.h"
 #include "machine/channel.h"
 #include "supervisor/clients.h"
 #include "supervisor/logfile.h"
@@ -214,6 +215,12 @@ bool guest_is_up(const struct guest *guest)
 bool guest_is_congested(const struct guest *guest)
 {
 	return guest && channel_queued(guest->channel) > GUEST_QUEUE_HIGH;
+}
+
+void guest_set_clock(struct guest *guest)
+{
+	if (guest_is_up(guest))
+		channel_put(guest->channel, MESSAGE_CLOCK, 0, &(struct message_clock){time_realtime_ns()});
 }
 
 void guest_shutdown(struct guest *guest, uint64_t timeout_ms)

@@ -14,6 +14,8 @@ void guest_free(struct guest *guest);
 /* The agent has said HELLO. NULL: no. */
 bool guest_is_up(const struct guest *guest);
 bool guest_is_congested(const struct guest *guest);
+/* To the host's time, if the agent is up. */
+void guest_set_clock(struct guest *guest);
 void guest_shutdown(struct guest *guest, uint64_t timeout_ms);
 
 /* Pass a session's message on. */

@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "base/time.h"
+#include "base/text.h"
 #include "supervisor/clients.h"
+#include "supervisor/clock.h"
 #include "supervisor/console.h"
 #include "supervisor/guest.h"
 #include "supervisor/logfile.h"
@@ -58,6 +60,17 @@ static void set_deadline(struct supervisor *supervisor, enum supervisor_phase ph
 static uint64_t scaled(const struct supervisor *supervisor, uint64_t ms)
 {
 	return time_scaled_ms(ms, supervisor_slowness(supervisor));
+}
+
+/* $ANNEX_BOOT_TIMEOUT, in seconds, is for images that need longer. */
+static uint64_t boot_ms(const struct supervisor *supervisor)
+{
+	const char *set = getenv("ANNEX_BOOT_TIMEOUT");
+	uint32_t seconds = 0;
+
+	if (set && text_to_u32(&seconds, set, 10) == 0 && seconds > 0)
+		return (uint64_t)seconds * 1000;
+	return scaled(supervisor, SUPERVISOR_BOOT_MS);
 }
 
 static void quit(struct supervisor *supervisor)
@@ -128,7 +141,7 @@ static void on_deadline(struct loop_source *source, void *data)
 		return;
 	case PHASE_BOOT:
 		fail(&err, ANNEX_ERROR_TIMEOUT, "the machine did not come up in %llu seconds; it was waiting for %s",
-		     (unsigned long long)scaled(supervisor, SUPERVISOR_BOOT_MS) / 1000,
+		     (unsigned long long)boot_ms(supervisor) / 1000,
 		     supervisor->waiting                     ? supervisor->waiting
 		     : guest_is_up(supervisor->guest)        ? "its init"
 		     : supervisor->state == MACHINE_STARTING ? "QEMU"
@@ -152,18 +165,22 @@ static char *copy_short(const char *text)
 	return strndup(text, SUPERVISOR_WAITING_MAX);
 }
 
-void supervisor_on_waiting(struct supervisor *supervisor, const char *what)
+/* NULL: nothing. Tells everyone when it has changed. */
+static void set_waiting(struct supervisor *supervisor, const char *what)
 {
-	auto_free char *copy = copy_short(what);
-
-	if (!copy || (supervisor->waiting && strcmp(copy, supervisor->waiting) == 0))
+	if (text_equal(what, supervisor->waiting))
 		return;
 	free(supervisor->waiting);
-	supervisor->waiting = TAKE(copy);
-	if (supervisor->state != MACHINE_BOOTING && supervisor->state != MACHINE_STOPPING)
-		return;
-	say(supervisor, "waits for", supervisor->waiting);
+	supervisor->waiting = what ? copy_short(what) : NULL;
+	if (supervisor->waiting)
+		say(supervisor, "waits for", supervisor->waiting);
 	clients_tell_state(supervisor->clients);
+}
+
+void supervisor_on_waiting(struct supervisor *supervisor, const char *what)
+{
+	if (supervisor->state == MACHINE_BOOTING || supervisor->state == MACHINE_STOPPING)
+		set_waiting(supervisor, what);
 }
 
 void supervisor_on_ready(struct supervisor *supervisor, const char *init)
@@ -186,7 +203,7 @@ void supervisor_on_halted(struct supervisor *supervisor, const struct message_ha
 	switch (halted->reason) {
 	case HALTED_REBOOT:
 		if (happens(supervisor, MACHINE_REBOOTED))
-			set_deadline(supervisor, PHASE_BOOT, scaled(supervisor, SUPERVISOR_BOOT_MS));
+			set_deadline(supervisor, PHASE_BOOT, boot_ms(supervisor));
 		clients_tell_state(supervisor->clients);
 		return;
 	case HALTED_CRASH:
@@ -302,7 +319,7 @@ static void on_ended(struct supervisor *supervisor, const struct qemu_event *eve
 	if (!supervisor->failure && !expected && event->err)
 		fail_relayed(&supervisor->failure, annex_error_kind(event->err), annex_error_errno(event->err),
 			     annex_error_message(event->err), annex_error_hint(event->err));
-	if (supervisor->panicked || (event->reason && strcmp(event->reason, "guest-reset") == 0))
+	if (supervisor->panicked || supervisor->reset)
 		record_panic(supervisor);
 	if (!supervisor->failure && !expected) {
 		fail(&supervisor->failure, ANNEX_ERROR_GUEST, "the virtual machine ended by itself");
@@ -326,7 +343,9 @@ static void on_shutdown(struct supervisor *supervisor, const struct qemu_event *
 		return;
 	if (strcmp(reason, "guest-panic") == 0)
 		supervisor->panicked = true;
-	if (strcmp(reason, "guest-reset") == 0 && !supervisor->failure && supervisor->state != MACHINE_STOPPING) {
+	if (strcmp(reason, "guest-reset") == 0)
+		supervisor->reset = true; /* by a panic, too */
+	if (supervisor->reset && !supervisor->failure && supervisor->state != MACHINE_STOPPING) {
 		fail(&supervisor->failure, ANNEX_ERROR_GUEST, "the machine's kernel reset the machine");
 		hint_at_logs(supervisor, &supervisor->failure);
 	}
@@ -334,16 +353,30 @@ static void on_shutdown(struct supervisor *supervisor, const struct qemu_event *
 		set_deadline(supervisor, PHASE_QUIT, SUPERVISOR_QUIT_MS);
 }
 
+static void on_retry(struct loop_source *source, void *data)
+{
+	struct supervisor *supervisor = data;
+
+	(void)source;
+	if (supervisor->vm)
+		qemu_vm_resume(supervisor->vm);
+}
+
+/* When there is no space, the guest stands still and knows nothing; its writes are tried again until there is some. */
 static void on_disk_error(struct supervisor *supervisor, const char *reason)
 {
-	struct annex_error *err = NULL;
-
 	log_info("writing the disk %s failed: %s", supervisor->paths->disk, reason ? reason : "?");
 	if (!reason || strcmp(reason, "nospace") != 0)
 		return; /* the guest was told, and knows better what it means */
-	fail_os(&err, ENOSPC, "the machine could not write its disk %s", supervisor->paths->disk);
-	fail_hint(&err, "make space there, then annex start %s", supervisor->record->name);
-	break_off(supervisor, err, false);
+	set_waiting(supervisor, "space on the host for its disk");
+	loop_timer_restart(supervisor->retry, SUPERVISOR_RETRY_MS);
+}
+
+static void on_resumed(struct supervisor *supervisor)
+{
+	if (supervisor->state == MACHINE_RUNNING)
+		set_waiting(supervisor, NULL);
+	guest_set_clock(supervisor->guest);
 }
 
 static void on_vm_event(struct qemu_vm *vm, const struct qemu_event *event, void *data)
@@ -373,8 +406,10 @@ static void on_vm_event(struct qemu_vm *vm, const struct qemu_event *event, void
 	case QEMU_ENDED:
 		on_ended(supervisor, event);
 		break;
-	case QEMU_PAUSED:
 	case QEMU_RESUMED:
+		on_resumed(supervisor);
+		break;
+	case QEMU_PAUSED:
 		break;
 	}
 }
@@ -426,7 +461,7 @@ static int start(struct supervisor *supervisor, struct annex_error **err)
 		cleanup_close(&port);
 		return -1;
 	}
-	set_deadline(supervisor, PHASE_BOOT, scaled(supervisor, SUPERVISOR_BOOT_MS));
+	set_deadline(supervisor, PHASE_BOOT, boot_ms(supervisor));
 	return guest_new(&supervisor->guest, supervisor, port, err);
 }
 
@@ -438,6 +473,13 @@ static void on_signal(struct loop_source *source, int signal, void *data)
 	(void)source;
 	say(supervisor, strsignal(signal), NULL);
 	supervisor_stop(supervisor, again ? 0 : -1);
+}
+
+static void on_clock_set(void *data)
+{
+	struct supervisor *supervisor = data;
+
+	guest_set_clock(supervisor->guest);
 }
 
 static int make(struct supervisor *supervisor, int *first_client, struct annex_error **err)
@@ -458,6 +500,10 @@ static int make(struct supervisor *supervisor, int *first_client, struct annex_e
 		result = relay_new(&supervisor->relay);
 	if (result == 0)
 		result = loop_add_timer(&supervisor->deadline, supervisor->loop, UINT64_MAX, on_deadline, supervisor);
+	if (result == 0)
+		result = loop_add_timer(&supervisor->retry, supervisor->loop, UINT64_MAX, on_retry, supervisor);
+	if (result == 0)
+		result = clock_watch(&supervisor->clock, supervisor->loop, on_clock_set, supervisor);
 	for (size_t i = 0; result == 0 && i < COUNT_OF(signals); i++)
 		result = loop_add_signal(&supervisor->signals[i], supervisor->loop, signals[i], on_signal, supervisor);
 	if (result < 0)
@@ -497,6 +543,8 @@ void supervisor_clear(struct supervisor *supervisor)
 	qemu_vm_free(TAKE(supervisor->vm));
 	relay_free(TAKE(supervisor->relay));
 	loop_source_free(TAKE(supervisor->deadline));
+	loop_source_free(TAKE(supervisor->retry));
+	clock_unwatch(TAKE(supervisor->clock));
 	for (size_t i = 0; i < COUNT_OF(supervisor->signals); i++)
 		loop_source_free(TAKE(supervisor->signals[i]));
 	loop_free(TAKE(supervisor->loop));

@@ -11,12 +11,14 @@
 #define SUPERVISOR_GRACE_MS  5000u  /* behind the guest's own deadline: forcing init, sync, unmount */
 #define SUPERVISOR_BROKEN_MS 2000u  /* to stop in order a machine that has failed */
 #define SUPERVISOR_QUIT_MS   10000u /* for QEMU to write its disks out before it is killed */
+#define SUPERVISOR_RETRY_MS  5000u  /* between two looks whether a full disk has space again */
 #define SUPERVISOR_DRAIN_MS  2000u  /* for clients to take the last word */
 
 #define SUPERVISOR_WAITING_MAX 256u /* bytes kept of what the guest says it waits for, or of its reasons */
 
 struct supervisor;
 struct clients;
+struct clock;
 struct console;
 struct guest;
 struct logfile;
@@ -41,15 +43,17 @@ struct supervisor {
 	struct loop *loop;
 	struct loop_source *signals[4];
 	struct loop_source *deadline; /* of the phase */
-	uint64_t deadline_at;         /* time_monotonic_ms() */
+	struct loop_source *retry;    /* of a write to a full disk */
+	struct clock *clock;
+	uint64_t deadline_at; /* time_monotonic_ms() */
 	enum supervisor_phase phase;
 
 	enum machine_state state;
 	char *waiting;               /* what the boot waits for, or NULL */
 	struct annex_error *failure; /* why the machine is ending or has ended; NULL: it was asked to */
-	bool panicked;
-	bool finished; /* the machine has ended and everyone was told */
-	bool drained;  /* nobody is waited for any more */
+	bool panicked, reset;        /* the virtual machine was, before it ended */
+	bool finished;               /* the machine has ended and everyone was told */
+	bool drained;                /* nobody is waited for any more */
 
 	struct machine_plan plan;
 	struct machine_run run;
@@ -76,9 +80,9 @@ void supervisor_describe(const struct supervisor *supervisor, struct message_sta
 void supervisor_on_waiting(struct supervisor *supervisor, const char *what);
 void supervisor_on_ready(struct supervisor *supervisor, const char *init);
 void supervisor_on_halted(struct supervisor *supervisor, const struct message_halted *halted);
-/* The guest broke the protocol; the link is gone. */
 /* What the guest was asked for failed: before the machine is up that ends it, the guest powers off. */
 void supervisor_on_guest_failure(struct supervisor *supervisor, const struct message_failure *failure);
+/* The guest broke the protocol; the link is gone. */
 void supervisor_on_broken_guest(struct supervisor *supervisor, const char *what);
 
 static inline unsigned supervisor_slowness(const struct supervisor *supervisor)
