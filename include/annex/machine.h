@@ -86,7 +86,7 @@ int annex_machine_describe(char **ret, struct annex_machine *machine, struct ann
 int annex_machine_start(struct annex_machine *machine, struct annex_error **err);
 /* The same, but be the supervisor: this process must be prepared to be replaced (exec). Returns only on failure. */
 int annex_machine_start_foreground(struct annex_machine *machine, struct annex_error **err);
-/* The command line that start would run, one argument per line; the caller frees *ret. */
+/* The command line that start would run, as a shell takes it, with a newline at its end; the caller frees *ret. */
 int annex_machine_command_line(char **ret, struct annex_machine *machine, struct annex_error **err);
 
 /* Ask the guest's init, wait, then force. timeout_ms 0: force at once; negative: the default (90 s, more under

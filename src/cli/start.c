@@ -1,9 +1,7 @@
 /* annex start: boot machines, or show how. */
-#include "base/text.h"
 #include "cli/machines.h"
 
 #include <stdio.h>
-#include <string.h>
 
 struct start_options {
 	struct option_list names;
@@ -26,42 +24,16 @@ static const struct option options[] = {
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
-static void add_quoted(struct text *text, const char *word, size_t length)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_";
-
-	if (length && strspn(word, plain) >= length) {
-		text_add_bytes(text, word, length);
-		return;
-	}
-	text_add_char(text, '\'');
-	for (size_t i = 0; i < length; i++)
-		text_add(text, word[i] == '\'' ? "'\\''" : (char[]){word[i], '\0'});
-	text_add_char(text, '\'');
-}
-
-/* The library gives one argument per line; a shell can run what comes out. */
 static int print_command_line(struct cli *cli, struct annex_machine *machine, const void *data,
 			      struct annex_error **err)
 {
-	auto_free char *lines = NULL;
-	auto_text struct text text = {0};
+	auto_free char *text = NULL;
 
 	(void)cli;
 	(void)data;
-	if (annex_machine_command_line(&lines, machine, err) < 0)
+	if (annex_machine_command_line(&text, machine, err) < 0)
 		return -1;
-	for (const char *at = lines; *at;) {
-		size_t length = strcspn(at, "\n");
-
-		if (at != lines)
-			text_add(&text, *at == '-' ? " \\\n\t" : " ");
-		add_quoted(&text, at, length);
-		at += length + (at[length] == '\n');
-	}
-	if (!text_ok(&text) || !text.data)
-		return fail_memory(err);
-	puts(text.data);
+	fputs(text, stdout);
 	return 0;
 }
 
