@@ -1,0 +1,206 @@
+/* What the agent reads from the kernel, from init and from its configuration, and the lists it makes. */
+#include "test.h"
+
+#include "guest/disk.h"
+#include "guest/env.h"
+#include "guest/files.h"
+#include "guest/klog.h"
+#include "guest/network.h"
+#include "guest/notify.h"
+#include "guest/program.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+static void an_assignment_replaces_the_one_of_the_same_name(void **state)
+{
+	auto_text_list struct text_list env = {0};
+
+	(void)state;
+	assert_int_equal(env_set_all(&env, (const char *const[]){"A=1", "AB=2", "A=3", "=x", "none", "E=", NULL}), 0);
+	assert_int_equal(env.count, 3);
+	assert_string_equal(env.items[0], "A=3");
+	assert_string_equal(env_get(&env, "AB"), "2");
+	assert_string_equal(env_get(&env, "E"), "");
+	assert_null(env_get(&env, "none"));
+	assert_int_equal(env_set_pair(&env, "AB", "x=y"), 0);
+	assert_string_equal(env_get(&env, "AB"), "x=y");
+}
+
+static void a_program_is_looked_for_along_the_path(void **state)
+{
+	auto_text_list struct text_list plain = {0}, slash = {0}, standard = {0};
+
+	(void)state;
+	assert_int_equal(env_candidates(&plain, "/bin::/opt/x", "ls"), 0);
+	assert_int_equal(plain.count, 3);
+	assert_string_equal(plain.items[0], "/bin/ls");
+	assert_string_equal(plain.items[1], "./ls");
+	assert_string_equal(plain.items[2], "/opt/x/ls");
+	assert_int_equal(env_candidates(&slash, "/bin", "./ls"), 0);
+	assert_int_equal(slash.count, 1);
+	assert_string_equal(slash.items[0], "./ls");
+	assert_int_equal(env_candidates(&standard, "", "ls"), 0);
+	assert_int_equal(standard.count, 6);
+	assert_string_equal(standard.items[0], "/usr/local/sbin/ls");
+}
+
+static void check_hosts(const char *before, const char *hostname, const char *after)
+{
+	auto_text struct text made = {0};
+	bool changed = files_hosts(&made, before, hostname);
+
+	assert_string_equal(made.data, after);
+	assert_int_equal(changed, strcmp(before, after) != 0);
+}
+
+static void hosts_gets_one_line_for_the_machine(void **state)
+{
+	(void)state;
+	check_hosts("", "box",
+		    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tbox\t# annex\n");
+	check_hosts("127.0.0.1 localhost\n", "box", "127.0.0.1 localhost\n127.0.1.1\tbox\t# annex\n");
+	check_hosts("127.0.0.1 localhost box\n", "box", "127.0.0.1 localhost box\n");
+	check_hosts("127.0.0.1 box\n", "box", "127.0.0.1 box\n");
+	check_hosts("127.0.0.1 boxes\n# box\n", "box", "127.0.0.1 boxes\n# box\n127.0.1.1\tbox\t# annex\n");
+}
+
+static void the_line_of_an_earlier_name_is_replaced(void **state)
+{
+	(void)state;
+	check_hosts("127.0.1.1\told\t# annex\n1.2.3.4 other", "new", "1.2.3.4 other\n127.0.1.1\tnew\t# annex\n");
+	check_hosts("127.0.1.1\tnew\t# annex\n", "new", "127.0.1.1\tnew\t# annex\n");
+}
+
+static void inits_are_known_by_their_file(void **state)
+{
+	(void)state;
+	assert_true(program_find("/usr/lib/systemd/systemd")->notifies);
+	assert_int_equal(program_find("/usr/lib/systemd/systemd")->signal, 38);
+	assert_int_equal(program_find("/bin/busybox")->stop, PROGRAM_STOP_SIGNAL);
+	assert_int_equal(program_find("/sbin/openrc-init")->stop, PROGRAM_STOP_OPENRC);
+	assert_int_equal(program_find("/lib/sysvinit/init")->stop, PROGRAM_STOP_INITCTL);
+	assert_null(program_find("/usr/bin/bash"));
+}
+
+static void an_application_is_no_init(void **state)
+{
+	static const char *const inits[] = {
+		"/sbin/init",    "/lib/systemd/systemd", "/usr/lib/systemd/systemd", "/init",
+		"/usr/bin/init", "/sbin/openrc-init",    "/usr/bin/runit-init",      "/bin/s6-svscan"};
+	static const char *const others[] = {"/bin/sh", "init", "/docker-entrypoint.sh", "/bin/busybox", "", "nginx"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(inits); i++)
+		assert_true(program_is_init(inits[i]));
+	for (size_t i = 0; i < COUNT_OF(others); i++)
+		assert_false(program_is_init(others[i]));
+}
+
+static void notify(struct notify_news *news, const char *message)
+{
+	notify_parse(news, message, strlen(message));
+}
+
+static void readiness_and_status_are_read_line_by_line(void **state)
+{
+	struct notify_news news;
+	char *longest;
+
+	(void)state;
+	notify(&news, "STATUS=A job is running\nREADY=1\n");
+	assert_true(news.ready);
+	assert_string_equal(news.status, "A job is running");
+	notify(&news, "READY=10\nXREADY=1\nSTATUS=");
+	assert_false(news.ready);
+	assert_string_equal(news.status, "");
+	notify(&news, "STATUS=a\tb\x1b");
+	assert_string_equal(news.status, "a b ");
+	notify(&news, "");
+	assert_false(news.ready);
+	longest = malloc(1000);
+	assert_non_null(longest);
+	memset(longest, 'x', 999);
+	memcpy(longest, "STATUS=", 7);
+	longest[999] = '\0';
+	notify(&news, longest);
+	assert_int_equal(strlen(news.status), NOTIFY_STATUS_MAX - 1);
+	free(longest);
+}
+
+static void check_log(const char *record, const char *line)
+{
+	auto_text struct text made = {0};
+
+	assert_int_equal(klog_format(&made, record, strlen(record)), line != NULL);
+	if (line)
+		assert_string_equal(made.data, line);
+}
+
+static void log_records_become_lines(void **state)
+{
+	(void)state;
+	check_log("6,339,5140900,-;NET: Registered\n SUBSYSTEM=x\n", "[    5.140900] NET: Registered\n");
+	check_log("6,1,0,-,caller=T1;a;b", "[    0.000000] a;b\n");
+	check_log("6,1,x,-;a\n", NULL);
+	check_log("6,1;a\n", NULL);
+	check_log("no record", NULL);
+}
+
+static void addresses_have_a_prefix(void **state)
+{
+	static const char *const wrong[] = {"10.0.2.15",  "10.0.2.15/0",   "10.0.2.15/33",
+					    "10.0.2/24",  "/24",           "a/24",
+					    "10.0.2.15/", "10.0.2.15/24x", "1111111111111111111/8"};
+	uint32_t address = 0, mask = 0;
+
+	(void)state;
+	assert_true(network_parse(&address, &mask, "10.0.2.15/24"));
+	assert_int_equal(address, htonl(0x0a00020f));
+	assert_int_equal(mask, htonl(0xffffff00));
+	assert_true(network_parse(&address, &mask, "1.2.3.4/32"));
+	assert_int_equal(mask, 0xffffffff);
+	for (size_t i = 0; i < COUNT_OF(wrong); i++)
+		assert_false(network_parse(&address, &mask, wrong[i]));
+}
+
+static void a_superblock_tells_its_size(void **state)
+{
+	uint8_t block[DISK_SUPERBLOCK_SIZE] = {[0x04] = 0x00, [0x05] = 0x10, [0x18] = 2, [0x38] = 0x53, [0x39] = 0xef};
+	uint64_t blocks = 0;
+	uint32_t size = 0;
+
+	(void)state;
+	assert_true(disk_parse_superblock(&blocks, &size, block));
+	assert_int_equal(blocks, 0x1000);
+	assert_int_equal(size, 4096);
+	block[0x150] = 1; /* counts only with the feature 64bit */
+	assert_true(disk_parse_superblock(&blocks, &size, block));
+	assert_int_equal(blocks, 0x1000);
+	block[0x60] = 0x80;
+	assert_true(disk_parse_superblock(&blocks, &size, block));
+	assert_true(blocks == 0x100001000);
+	block[0x18] = 60;
+	assert_false(disk_parse_superblock(&blocks, &size, block));
+	block[0x18] = 2;
+	block[0x38] = 0;
+	assert_false(disk_parse_superblock(&blocks, &size, block));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_assignment_replaces_the_one_of_the_same_name),
+		cmocka_unit_test(a_program_is_looked_for_along_the_path),
+		cmocka_unit_test(hosts_gets_one_line_for_the_machine),
+		cmocka_unit_test(the_line_of_an_earlier_name_is_replaced),
+		cmocka_unit_test(inits_are_known_by_their_file),
+		cmocka_unit_test(an_application_is_no_init),
+		cmocka_unit_test(readiness_and_status_are_read_line_by_line),
+		cmocka_unit_test(log_records_become_lines),
+		cmocka_unit_test(addresses_have_a_prefix),
+		cmocka_unit_test(a_superblock_tells_its_size),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

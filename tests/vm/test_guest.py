@@ -1,0 +1,572 @@
+"""annex-guest in real virtual machines, with the test as its supervisor. One machine serves many tests; those that end it
+or change how it starts come with their own."""
+
+import hashlib
+import os
+import random
+import shutil
+import time
+
+import pytest
+
+import guest_vm
+from guest_vm import DETACH, NO_INPUT, SHELL, TERMINAL
+
+pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="no QEMU")
+
+SIGINT, SIGKILL, SIGTERM, SIGHUP, SIGUSR1 = 2, 9, 15, 1, 10
+ENOENT, EACCES, ENOEXEC = 2, 13, 8
+SYSTEM, USAGE, NOT_FOUND, BUSY, GUEST = 1, 2, 3, 5, 12
+
+
+@pytest.fixture(scope="module")
+def machine(test_image):
+    """BusyBox with its own init."""
+    made = guest_vm.Machine(test_image("busybox"))
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def debian(test_image):
+    made = guest_vm.Machine(test_image("debian"), cpus=2, memory=1024)
+    try:
+        yield made.start()
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def fresh(test_image):
+    """A function that makes machines which the test may end."""
+    made = []
+
+    def make(image, **options):
+        made.append(guest_vm.Machine(test_image(image), **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+# The boot.
+
+def test_the_guest_says_hello_and_what_it_waits_for(machine):
+    assert machine.messages[0].name == "HELLO"
+    assert machine.messages[0].version == 1
+    assert machine.messages[0].who.startswith("guest 6")
+    assert [message.what for message in machine.waiting][0] == "the root disk"
+
+
+def test_the_image_s_init_is_pid_1_of_the_machine(machine):
+    assert machine.ready[0].init == "/sbin/init"
+    assert machine.root("readlink /proc/1/exe").strip() == "/bin/busybox"
+    assert "container=annex" in machine.root("tr '\\0' '\\n' </proc/1/environ").splitlines()
+
+
+def test_the_disk_has_grown_to_its_device(machine):
+    blocks = int(machine.root("df -k / | tail -1").split()[1])
+    assert blocks > 3.8 * (1 << 20)
+
+
+def test_the_network_and_the_names_are_set_up(machine):
+    assert "10.0.2.15/24" in machine.root("ip addr show eth0")
+    assert "default via 10.0.2.2" in machine.root("ip route")
+    assert machine.root("hostname") == "box\n"
+    assert machine.root("cat /etc/hostname") == "box\n"
+    assert "127.0.1.1\tbox" in machine.root("cat /etc/hosts")
+    assert "nameserver 10.0.2.3" in machine.root("cat /etc/resolv.conf")
+
+
+def test_the_clock_is_the_host_s(machine):
+    assert abs(int(machine.root("date +%s")) - time.time()) < 5
+    machine.send("CLOCK", realtime_ns=1900000000 * 10 ** 9)
+    assert abs(int(machine.root("date +%s")) - 1900000000) < 60
+    machine.send("CLOCK", realtime_ns=time.time_ns())
+    assert abs(int(machine.root("date +%s")) - time.time()) < 5
+
+
+def test_the_host_s_user_is_made_with_its_ids(machine):
+    session = machine.run("sh", "-c", "id -u; id -g; id -un; pwd; ls -ld /home/ada")
+    lines = session.output.decode().splitlines()
+    assert lines[:4] == ["4321", "4322", "ada", "/home/ada"]
+    assert lines[4].startswith("drwx------") and " ada " in lines[4]
+    assert machine.root("grep -c ^ada: /etc/passwd /etc/group /etc/shadow").split() == [
+        "/etc/passwd:1", "/etc/group:1", "/etc/shadow:1"]
+    assert machine.root("stat -c '%a %u %g' /etc/shadow").split() == ["640", "0", "42"]
+
+
+def test_devices_are_those_of_a_machine(machine):
+    listed = machine.root("ls /dev").split()
+    assert {"null", "zero", "tty", "ptmx", "pts", "shm", "mqueue", "fuse", "kvm", "loop-control", "console"} <= set(listed)
+    assert not [name for name in listed if name.startswith(("vda", "vport"))]
+    assert machine.root("mount -t tmpfs | grep ' /run '")
+    assert machine.run("sh", "-c", "touch /sys/x", user="root").exit[0] != 0
+
+
+def test_the_control_port_can_not_be_opened_even_by_root(machine):
+    number = machine.root("cat /sys/class/virtio-ports/*/dev").strip().split(":")
+    session = machine.run("sh", "-c", f"mknod /tmp/port c {number[0]} {number[1]}; echo x >/tmp/port", user="root")
+    assert session.exit[0] != 0 and b"busy" in session.errors
+
+
+def test_the_kernel_s_log_is_sent(machine):
+    machine.wait_until(lambda: b"Run /init as init process" in machine.log, 20, "the log")
+    machine.root("echo said-in-the-machine >/dev/kmsg")
+    machine.wait_until(lambda: b"said-in-the-machine" in machine.log, 20, "a later message")
+
+
+# Sessions.
+
+def test_status_and_signals_of_the_end_are_told(machine):
+    assert machine.run("true").exit == (0, 0)
+    assert machine.run("sh", "-c", "exit 7").exit == (7, 0)
+    assert machine.run("sh", "-c", "kill -TERM $$").exit == (0, SIGTERM)
+
+
+def test_arguments_arrive_verbatim(machine):
+    words = ["", " a  b ", "$HOME", "'\"", "é\n", "*"]
+    assert machine.run("sh", "-c", 'for a; do printf "%s|" "$a"; done', "x", *words).output.decode() == \
+        "".join(word + "|" for word in words)
+
+
+def test_output_and_errors_are_apart(machine):
+    session = machine.run("sh", "-c", "echo out; echo err >&2")
+    assert (session.output, session.errors) == (b"out\n", b"err\n")
+    assert session.ended == {"OUTPUT", "ERRORS"}
+
+
+def test_input_arrives_and_ends(machine):
+    assert machine.run("cat", input=b"some input").output == b"some input"
+    assert machine.run("cat").output == b""
+
+
+def test_standard_streams_can_be_opened_by_the_user(machine):
+    session = machine.run("sh", "-c", "echo a >/dev/stdout; echo b >/dev/stderr; cat </dev/stdin", input=b"c")
+    assert (session.exit, session.output, session.errors) == ((0, 0), b"a\nc", b"b\n")
+
+
+@pytest.mark.parametrize("argv,kind,os_error", [
+    (["no-such-program"], NOT_FOUND, ENOENT), (["/no/such/program"], NOT_FOUND, ENOENT), (["/etc/passwd"], SYSTEM, EACCES),
+    (["/etc"], SYSTEM, EACCES), ([], USAGE, 0)])
+def test_what_can_not_be_run_is_said(machine, argv, kind, os_error):
+    session = machine.run(*argv)
+    assert (session.failure.kind, session.failure.os) == (kind, os_error), session.failure
+    assert not session.exit and not session.ended
+
+
+def test_a_file_that_is_no_program_is_said_to_be_none(machine):
+    machine.root("echo nothing >/usr/bin/no-format; chmod 755 /usr/bin/no-format")
+    failure = machine.run("no-format").failure
+    assert (failure.kind, failure.os) == (SYSTEM, ENOEXEC)
+
+
+@pytest.mark.parametrize("user,shown", [
+    ("root", "0 0 0"), ("0", "0 0 0"), ("nobody", "65534 65534 65534"), ("77", "77 0 0"), ("77:88", "77 88 88"),
+    ("ada:tty", "4321 5 5"), ("root:88", "0 88 88")])
+def test_users_are_names_or_numbers(machine, user, shown):
+    session = machine.run("sh", "-c", "echo $(id -u) $(id -g) $(id -G)", user=user)
+    assert session.output.decode().strip() == shown, session.failure
+
+
+@pytest.mark.parametrize("user", ["nosuchuser", "root:nosuchgroup"])
+def test_an_unknown_user_is_not_found(machine, user):
+    assert machine.run("true", user=user).failure.kind == NOT_FOUND
+
+
+def test_supplementary_groups_are_those_of_the_image(machine):
+    machine.root("echo extra:x:2000:root,ada >>/etc/group")
+    assert machine.run("id", "-G").output.decode().split() == ["4322", "2000"]
+
+
+def test_the_login_environment_is_set(machine):
+    lines = machine.run("env", environment=["A=b", "LANG=x", "NOT"]).output.decode().splitlines()
+    assert {"HOME=/home/ada", "USER=ada", "LOGNAME=ada", "SHELL=/bin/sh", "A=b", "LANG=x"} <= set(lines)
+    assert any(line.startswith("PATH=/usr/local/sbin:") for line in lines)
+    assert not [line for line in lines if line.startswith(("TERM=", "NOTIFY", "NOT", "container"))]
+
+
+def test_the_program_is_looked_up_in_the_given_path(machine):
+    machine.root("mkdir -p /opt/own; printf '#!/bin/sh\\necho own\\n' >/opt/own/ls; chmod 755 /opt/own/ls")
+    assert machine.run("ls", environment=["PATH=/opt/own:/bin"]).output == b"own\n"
+
+
+def test_the_folder_is_the_one_asked_for_or_an_error(machine):
+    assert machine.run("pwd", folder="/var/log").output == b"/var/log\n"
+    failure = machine.run("pwd", folder="/no/such").failure
+    assert (failure.kind, failure.os) == (SYSTEM, ENOENT) and "/no/such" in failure.message
+    assert machine.run("pwd", user="77").output == b"/\n"
+
+
+def test_the_umask_and_limits_are_usual(machine):
+    assert machine.run("sh", "-c", "umask; ulimit -Sn; ulimit -Hn").output.decode().split() == ["0022", "1024", "524288"]
+    assert machine.run("cat", "/proc/self/oom_score_adj").output == b"0\n"
+    assert b"SigIgn:\t0000000000000000" in machine.run("cat", "/proc/self/status").output
+    assert b"SigBlk:\t0000000000000000" in machine.run("cat", "/proc/self/status").output
+
+
+def test_no_descriptor_leaks_into_a_session(machine):
+    assert machine.run("sh", "-c", "cd /proc/self/fd; echo *").output.decode().split() == ["0", "1", "2", "3"]
+
+
+def test_the_login_shell_runs_a_string(machine):
+    session = machine.run("echo $0 $1; false", "name", "first", flags=guest_vm.DEFAULT_USER | SHELL)
+    assert (session.output, session.exit) == (b"name first\n", (1, 0))
+
+
+def test_a_session_has_a_control_group_of_its_own(machine):
+    first, second = (machine.run("cat", "/proc/self/cgroup").output.decode() for _ in range(2))
+    assert first.startswith("0::/annex/") and first != second
+    assert len(machine.root("ls -d /sys/fs/cgroup/annex/*/").split()) <= 2
+
+
+def test_signals_reach_the_whole_session(machine):
+    session = machine.open("sh", "-c", "trap 'echo caught; exit 3' USR1; echo go; while :; do sleep 0.1; done",
+                           flags=guest_vm.DEFAULT_USER | NO_INPUT)
+    session.wait_for(b"go")
+    session.send("SIGNAL", number=SIGUSR1)
+    assert session.wait().exit == (3, 0) and b"caught" in session.output
+    session = machine.open("sh", "-c", "sleep 1000; echo not reached", flags=guest_vm.DEFAULT_USER | NO_INPUT)
+    machine.wait_until(lambda: session.id, 20, "the session")
+    session.send("SIGNAL", number=SIGINT)
+    assert session.wait().exit == (0, SIGINT)
+
+
+def test_what_a_session_leaves_behind_does_not_keep_it(machine):
+    begin = time.monotonic()
+    session = machine.run("sh", "-c", "sleep 1000 & echo started")
+    assert session.exit == (0, 0) and session.output == b"started\n" and time.monotonic() - begin < 30
+    assert "sleep 1000" in machine.root("ps")
+    machine.root("killall sleep")
+
+
+def test_the_last_of_a_pipeline_may_write_a_little_later(machine):
+    session = machine.run("sh", "-c", "(sleep 0.1; echo late) & echo early")
+    assert session.output == b"early\nlate\n"
+
+
+def test_detached_sessions_go_on_and_have_no_flows(machine):
+    session = machine.run("sh", "-c", "for fd in 0 1 2; do all=$all\" $(readlink /proc/$$/fd/$fd)\"; done;"
+                          "echo $all >/tmp/detached; sleep 0.5; exit 4",
+                          flags=guest_vm.DEFAULT_USER | DETACH)
+    session.send("HANGUP")
+    assert session.wait().exit == (4, 0) and session.id and not session.ended
+    assert machine.root("cat /tmp/detached").split() == ["/dev/null"] * 3
+
+
+def test_a_hang_up_ends_a_session(machine):
+    session = machine.open("sh", "-c", "sleep 1000")
+    machine.wait_until(lambda: session.id, 20, "the session")
+    session.send("HANGUP")
+    assert session.wait().exit == (0, SIGHUP)
+
+
+def test_a_program_that_ignores_the_hang_up_goes_on_without_output(machine):
+    session = machine.open("sh", "-c", "trap '' HUP PIPE; echo go; sleep 1; while [ ! -e /tmp/go-on ]; do sleep 0.1; done;"
+                           "echo more; exit 5")
+    session.wait_for(b"go")
+    session.send("HANGUP")
+    machine.root("touch /tmp/go-on")
+    assert session.wait().exit == (5, 0) and session.output == b"go\n"
+
+
+def test_many_sessions_run_at_once(machine):
+    sessions = [machine.open("sh", "-c", f"read x; echo {i} $x") for i in range(40)]
+    for i, session in enumerate(sessions):
+        session.write(b"in%d\n" % i)
+    for i, session in enumerate(sessions):
+        assert session.wait(120).output.decode() == f"{i} in{i}\n"
+
+
+def test_late_messages_and_broken_ones_do_not_hurt(machine):
+    stream = machine.run("true").stream
+    for name, fields in (("INPUT", {"data": b"x"}), ("RESIZE", {"rows": 1}), ("SIGNAL", {"number": 9}), ("HANGUP", {}),
+                         ("CREDIT", {"channel": 61, "bytes": 1})):
+        machine.send(name, stream, **fields)
+    session = machine.open("cat")
+    before = len(machine.failures)
+    machine.send("OPEN", session.stream, argv=["true"])
+    machine.send("CREDIT", session.stream, channel=61, bytes=1)
+    machine.send("SIGNAL", session.stream, number=99)
+    machine.send("READY", 0, init="x")
+    machine.wait_until(lambda: len(machine.failures) == before + 4, 20, "protests")
+    session.close()
+    assert session.wait().exit == (0, 0)
+
+
+# Terminals.
+
+def wait_for_process(machine, command):
+    deadline = time.monotonic() + 30 * guest_vm.SCALE
+    while command not in machine.root("ps"):
+        assert time.monotonic() < deadline, f"{command} does not run"
+
+
+def terminal(machine, *argv, rows=24, columns=80, **options):
+    return machine.open(*argv, flags=guest_vm.DEFAULT_USER | TERMINAL | options.pop("flags", 0), rows=rows, columns=columns,
+                        **options)
+
+
+def test_a_terminal_is_the_user_s_and_has_a_name_inside(machine):
+    session = terminal(machine, "sh", "-c", "tty; stty size; stat -c '%U %a' $(tty); ls -l /proc/self/fd/0; echo $TERM").wait()
+    lines = session.output.decode().split("\r\n")
+    assert lines[0].startswith("/dev/pts/") and lines[1:3] == ["24 80", "ada 620"]
+    assert lines[3].endswith(f"-> {lines[0]}") and lines[4] == "xterm-256color"
+    assert session.exit == (0, 0) and session.ended == {"OUTPUT"}
+
+
+def test_a_resize_is_seen(machine):
+    session = terminal(machine, "sh", "-c", "trap 'stty size; exit' WINCH; echo go; while :; do sleep 0.1; done")
+    session.wait_for(b"go")
+    session.send("RESIZE", rows=50, columns=132)
+    assert b"50 132" in session.wait().output
+
+
+def test_an_interactive_login_shell_works(machine):
+    session = terminal(machine, flags=SHELL)
+    session.write(b"echo $0-$((40+2))\n")
+    session.wait_for(b"-sh-42")
+    session.write(b"exit 3\n")
+    assert session.wait().exit == (3, 0)
+
+
+def test_control_c_and_signals_reach_the_foreground(machine):
+    session = terminal(machine, "sh")
+    session.write(b"sleep 1000\n")
+    wait_for_process(machine, "sleep 1000")
+    session.write(b"\x03")
+    session.write(b"echo first=$?\n")
+    session.wait_for(b"first=130")
+    session.write(b"sleep 1001\n")
+    wait_for_process(machine, "sleep 1001")
+    session.send("SIGNAL", number=SIGTERM)
+    session.write(b"echo second=$?\n")
+    session.wait_for(b"second=143")
+    session.write(b"exit\n")
+    assert session.wait().exit == (0, 0) or session.exit[0] == 143
+
+
+@pytest.mark.parametrize("typed", [b"", b"whole line\n", b"half a line"])
+def test_the_end_of_input_is_typed(machine, typed):
+    session = terminal(machine, "cat")
+    session.write(typed)
+    session.close()
+    assert session.wait().exit == (0, 0)
+    assert typed.strip() in session.output
+
+
+def test_a_hang_up_of_a_terminal_ends_what_is_on_it(machine):
+    session = terminal(machine, "sh", "-c", "sleep 1234; echo x")
+    machine.wait_until(lambda: session.id, 20, "the session")
+    session.send("HANGUP")
+    assert session.wait().exit == (0, SIGHUP)
+    assert "sleep 1234" not in machine.root("ps")
+
+
+def test_all_that_a_terminal_was_told_is_sent_before_the_end(machine):
+    session = terminal(machine, "sh", "-c", "seq 1 20000").wait()
+    assert session.output.decode().split("\r\n")[-2:] == ["20000", ""]
+    assert len(session.output.split()) == 20000
+
+
+# Flow.
+
+def test_a_reader_that_stops_stalls_only_itself(machine):
+    stalled = machine.open("sh", "-c", "cat /dev/zero", flags=guest_vm.DEFAULT_USER | NO_INPUT)
+    stalled.give_credit = False
+    machine.wait_until(lambda: len(stalled.output) == 256 * 1024, 30, "a full window")
+    writer = machine.open("sleep", "1000")
+    writer.write(bytes(256 * 1024))
+    assert machine.run("echo", "still here").output == b"still here\n"
+    time.sleep(0.5)
+    assert len(stalled.output) == 256 * 1024
+    assert machine.run("cat", input=bytes(1 << 20)).output == bytes(1 << 20)
+    for session in (stalled, writer):
+        session.send("HANGUP")
+        session.wait()
+
+
+def test_data_is_exact_both_ways(machine):
+    """`ANNEX_TEST_BYTES` for the gigabyte that is measured by hand."""
+    size = int(os.environ.get("ANNEX_TEST_BYTES") or 32 << 20)
+    block = random.Random(1).randbytes(1 << 20)
+    session = machine.open("cat")
+    sent, received = hashlib.sha256(), hashlib.sha256()
+    done = 0
+    for _ in range(size >> 20):
+        session.write(block, 600)
+        sent.update(block)
+        with machine.changed:
+            received.update(session.output)
+            done += len(session.output)
+            session.output.clear()
+    session.close()
+    session.wait(600)
+    received.update(session.output)
+    assert (session.exit, done + len(session.output)) == ((0, 0), size)
+    assert received.digest() == sent.digest()
+
+
+def test_input_that_nobody_reads_is_taken(machine):
+    session = machine.open("sh", "-c", "exec <&-; sleep 1; echo done")
+    session.write(bytes(2 << 20))
+    session.close()
+    assert session.wait().output == b"done\n"
+
+
+# Debian with systemd.
+
+def test_systemd_comes_up_whole(debian):
+    assert debian.ready[0].init == "/sbin/init"
+    assert debian.root("systemctl is-system-running --wait").strip() == "running"
+    assert debian.root("systemctl --failed --no-legend") == ""
+    assert debian.root("cat /etc/machine-id").strip() == debian.config["machine_id"]
+    assert debian.root("systemd-detect-virt -c").strip() == "container-other"
+
+
+def test_systemd_starts_services_in_their_groups(debian):
+    debian.root("systemd-run --unit=probe sleep 1000")
+    assert debian.root("systemctl show -p ControlGroup probe").strip() == "ControlGroup=/system.slice/probe.service"
+    assert int(debian.root("cat /sys/fs/cgroup/system.slice/probe.service/memory.current")) > 0
+    debian.root("systemctl stop probe")
+
+
+def test_sudo_needs_no_password(debian):
+    session = debian.run("sudo", "-n", "id", "-u")
+    assert session.output == b"0\n", bytes(session.errors)
+
+
+def test_names_are_resolved_and_the_host_is_reached(debian):
+    assert debian.root("getent hosts box").split()[0] == "127.0.1.1"
+    assert debian.run("sh", "-c", "sudo -n true", user="ada").errors == b""
+
+
+def test_a_reboot_inside_starts_init_anew(debian):
+    debian.root("echo kept >/root/kept")
+    witness = debian.open("sleep", "1000")
+    debian.wait_until(lambda: witness.id, 30, "a session")
+    readies = len(debian.ready)
+    debian.open("systemctl", "reboot", user="root")
+    debian.wait_until(lambda: len(debian.ready) > readies, 120, "READY again")
+    assert guest_vm.HALTED[debian.halted[-1].reason] == "reboot"
+    assert witness.wait().exit in [(0, SIGKILL), (0, SIGTERM)]
+    assert debian.root("cat /root/kept; systemctl is-system-running --wait").split() == ["kept", "running"]
+
+
+def test_systemd_is_powered_off_in_order(debian):
+    debian.root("echo flushed >/root/flushed")
+    assert debian.shutdown() == 0
+    assert guest_vm.HALTED[debian.halted[-1].reason] == "power-off"
+    assert "Reached target" in (debian.folder / "console").read_text()
+    assert clean(debian)
+
+
+def clean(machine):
+    """Was the disk unmounted? (The superblock's state and the journal's flag.)"""
+    with open(machine.disk, "rb") as disk:
+        disk.seek(1024)
+        superblock = disk.read(1024)
+    state, needs_recovery = superblock[0x3A], superblock[0x60] & 4
+    return state & 1 and not needs_recovery
+
+
+# Ends, and other inits.
+
+def test_sessions_are_told_their_end_when_the_machine_stops(fresh):
+    machine = fresh("busybox").start()
+    session = machine.open("sh", "-c", "trap '' TERM; echo on; while :; do sleep 1; done")
+    session.wait_for(b"on")
+    assert machine.shutdown() == 0
+    assert session.exit == (0, SIGKILL)
+    assert clean(machine)
+
+
+def test_power_off_inside_ends_the_machine_and_the_disk_is_kept(fresh):
+    machine = fresh("busybox").start()
+    machine.root("echo kept >/root/kept; echo other >/etc/hostname")
+    machine.open("poweroff", user="root")
+    assert machine.wait_for_end() == 0
+    assert guest_vm.HALTED[machine.halted[0].reason] == "power-off" and clean(machine)
+    machine.start()
+    assert machine.root("cat /root/kept; hostname; grep -c ^ada: /etc/passwd").split() == ["kept", "other", "1"]
+
+
+def test_an_init_that_is_stuck_is_killed_after_the_time(fresh):
+    machine = fresh("busybox").start()
+    machine.root("printf '#!/bin/sh\\nsleep 1000\\n' >/etc/init.d/S10stuck; printf '#!/bin/sh\\nsleep 1000\\n' >/etc/init.d/rcK")
+    begin = time.monotonic()
+    assert machine.shutdown(timeout_ms=3000) == 0
+    assert time.monotonic() - begin < 60 and clean(machine)
+
+
+def test_an_init_that_dies_is_a_crash(fresh):
+    machine = fresh("busybox", init="image")
+    machine.config["init_argv"] = ["/init"]
+    machine.start()
+    machine.root("printf '#!/bin/sh\\nsleep 1\\nexit 9\\n' >/init; chmod 755 /init")
+    assert machine.shutdown() == 0
+    machine.start()
+    assert machine.wait_for_end() == 0
+    assert machine.ready[0].init == "/init"
+    assert guest_vm.HALTED[machine.halted[0].reason] == "crash" and "status 9" in machine.halted[0].text
+    assert clean(machine)
+
+
+def test_an_image_without_an_init_gets_the_built_in_one(fresh):
+    machine = fresh("noinit").start()
+    assert machine.ready[0].init == "builtin"
+    assert "annex-init" in machine.root("ps")
+    assert machine.run("id", "-un").output == b"ada\n"
+    assert machine.run("id", user="app").output.split()[0] == b"uid=1234(app)"
+    orphan = machine.root("sh -c 'sleep 1 & echo $!' & wait").strip()
+    time.sleep(3)
+    assert machine.run("test", "-e", f"/proc/{orphan}").exit == (1, 0), "not reaped"
+    assert machine.shutdown() == 0
+    assert guest_vm.HALTED[machine.halted[0].reason] == "power-off" and clean(machine)
+
+
+def test_an_init_that_is_missing_is_an_error_when_it_was_asked_for(fresh):
+    machine = fresh("noinit", init="image").launch()
+    machine.configure()
+    assert machine.wait_for_end(120) == 0
+    assert (machine.failures[0].kind, machine.failures[0].message) == (GUEST, "the image has no init")
+
+
+def test_no_network_means_none(fresh):
+    machine = fresh("noinit", network="none", user_name="root", uid=0, gid=0, group_name="root", home="/root").start()
+    assert machine.run("cat", "/proc/net/route").output.count(b"\n") == 1
+    assert machine.run("id", "-u").output == b"0\n"
+    assert machine.run("test", "-e", "/etc/resolv.conf").exit == (1, 0)
+
+
+def test_the_machine_goes_on_when_the_host_comes_back(fresh):
+    machine = fresh("busybox").start()
+    session = machine.open("sleep", "1000")
+    machine.wait_until(lambda: session.id, 20, "the session")
+    machine.disconnect()
+    time.sleep(1)
+    machine.sessions, machine.messages, machine.ready = {}, [], []
+    machine.connect()
+    machine.wait_until(lambda: machine.ready, 30, "READY again")
+    assert [message.name for message in machine.messages[:2]] == ["HELLO", "READY"]
+    machine.configure()
+    assert machine.run("echo", "hello").output == b"hello\n"
+    assert "sleep 1000" not in machine.root("ps")
+
+
+def test_a_host_that_breaks_the_protocol_ends_the_machine_in_order(fresh):
+    machine = fresh("busybox").start()
+    machine.link.send_raw(b"\xff" * 64)
+    assert machine.wait_for_end(90) == 0
+    assert clean(machine)
+
+
+def test_a_host_of_another_version_is_refused(fresh):
+    machine = fresh("busybox").launch()
+    machine.wait_until(lambda: machine.messages, 60, "HELLO")
+    machine.send("HELLO", version=99, who="supervisor")
+    assert machine.wait_for_end() == 0
+    assert "version 99" in machine.failures[0].message
