@@ -3,9 +3,8 @@
  * temporary folder of its own, as nothing that is downloaded shall lie in the kernels' folder, and then is a package
  * like any other.
  */
-#include "kernel/install.h"
+#include "kernel/kernel.h"
 
-#include "base/digest.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "kernel/apt.h"
@@ -15,13 +14,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define FILES ".files"
 
 static int PRINTF_LIKE(4, 5)
 	report(kernel_progress_fn *progress, void *data, struct annex_error **err, const char *format, ...)
@@ -54,8 +49,8 @@ static int finish(char **ret, struct staging *staging, struct annex_error **err)
 	return 0;
 }
 
-int install_file(char **ret, const char *root, const char *file, const char *modules, kernel_progress_fn *progress,
-		 void *data, struct annex_error **err)
+static int install_file(char **ret, const char *root, const char *file, const char *modules,
+			kernel_progress_fn *progress, void *data, struct annex_error **err)
 {
 	auto_staging struct staging staging = STAGING_NONE;
 	auto_free char *bytes = NULL;
@@ -128,8 +123,8 @@ static int unpack_modules(struct staging *staging, const char *deb, struct annex
 	return 0;
 }
 
-int install_deb(char **ret, const char *root, const char *deb, kernel_progress_fn *progress, void *data,
-		struct annex_error **err)
+static int install_deb(char **ret, const char *root, const char *deb, kernel_progress_fn *progress, void *data,
+		       struct annex_error **err)
 {
 	auto_staging struct staging staging = STAGING_NONE;
 	auto_package struct package package = {0};
@@ -162,8 +157,8 @@ static void remove_folder(char **path)
 	free(*path);
 }
 
-int install_distribution(char **ret, const char *root, kernel_progress_fn *progress, void *data,
-			 struct annex_error **err)
+static int install_distribution(char **ret, const char *root, kernel_progress_fn *progress, void *data,
+				struct annex_error **err)
 {
 	CLEANUP(remove_folder) char *folder = NULL;
 	const char *temporary = getenv("TMPDIR");
@@ -183,84 +178,31 @@ int install_distribution(char **ret, const char *root, kernel_progress_fn *progr
 	return install_deb(ret, root, deb, progress, data, err);
 }
 
-int install_find_modules(char **ret, const char *file, const char *release, struct annex_error **err)
+/* The first one installed becomes the default, and so does one when the default is gone. */
+static int choose_default(const char *folder, const char *name, bool wanted, struct annex_error **err)
 {
-	auto_free char *beside = NULL, *host = NULL;
+	auto_kernel struct kernel *current = NULL;
 
-	if (asprintf(&beside, "%.*slib/modules/%s", (int)(path_name(file) - file), file, release) < 0) {
-		beside = NULL;
-		return fail_memory(err);
-	}
-	if (asprintf(&host, "/lib/modules/%s", release) < 0) {
-		host = NULL;
-		return fail_memory(err);
-	}
-	if (file_exists(AT_FDCWD, beside))
-		*ret = TAKE(beside);
-	else
-		*ret = file_exists(AT_FDCWD, host) ? TAKE(host) : NULL;
-	return 0;
-}
-
-/* Is it unpacked already, and are the modules found where they are now? */
-static bool is_ready(const char *folder, const char *file)
-{
-	auto_kernel_record struct kernel_record record = {0};
-	auto_free char *modules = NULL;
-
-	return kernel_record_read(&record, folder, NULL) == 0 &&
-	       install_find_modules(&modules, file, record.release, NULL) == 0 && text_equal(modules, record.modules);
-}
-
-/* A kernel is rebuilt many times under one path: of those that were read from it, only the last one stays. */
-static void remove_older(const char *root, const char *file, const char *name)
-{
-	CLEANUP(cleanup_folder) DIR *folder = opendir(root);
-	struct dirent *entry;
-
-	while (folder && (entry = readdir(folder))) {
-		auto_free char *path = path_join(root, entry->d_name);
-		auto_kernel_record struct kernel_record record = {0};
-
-		if (!path || entry->d_name[0] == '.' || text_equal(entry->d_name, name) ||
-		    kernel_record_read(&record, path, NULL) < 0)
-			continue;
-		if (text_equal(record.source, file) && file_remove_tree(dirfd(folder), entry->d_name) < 0)
-			continue; /* the next time */
-	}
-}
-
-int install_named(char **ret, const char *root, const char *file, struct annex_error **err)
-{
-	auto_staging struct staging staging = STAGING_NONE;
-	auto_free char *bytes = NULL, *files = path_join(root, FILES), *full = NULL, *folder = NULL;
-	char digest[DIGEST_TEXT];
-	const char *name = digest + strlen("sha256:");
-	size_t size = 0;
-
-	if (!files)
-		return fail_memory(err);
-	if (staging_read_file(&bytes, &size, file, err) < 0)
-		return -1;
-	full = realpath(file, NULL);
-	digest_of(digest, bytes, size);
-	folder = path_join(files, name);
-	if (!full || !folder)
-		return full ? fail_memory(err) : fail_os(err, errno, "cannot resolve %s", file);
-	if (is_ready(folder, full)) {
-		*ret = TAKE(folder);
+	if (!wanted && kernel_open(&current, folder, NULL, NULL) == 0)
 		return 0;
-	}
-	if (staging_begin(&staging, files, err) < 0)
+	return kernel_record_write_default(folder, name, err);
+}
+
+int kernel_install(struct kernel **ret, const char *folder, const struct kernel_install_options *options,
+		   kernel_progress_fn *progress, void *data, struct annex_error **err)
+{
+	auto_free char *name = NULL;
+	int result;
+
+	if ((options->deb && options->file) || (options->modules && !options->file))
+		return fail(err, ANNEX_ERROR_USAGE, "a package, or a file and its modules can be installed, not both");
+	if (options->deb)
+		result = install_deb(&name, folder, options->deb, progress, data, err);
+	else if (options->file)
+		result = install_file(&name, folder, options->file, options->modules, progress, data, err);
+	else
+		result = install_distribution(&name, folder, progress, data, err);
+	if (result < 0 || choose_default(folder, name, options->make_default, err) < 0)
 		return -1;
-	if (staging_add_image(&staging, bytes, size, err) < 0)
-		return fail_while(err, "%s", file);
-	if (install_find_modules(&staging.record.modules, full, staging.record.release, err) < 0)
-		return -1;
-	staging.record.source = TAKE(full);
-	if (staging_publish(&staging, name, err) < 0)
-		return -1;
-	remove_older(files, staging.record.source, name);
-	*ret = TAKE(folder);
-	return 0;
+	return kernel_open(ret, folder, name, err);
 }

@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "kernel/vmlinux.h"
 #include "kernel/initramfs.h"
-#include "kernel/install.h"
+#include "kernel/named.h"
 #include "kernel/record.h"
 #include "kernel/staging.h"
 
@@ -91,7 +91,7 @@ static int open_file(struct kernel **ret, const char *folder, const char *file, 
 	auto_free char *path = NULL;
 	auto_kernel_record struct kernel_record record = {0};
 
-	if (install_named(&path, folder, file, err) < 0 || kernel_record_read(&record, path, err) < 0)
+	if (named_install(&path, folder, file, err) < 0 || kernel_record_read(&record, path, err) < 0)
 		return -1;
 	return kernel_record_to_kernel(ret, &record, file, path, err);
 }
@@ -128,7 +128,7 @@ static int check_file(const char *file, struct annex_error **err)
 	full = realpath(file, NULL);
 	if (!full)
 		return fail_os(err, errno, "cannot resolve %s", file);
-	if (install_find_modules(&modules, full, image.release, err) < 0)
+	if (named_find_modules(&modules, full, image.release, err) < 0)
 		return -1;
 	return modules || image.virtio ? 0 : no_modules(file, image.release, err);
 }
@@ -256,35 +256,6 @@ int kernel_delete(const char *folder, const char *name, struct annex_error **err
 	if (newest(&next, folder, err) < 0)
 		return -1;
 	return kernel_record_write_default(folder, next, err);
-}
-
-/* The first one installed becomes the default, and so does one when the default is gone. */
-static int choose_default(const char *folder, const char *name, bool wanted, struct annex_error **err)
-{
-	auto_kernel struct kernel *current = NULL;
-
-	if (!wanted && kernel_open(&current, folder, NULL, NULL) == 0)
-		return 0;
-	return kernel_record_write_default(folder, name, err);
-}
-
-int kernel_install(struct kernel **ret, const char *folder, const struct kernel_install_options *options,
-		   kernel_progress_fn *progress, void *data, struct annex_error **err)
-{
-	auto_free char *name = NULL;
-	int result;
-
-	if ((options->deb && options->file) || (options->modules && !options->file))
-		return fail(err, ANNEX_ERROR_USAGE, "a package, or a file and its modules can be installed, not both");
-	if (options->deb)
-		result = install_deb(&name, folder, options->deb, progress, data, err);
-	else if (options->file)
-		result = install_file(&name, folder, options->file, options->modules, progress, data, err);
-	else
-		result = install_distribution(&name, folder, progress, data, err);
-	if (result < 0 || choose_default(folder, name, options->make_default, err) < 0)
-		return -1;
-	return open_installed(ret, folder, name, err);
 }
 
 /* What an initramfs depends on: the agent, and for modules that are not ours to keep, their state. */
