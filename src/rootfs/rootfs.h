@@ -17,7 +17,7 @@
 #define ROOTFS_FOLLOW   40                  /* symbolic links on the way to one file */
 #define ROOTFS_FILE     (UINT64_C(1) << 43) /* bytes of one file, holes included */
 #define ROOTFS_DATA     (UINT64_C(1) << 40) /* bytes of file contents without holes: of the disk */
-#define ROOTFS_STREAM   (UINT64_C(4) << 40) /* bytes of one layer after decompression */
+#define ROOTFS_STREAM   (UINT64_C(1) << 40) /* bytes of one layer after decompression */
 
 enum rootfs_compression { ROOTFS_PLAIN, ROOTFS_GZIP, ROOTFS_ZSTD };
 

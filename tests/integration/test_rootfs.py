@@ -22,6 +22,7 @@ import pytest
 
 BUILD = pathlib.Path(os.environ.get("ANNEX_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")) / "tests"
 ROOT = os.geteuid() == 0
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # e2fsck and debugfs, also for an ordinary user
 as_root = pytest.mark.skipif(not ROOT, reason="extracting owners, devices and attributes takes root")
 CORRUPT, UNSUPPORTED, CANCELLED, EXISTS = 8, 9, 11, 4
 TAR = ["tar", "--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner"]
