@@ -5,16 +5,17 @@
     result = host.annex("run", "-n", "web", "--", "false")
     host.close()
 
-The program is $ANNEX, or annex in the build folder $ANNEX_BUILD, or build/annex. Folders are short, because sockets' paths are limited.
+The program is $ANNEX, or annex in the build folder $ANNEX_BUILD, or build/annex. Folders are short, because sockets'
+paths are limited.
 """
 
+import atexit
 import fcntl
 import os
 import pathlib
 import pwd
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 
@@ -22,7 +23,6 @@ import pexpect
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = pathlib.Path(os.environ.get("ANNEX_BUILD") or ROOT / "build").resolve()
-ANNEX = pathlib.Path(os.environ.get("ANNEX") or BUILD / "annex").resolve()
 USER = "annex-test"
 # Everything takes longer under emulation and on a busy machine; a test that hangs must still end.
 TIMEOUT = 60 * float(os.environ.get("ANNEX_TIMEOUT_SCALE") or 1)
@@ -71,6 +71,24 @@ def accounts():
 
 def account(name):
     return myself() if name == "root" else unprivileged()
+
+
+def for_everybody(program):
+    """The program where the ordinary user can run it too: a copy with its library and helpers if our build folder is in
+    root's home."""
+    if os.geteuid() != 0 or not program.exists() or \
+            subprocess.run(["test", "-x", program], **unprivileged().switch).returncode == 0:
+        return program
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="annex-bin-", dir="/var/tmp"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder.chmod(0o755)
+    for name in (program.name, "annex-supervisor", "annex-guest", "libannex.so.0"):
+        if (program.parent / name).exists():
+            shutil.copy2(program.parent / name, folder / name)
+    return folder / program.name
+
+
+ANNEX = for_everybody(pathlib.Path(os.environ.get("ANNEX") or BUILD / "annex").resolve())
 
 
 class Host:
@@ -157,11 +175,6 @@ class Host:
         return path
 
 
-def ended_by(result, number):
-    """Did this signal end it?"""
-    return result.returncode == -number
-
-
 def check_failure(result, status, message, hint=None):
     """One line of what went wrong, one that helps, nothing on standard output."""
     assert (result.returncode, result.stdout) == (status, ""), result.stderr
@@ -170,5 +183,4 @@ def check_failure(result, status, message, hint=None):
     assert lines[1:] == ([f"hint: {hint}"] if hint else [])
 
 
-__all__ = ["ANNEX", "BUILD", "ROOT", "TIMEOUT", "Account", "Host", "account", "accounts", "check_failure", "ended_by", "myself",
-           "signal", "unprivileged"]
+__all__ = ["ANNEX", "BUILD", "ROOT", "TIMEOUT", "Account", "Host", "account", "accounts", "check_failure", "myself", "unprivileged"]
