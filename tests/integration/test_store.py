@@ -6,6 +6,7 @@ import json
 import lzma
 import os
 import shutil
+import signal
 import subprocess
 import tarfile
 import time
@@ -470,7 +471,7 @@ def test_a_killed_import_leaves_nothing_to_the_next(host, place, moment):
     subprocess.run(["e2fsck", "-fn", *bases(host)], check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("number", [annex_test.signal.SIGINT, annex_test.signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_import_cleans_up(host, place, number):
     archive = big(place / "big")
     process = host.start("image", "import", f"oci-archive:{archive}", text=True)
