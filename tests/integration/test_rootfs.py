@@ -277,11 +277,11 @@ def make_sparse(tree):
     with open(tree / "sparse", "wb") as file:
         file.seek(5 << 20)
         file.write(b"middle")
-        file.seek(1 << 30)
+        file.seek(1 << 26)
         file.write(b"late")
-        file.truncate((1 << 30) + 12345)
+        file.truncate((1 << 26) + 12345)
     with open(tree / "hole", "wb") as file:
-        file.truncate(123456789)
+        file.truncate(23456789)
     with open(tree / "comb", "wb") as file:
         for block in range(2000):
             file.seek(block * 8192)
