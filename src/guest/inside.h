@@ -4,7 +4,7 @@
 
 typedef int inside_fn(void *data, struct text *out, struct annex_error **err);
 
-#define INSIDE_OUTPUT_MAX (64u * 1024u)
+#define INSIDE_OUTPUT_MAX (64u << 10)
 
 /*
  * Run a function in a child process whose root folder is `root`, so that paths in the image, links included, mean what

@@ -4,8 +4,8 @@
 #include <stddef.h>
 
 /* The kernel's log, sent to the host: what is there when it starts, and later messages as they come. */
-#define KLOG_BURST_MAX (256u * 1024u) /* bytes at once; more is dropped, */
-#define KLOG_REFILL_MS 10000u         /* until as much may be sent again */
+#define KLOG_BURST_MAX (256u << 10) /* bytes at once; more is dropped, */
+#define KLOG_REFILL_MS 10000u       /* until as much may be sent again */
 
 struct klog;
 

@@ -96,7 +96,7 @@ static void connect_host(struct link *link)
 							     .fd_out = copy,
 							     .callbacks = &stream_callbacks,
 							     .data = link,
-							     .read_cap = 2 * FRAME_MAX,
+							     .read_cap = (size_t)2 * FRAME_MAX,
 							     .write_cap = LINK_QUEUE_MAX});
 	if (result < 0) {
 		log_info("cannot use the control port: %s", strerror(-result));
@@ -153,7 +153,7 @@ static void write_frames(struct link *link, int result)
 		result = stream_write(link->stream, link->frames.data, link->frames.size);
 	if (result < 0)
 		log_info("a message to the host is lost: %s", strerror(-result));
-	if (result < 0 || link->frames.capacity > 2 * FRAME_MAX)
+	if (result < 0 || link->frames.capacity > (size_t)2 * FRAME_MAX)
 		text_clear(&link->frames);
 	link->frames.size = 0;
 }

@@ -17,8 +17,8 @@ struct link_callbacks {
 	void (*on_broken)(void *data); /* what came is not our protocol; the link stays down */
 };
 
-#define LINK_ROOM      (256u * 1024u) /* bytes queued above which sessions must not read more output */
-#define LINK_QUEUE_MAX (16u << 20)    /* bytes queued above which the host counts as gone */
+#define LINK_ROOM      (256u << 10) /* bytes queued above which sessions must not read more output */
+#define LINK_QUEUE_MAX (16u << 20)  /* bytes queued above which the host counts as gone */
 
 /* Takes the descriptor on success. Callbacks come from the loop only. */
 MUST_USE int link_new(struct link **ret, struct loop *loop, int fd, const struct link_callbacks *callbacks, void *data);

@@ -113,11 +113,9 @@ static void ask(const struct guest *guest)
 				? (int)guest->config.stop_signal
 				: SIGTERM;
 
-	if (!program)
-		init_kill(guest->init, otherwise);
-	else if (program->stop == PROGRAM_STOP_SIGNAL)
+	if (program && program->stop == PROGRAM_STOP_SIGNAL)
 		init_kill(guest->init, program->signal);
-	else if (ask_by_child(guest, program, otherwise) < 0)
+	else if (!program || ask_by_child(guest, program, otherwise) < 0)
 		init_kill(guest->init, otherwise);
 }
 

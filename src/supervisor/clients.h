@@ -5,7 +5,7 @@
 #define CLIENTS_MAX 256u
 /* What may wait for a client that does not read; more, and it is dropped. A session's windows fill at most this, in
  * frames of one byte each. */
-#define CLIENT_QUEUE_SESSION (2u * WIRE_WINDOW * (FRAME_HEADER + 1u))
+#define CLIENT_QUEUE_SESSION ((size_t)2 * WIRE_WINDOW * (FRAME_HEADER + 1))
 #define CLIENT_QUEUE_CONTROL (1u << 20)
 /* Clients are told changes of state only while no more than this waits for them; later, the last one. */
 #define CLIENT_QUEUE_STATES (64u << 10)

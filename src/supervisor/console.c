@@ -27,7 +27,7 @@ static void keep(struct console *console, const char *bytes, size_t size)
 		bytes += size - CONSOLE_TAIL_MAX;
 		size = CONSOLE_TAIL_MAX;
 	}
-	if (tail->size + size > 2 * CONSOLE_TAIL_MAX) {
+	if (tail->size + size > (size_t)2 * CONSOLE_TAIL_MAX) {
 		memmove(tail->data, tail->data + tail->size - CONSOLE_TAIL_MAX, CONSOLE_TAIL_MAX);
 		tail->size = CONSOLE_TAIL_MAX;
 	}

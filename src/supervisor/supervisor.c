@@ -484,7 +484,7 @@ static void on_clock_set(void *data)
 
 static int make(struct supervisor *supervisor, int *first_client, struct annex_error **err)
 {
-	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+	static const int signals[SUPERVISOR_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
 	auto_json json_t *settings = settings_encode(&supervisor->record->settings);
 	int result;
 
@@ -504,7 +504,7 @@ static int make(struct supervisor *supervisor, int *first_client, struct annex_e
 		result = loop_add_timer(&supervisor->retry, supervisor->loop, UINT64_MAX, on_retry, supervisor);
 	if (result == 0)
 		result = clock_watch(&supervisor->clock, supervisor->loop, on_clock_set, supervisor);
-	for (size_t i = 0; result == 0 && i < COUNT_OF(signals); i++)
+	for (size_t i = 0; result == 0 && i < SUPERVISOR_SIGNALS; i++)
 		result = loop_add_signal(&supervisor->signals[i], supervisor->loop, signals[i], on_signal, supervisor);
 	if (result < 0)
 		return fail_os(err, result, "cannot prepare to run");
@@ -513,8 +513,6 @@ static int make(struct supervisor *supervisor, int *first_client, struct annex_e
 
 int supervisor_run(struct supervisor *supervisor, int *first_client, struct annex_error **err)
 {
-	static_assert(COUNT_OF(supervisor->signals) >= 3, "a signal has no place");
-
 	if (make(supervisor, first_client, err) < 0)
 		return -1;
 	unlink(supervisor->paths->failure);
@@ -545,7 +543,7 @@ void supervisor_clear(struct supervisor *supervisor)
 	loop_source_free(TAKE(supervisor->deadline));
 	loop_source_free(TAKE(supervisor->retry));
 	clock_unwatch(TAKE(supervisor->clock));
-	for (size_t i = 0; i < COUNT_OF(supervisor->signals); i++)
+	for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++)
 		loop_source_free(TAKE(supervisor->signals[i]));
 	loop_free(TAKE(supervisor->loop));
 	machine_plan_clear(&supervisor->plan);

@@ -14,6 +14,7 @@
 #define SUPERVISOR_RETRY_MS  5000u  /* between two looks whether a full disk has space again */
 #define SUPERVISOR_DRAIN_MS  2000u  /* for clients to take the last word */
 
+#define SUPERVISOR_SIGNALS     3u   /* that end it */
 #define SUPERVISOR_WAITING_MAX 256u /* bytes kept of what the guest says it waits for, or of its reasons */
 
 struct supervisor;
@@ -41,7 +42,7 @@ struct supervisor {
 	bool foreground;
 
 	struct loop *loop;
-	struct loop_source *signals[4];
+	struct loop_source *signals[SUPERVISOR_SIGNALS];
 	struct loop_source *deadline; /* of the phase */
 	struct loop_source *retry;    /* of a write to a full disk */
 	struct clock *clock;

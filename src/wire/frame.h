@@ -8,7 +8,7 @@
  * other, all but the last with FRAME_MORE set in their kind.
  */
 #define FRAME_HEADER      8u
-#define FRAME_MAX         (64u * 1024u)
+#define FRAME_MAX         (64u << 10)
 #define FRAME_PAYLOAD_MAX (FRAME_MAX - FRAME_HEADER)
 #define FRAME_MORE        0x8000u
 

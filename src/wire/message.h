@@ -15,11 +15,11 @@
 
 /* Flow control: a sender of INPUT, OUTPUT or ERRORS may have at most this many bytes that the receiver has not given
  * back by CREDIT; the receiver gives credit when it has passed the bytes on. More is a broken protocol. */
-#define WIRE_WINDOW (256u * 1024u)
+#define WIRE_WINDOW (256u << 10)
 
-#define MESSAGE_MAX      (4u << 20)    /* bytes of an assembled message */
-#define MESSAGE_LIST_MAX 65536u        /* texts in a list */
-#define MESSAGE_DATA_MAX (32u * 1024u) /* bytes that senders put into one INPUT, OUTPUT or ERRORS frame */
+#define MESSAGE_MAX      (4u << 20)  /* bytes of an assembled message */
+#define MESSAGE_LIST_MAX 65536u      /* texts in a list */
+#define MESSAGE_DATA_MAX (32u << 10) /* bytes that senders put into one INPUT, OUTPUT or ERRORS frame */
 
 enum message_kind {
 	/* every link; the first message of either side */
