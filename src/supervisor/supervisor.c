@@ -20,7 +20,6 @@
 #include "supervisor/notify.h"
 #include "supervisor/relay.h"
 
-#include <assert.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
