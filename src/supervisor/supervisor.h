@@ -17,8 +17,6 @@
 #define SUPERVISOR_SIGNALS     3u   /* that end it */
 #define SUPERVISOR_WAITING_MAX 256u /* bytes kept of what the guest says it waits for, or of its reasons */
 
-enum { SUPERVISOR_SIGNALS = 3 }; /* that are acted upon */
-
 struct supervisor;
 struct clients;
 struct clock;
