@@ -362,14 +362,14 @@ void clients_forward(struct clients *clients, const void *owner, enum message_ki
 	}
 }
 
-void clients_end_sessions(struct clients *clients, const char *why)
+void clients_end_sessions(struct clients *clients, const char *why, const char *hint)
 {
 	struct relay_route route;
 
 	while (relay_take(clients->supervisor->relay, &route)) {
 		for (struct client *client = clients->first; client; client = client->next) {
 			if (client == route.owner && !client->closing)
-				tell_failure(client, route.stream, ANNEX_ERROR_GUEST, why, NULL);
+				tell_failure(client, route.stream, ANNEX_ERROR_GUEST, why, hint);
 		}
 	}
 }

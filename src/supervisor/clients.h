@@ -20,7 +20,7 @@ void clients_tell_state(struct clients *clients);
 void clients_forward(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream,
 		     const void *payload, size_t size);
 /* End every session: the guest is gone. */
-void clients_end_sessions(struct clients *clients, const char *why);
+void clients_end_sessions(struct clients *clients, const char *why, const char *hint);
 /* The guest takes more: read from those who had to wait. */
 void clients_resume(struct clients *clients);
 /* Listen no more, let everyone read what waits, then close; clients_are_gone() tells when. */

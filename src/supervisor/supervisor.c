@@ -243,7 +243,7 @@ void supervisor_on_broken_guest(struct supervisor *supervisor, const char *what)
 
 	log_info("the guest broke the protocol: %s", what);
 	guest_free(TAKE(supervisor->guest));
-	clients_end_sessions(supervisor->clients, "the guest broke the protocol");
+	clients_end_sessions(supervisor->clients, "the guest broke the protocol", NULL);
 	fail(&err, ANNEX_ERROR_GUEST, "the guest broke the protocol: %s", what);
 	hint_at_logs(supervisor, &err);
 	break_off(supervisor, err, false);
@@ -293,11 +293,14 @@ static void on_drain_over(struct loop_source *source, void *data)
  * the end of its connection can start the machine again. */
 static void finish(struct supervisor *supervisor)
 {
+	const struct annex_error *failure = supervisor->failure;
+
 	supervisor->finished = true;
 	set_deadline(supervisor, PHASE_NONE, 0);
 	guest_free(TAKE(supervisor->guest));
-	clients_end_sessions(supervisor->clients, "the machine has stopped");
-	if (supervisor->failure)
+	clients_end_sessions(supervisor->clients, failure ? annex_error_message(failure) : "the machine has stopped",
+			     failure ? annex_error_hint(failure) : NULL);
+	if (failure)
 		keep_failure(supervisor);
 	unlink(supervisor->socket);
 	unlink(supervisor->paths->run);
