@@ -12,6 +12,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 
@@ -126,6 +127,19 @@ static int overview(const char *group)
 	return FAIL_STATUS_FAILED;
 }
 
+/* Standard streams that were closed must not become something that is opened later. Input is empty then; output can't
+ * be written, which is told as any other failure to write. */
+static void fill_streams(void)
+{
+	static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		/* open() gives the lowest free number. */
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			_exit(FAIL_STATUS_FAILED);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const version[] = {"version", NULL};
@@ -133,6 +147,7 @@ int main(int argc, char **argv)
 	const struct command *command;
 	size_t used = 0;
 
+	fill_streams();
 	setlocale(LC_CTYPE, ""); /* widths of characters in tables */
 	words += command_prefix(words);
 	if (words[0] && !words[1] && text_equal(words[0], "--version"))

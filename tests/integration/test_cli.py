@@ -222,6 +222,18 @@ def test_output_that_cannot_be_written_is_a_failure(quiet_host):
         assert "cannot write to standard output: No space left on device" in result.stderr
 
 
+def test_closed_streams_are_no_trap(quiet_host, test_image):
+    def shell(line):
+        return quiet_host.program(["sh", "-c", f"{ANNEX} {line}"])
+
+    assert shell("version >&-").returncode == 1
+    assert "cannot write to standard output: Bad file descriptor" in shell("list >&-").stderr
+    assert shell("list <&- 2>&-").returncode == 0
+    assert "cannot import -: " in shell("image import - <&-").stderr
+    assert shell(f"image import --name closed:1 oci:{test_image('busybox')} <&- 2>&-").stdout == "closed:1\n"
+    quiet_host.ok("image", "delete", "closed:1")
+
+
 def test_delete_asks_and_takes_no_for_an_answer_of_nobody(quiet_host):
     check_failure(quiet_host.annex("delete", "--all"), 2,
                   "delete: nobody to ask whether the machine and its disk may go", "annex delete --force --all")
