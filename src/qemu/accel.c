@@ -126,6 +126,10 @@ int qemu_kvm_check(struct qemu_kvm *ret, const char *device, const char *cpuinfo
 	*ret = (struct qemu_kvm){0};
 	if (fd < 0 && os == ENOENT)
 		return explain_missing(ret, device, flag);
+	if (fd < 0 && (os == EACCES || os == EPERM) && flag == X86_NONE)
+		return explain(ret, strdup("turn nested virtualization on for this VM"),
+			       "%s may not be opened by this user, and the processor shows neither vmx nor svm",
+			       device);
 	if (fd < 0 && (os == EACCES || os == EPERM))
 		return explain(ret, hint_permission(device), "%s may not be opened by this user", device);
 	if (fd < 0)

@@ -165,6 +165,31 @@ static void a_missing_kvm_is_explained_by_the_processor(void **state)
 	}
 }
 
+static void a_permission_is_asked_for_only_where_it_would_help(void **state)
+{
+	static const struct {
+		const char *flags, *hint;
+	} cases[] = {{"fpu vmx", "sudo "}, {"fpu", "nested"}};
+	auto_free char *cpuinfo = path_join(folder, "cpuinfo"), *device = path_join(folder, "kvm");
+	uid_t user = geteuid();
+
+	(void)state;
+	assert_int_equal(chmod(folder, 0755), 0);
+	assert_int_equal(file_write_atomic(AT_FDCWD, device, "", 0, 0), 0);
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		auto_qemu_kvm struct qemu_kvm kvm = {0};
+
+		write_cpuinfo(cpuinfo, cases[i].flags);
+		assert_int_equal(chmod(cpuinfo, 0644), 0);
+		assert_int_equal(user == 0 ? seteuid(65534) : 0, 0);
+		assert_int_equal(qemu_kvm_check(&kvm, device, cpuinfo), 0);
+		assert_int_equal(user == 0 ? seteuid(0) : 0, 0);
+		assert_false(kvm.opens || kvm.boots);
+		assert_non_null(strstr(kvm.reason, "may not be opened"));
+		assert_non_null(strstr(kvm.hint, cases[i].hint));
+	}
+}
+
 static void a_device_that_is_not_kvm_is_not_taken(void **state)
 {
 	auto_free char *cpuinfo = path_join(folder, "cpuinfo");
@@ -216,6 +241,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(what_was_found_out_is_kept_until_the_program_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_missing_kvm_is_explained_by_the_processor, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_permission_is_asked_for_only_where_it_would_help, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_device_that_is_not_kvm_is_not_taken, setup, teardown),
 		cmocka_unit_test(emulation_can_be_asked_for),
 		cmocka_unit_test(a_qemu_without_kvm_emulates_and_says_so),
