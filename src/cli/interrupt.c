@@ -43,6 +43,16 @@ int interrupt_signal(void)
 	return came;
 }
 
+int interrupt_take(struct annex_context *context)
+{
+	int number = came;
+
+	came = 0;
+	if (number)
+		annex_context_uncancel(context);
+	return number;
+}
+
 void interrupt_begin_cleanup(struct annex_context *context)
 {
 	annex_context_uncancel(context);
@@ -68,4 +78,12 @@ void interrupt_session_signals(sigset_t *ret)
 	sigemptyset(ret);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++)
 		sigaddset(ret, numbers[i]);
+}
+
+void interrupt_held_signals(sigset_t *ret)
+{
+	sigemptyset(ret);
+	sigaddset(ret, SIGQUIT);
+	sigaddset(ret, SIGWINCH);
+	sigaddset(ret, SIGCONT);
 }

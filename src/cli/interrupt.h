@@ -10,9 +10,13 @@
 void interrupt_install(struct annex_context *context);
 /* The signal that came, or 0. */
 int interrupt_signal(void);
+/* The same, and forget it: it was not meant for us. The library is usable again. */
+int interrupt_take(struct annex_context *context);
 /* Make the library usable again, to clean up after an interrupt. */
 void interrupt_begin_cleanup(struct annex_context *context);
 /* End by the signal that came. */
 _Noreturn void interrupt_die(void);
 /* Signals that a session passes on, and those that tell it about its terminal. */
 void interrupt_session_signals(sigset_t *ret);
+/* Those of them that do not cancel, for which there is nobody before the session has begun. */
+void interrupt_held_signals(sigset_t *ret);

@@ -140,12 +140,30 @@ static int make_environment(struct text_list *list, const struct run_options *wa
 	return 0;
 }
 
+/* The program may write as soon as it runs, before we hear of it: the terminal must be raw by then, and what is meant
+ * for the program must not end us or get lost. Until then, what interrupts means annex itself. */
+static int open_ready(struct annex_session **ret, struct annex_machine *machine, struct annex_session_options *asked,
+		      struct annex_error **err)
+{
+	sigset_t held;
+
+	interrupt_held_signals(&held);
+	sigprocmask(SIG_BLOCK, &held, NULL);
+	terminal_size(&asked->rows, &asked->columns);
+	if ((!asked->terminal || !isatty(STDIN_FILENO) || terminal_make_raw(err) == 0) &&
+	    annex_session_open(ret, machine, asked, err) == 0)
+		return 0;
+	terminal_restore();
+	sigprocmask(SIG_UNBLOCK, &held, NULL);
+	return -1;
+}
+
 static int open_session(struct annex_session **ret, struct cli *cli, struct annex_machine *machine,
-			const struct annex_session_options *asked, struct annex_error **err)
+			struct annex_session_options *asked, struct annex_error **err)
 {
 	auto_error struct annex_error *first = NULL;
 
-	if (annex_session_open(ret, machine, asked, &first) == 0)
+	if (open_ready(ret, machine, asked, &first) == 0)
 		return 0;
 	if (annex_error_kind(first) != ANNEX_ERROR_BUSY) {
 		*err = TAKE(first);
@@ -155,7 +173,7 @@ static int open_session(struct annex_session **ret, struct cli *cli, struct anne
 	if (machines_start(cli, machine, err) < 0)
 		return -1;
 	progress_clear(cli->progress);
-	return annex_session_open(ret, machine, asked, err);
+	return open_ready(ret, machine, asked, err);
 }
 
 static int pass_on(struct annex_session *session, int fd, bool terminal, struct annex_error **err)
@@ -206,7 +224,7 @@ static int converse(struct cli *cli, struct annex_machine *machine, struct annex
 {
 	struct annex_session *session = NULL;
 	sigset_t set;
-	int status;
+	int status, early;
 
 	if (open_session(&session, cli, machine, asked, err) < 0)
 		return -1;
@@ -217,7 +235,8 @@ static int converse(struct cli *cli, struct annex_machine *machine, struct annex
 	}
 	interrupt_session_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	if (asked->terminal && isatty(STDIN_FILENO) && terminal_make_raw(err) < 0)
+	early = interrupt_take(cli->context);
+	if (early && annex_session_signal(session, early, err) < 0)
 		status = -1;
 	else
 		status = attend(session, asked->terminal, err);
@@ -252,7 +271,6 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	asked.user = user;
 	asked.folder = wanted->folder;
 	asked.detach = wanted->detach;
-	terminal_size(&asked.rows, &asked.columns);
 	status = converse(cli, machine, &asked, err);
 	return status < 0 ? fail_while(err, "run in %s", annex_machine_name(machine)) : status;
 }
