@@ -250,8 +250,11 @@ static void hang_up(struct session *session)
 		return;
 	session->hung_up = true;
 	input_close(&session->input);
-	end_outputs(session);
-	/* The last close of a terminal's other side hangs up all that is on it; without a terminal we say so. */
+	/* The last close of a terminal's other side hangs up all that is on it. Without a terminal we say so, and what
+	 * is still written goes to nobody: a broken pipe would end a program before it could do what it does on SIGHUP.
+	 */
+	if (session->terminal >= 0)
+		end_outputs(session);
 	cleanup_close(&session->terminal);
 	session->terminal = session->input.terminal = -1;
 	if (session->pid > 0) {
