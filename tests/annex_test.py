@@ -11,6 +11,7 @@ paths are limited.
 
 import atexit
 import fcntl
+import functools
 import os
 import pathlib
 import pwd
@@ -175,6 +176,33 @@ class Host:
         return path
 
 
+@functools.cache
+def image(name):
+    """The path of the OCI layout of a test image, which is made when it is first asked for."""
+    made = subprocess.run([ROOT / "tests" / "images" / "make", name], stdout=subprocess.PIPE, text=True, check=True)
+    return pathlib.Path(made.stdout.strip())
+
+
+@functools.cache
+def kernel_package():
+    """The distribution's kernel package, downloaded once and kept beside the test images."""
+    cache = image("busybox").parent
+    shown = apt("apt-cache", "depends", "--important", "linux-image-cloud-" + apt("dpkg", "--print-architecture").strip())
+    name = next(line.split()[-1] for line in shown.splitlines() if "Depends: linux-image-" in line)
+    with open(cache / "kernel.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = sorted(cache.glob(f"{name}_*.deb"))
+        if not found:
+            apt("apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", name, cwd=cache)
+            found = sorted(cache.glob(f"{name}_*.deb"))
+    return found[-1]
+
+
+def apt(*words, cwd=None):
+    return subprocess.run(words, cwd=cwd, env={**os.environ, "LC_ALL": "C"}, stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+
+
 def check_failure(result, status, message, hint=None):
     """One line of what went wrong, one that helps, nothing on standard output."""
     assert (result.returncode, result.stdout) == (status, ""), result.stderr
@@ -183,4 +211,5 @@ def check_failure(result, status, message, hint=None):
     assert lines[1:] == ([f"hint: {hint}"] if hint else [])
 
 
-__all__ = ["ANNEX", "BUILD", "ROOT", "TIMEOUT", "Account", "Host", "account", "accounts", "check_failure", "myself", "unprivileged"]
+__all__ = ["ANNEX", "BUILD", "ROOT", "TIMEOUT", "Account", "Host", "account", "accounts", "check_failure", "image",
+           "kernel_package", "myself", "unprivileged"]

@@ -17,15 +17,7 @@ import annex_test  # noqa: E402
 @pytest.fixture(scope="session")
 def test_image():
     """A function that returns the path of the OCI layout of a test image; each is made when first asked for."""
-    paths = {}
-
-    def get(name):
-        if name not in paths:
-            made = subprocess.run([TESTS / "images" / "make", name], stdout=subprocess.PIPE, text=True, check=True)
-            paths[name] = pathlib.Path(made.stdout.strip())
-        return paths[name]
-
-    return get
+    return annex_test.image
 
 
 @pytest.fixture(params=annex_test.accounts())

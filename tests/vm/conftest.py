@@ -1,24 +1,73 @@
-"""What the tests of real machines share."""
+"""What the tests with real machines share.
+
+A boot under emulation takes seconds, so machines live as long as the suite: tests use them one after the other and
+leave them running and as they were. Those that stop, break or change a machine make one of their own, or say so.
+The suite runs as an ordinary user; as root there are a few tests more, which show that root is served as well.
+"""
 
 import pathlib
-import subprocess
 import sys
 
 import pytest
 
 TESTS = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(TESTS), str(TESTS / "images"), str(TESTS / "vm")]
+sys.path.insert(0, str(TESTS / "images"))  # for `import oci`
+sys.path.insert(0, str(TESTS))  # for `import annex_test`
+sys.path.insert(0, str(TESTS / "vm"))  # for `import machines`
+
+import annex_test  # noqa: E402
+import machines  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def test_image():
     """A function that returns the path of the OCI layout of a test image; each is made when first asked for."""
-    paths = {}
+    return annex_test.image
 
-    def get(name):
-        if name not in paths:
-            made = subprocess.run([TESTS / "images" / "make", name], stdout=subprocess.PIPE, text=True, check=True)
-            paths[name] = pathlib.Path(made.stdout.strip())
-        return paths[name]
 
-    return get
+@pytest.fixture(scope="session")
+def host():
+    """An ordinary user's host, with a kernel."""
+    with machines.host(annex_test.unprivileged()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def busybox_machine(host):
+    return machines.create(host, "busybox", "busybox", "--memory", "512M")
+
+
+@pytest.fixture(scope="session")
+def debian_machine(host):
+    return machines.create(host, "debian", "debian", "--memory", "1G", "--disk", "8G")
+
+
+@pytest.fixture(scope="session")
+def noinit_machine(host):
+    return machines.create(host, "noinit", "noinit", "--memory", "512M", "-e", "FROM_SETTING=set", "--network", "none")
+
+
+@pytest.fixture
+def busybox(busybox_machine):
+    """A running machine with busybox's init."""
+    return busybox_machine.up()
+
+
+@pytest.fixture
+def debian(debian_machine):
+    """A running machine with systemd."""
+    return debian_machine.up()
+
+
+@pytest.fixture
+def noinit(noinit_machine):
+    """A running machine whose image has no init."""
+    return noinit_machine.up()
+
+
+@pytest.fixture(scope="module")
+def spare(host):
+    """A small machine that tests may kill; its disk is small enough to be checked as a whole."""
+    made = machines.create(host, "busybox", "spare", "--memory", "256M", "--cpus", "1", "--disk", "1G", "--no-boot")
+    yield made
+    made.host.ok("delete", "--force", "spare", timeout=machines.BOOT)

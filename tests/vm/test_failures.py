@@ -1,0 +1,222 @@
+"""What goes wrong, and what is said then: one line, a hint, the right exit status, and nothing half-made."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import annex_test
+import machines
+import oci
+import programs
+from annex_test import TIMEOUT, Host, image
+from machines import BOOT, Machine, wait_until
+
+# Of the time that a boot may take: enough for one that works, and not too long to wait for one that does not.
+SOON = {"ANNEX_TIMEOUT_SCALE": str(0.04 * float(os.environ.get("ANNEX_TIMEOUT_SCALE") or 1))}
+
+
+def check_told(result, status, *said):
+    """One line of what went wrong, which says all this, and at most one hint; a boot log may stand before them."""
+    assert (result.returncode, result.stdout) == (status, ""), result.stderr
+    lines = result.stderr.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith("annex: "))
+    assert len(lines) - at <= 2 and all(line.startswith("hint: ") for line in lines[at + 1:]), result.stderr
+    for part in said:
+        assert part in lines[at], result.stderr
+
+
+def check_nothing_made(host):
+    """No machine, no image, no disk, no work that was begun, no process."""
+    for folder in ("machines", "images/tmp", "images/bases", "images/records"):
+        path = host.data / folder
+        assert not path.exists() or list(path.iterdir()) == [], folder
+    assert not machines.processes(host)
+
+
+@pytest.fixture
+def fresh(host):
+    """A host with a kernel and nothing else."""
+    with Host(host.account) as made:
+        link_kernels(host, made)
+        yield made
+
+
+def link_kernels(source, target):
+    """Kernels never change once they are installed, so hard links will do."""
+    subprocess.run(["cp", "-al", source.data / "kernels", made_folder(target) / "kernels"], check=True)
+
+
+def made_folder(host):
+    host.data.mkdir(mode=0o700, exist_ok=True)
+    os.chown(host.data, host.account.uid, host.account.gid)
+    return host.data
+
+
+def scripted_image(folder, init, path="sbin/init"):
+    """An image whose init is a script."""
+    files = programs.root().folder("lib").folder("lib/systemd").file(path, init, 0o755)
+    if path != "sbin/init":
+        files = programs.root(applets=("sh", "sleep", "mount", "cat", "echo")).folder("lib").folder("lib/systemd")
+        files.file(path, init, 0o755).symlink("sbin/init", "/" + path)
+    layout = oci.Layout(folder)
+    layout.tag("latest", layout.image([layout.layer(files)], {"Cmd": ["/sbin/init"]})).save()
+    return f"oci:{folder}"
+
+
+SYSTEMD = "lib/systemd/systemd"  # what is called so is waited for
+
+
+@pytest.fixture
+def open_folder():
+    """A temporary folder that others can read, too."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name)
+
+
+def test_a_panic_is_told_with_the_consoles_last_lines(fresh, open_folder):
+    source = scripted_image(open_folder / "image", "#!/bin/sh\necho c >/proc/sysrq-trigger\nexec sleep 1000\n", SYSTEMD)
+    result = fresh.annex("create", source, "-n", "panics", "--memory", "256M", timeout=BOOT)
+    check_told(result, 1, "create ", "panicked", "sysrq")
+    assert "Kernel panic - not syncing: sysrq triggered crash" in result.stderr.split("annex: ")[0]
+    assert "annex logs" in result.stderr
+    machine = Machine(fresh, "panics")
+    assert machine.state == "failed" and "panicked" in machine.inspect()["failure"]
+    assert "Kernel panic" in fresh.ok("logs", "panics")
+    assert not machines.processes(fresh)
+
+
+def test_a_panic_of_a_machine_that_ran_ends_its_sessions(spare):
+    spare.up()
+    client = spare.popen("sh", "-c", "echo ready; exec sleep 1000")
+    assert client.stdout.readline() == b"ready\n"
+    spare.run("sh", "-c", "echo c >/proc/sysrq-trigger", options=["--root"])
+    _, errors = client.communicate(timeout=TIMEOUT)
+    assert client.returncode == 125 and errors.startswith(b"annex: run in spare: ")
+    spare.wait_state("failed")
+    assert "sysrq triggered crash" in spare.inspect()["failure"]
+    assert "Kernel panic" in spare.host.ok("logs", "spare")
+    assert spare.ok("echo", "alive", timeout=BOOT) == "alive\n"
+
+
+def test_a_machine_that_never_comes_up_says_what_it_waited_for(fresh, open_folder):
+    source = scripted_image(open_folder / "image", "#!/bin/sh\nexec sleep 100000\n", SYSTEMD)
+    result = fresh.annex("create", source, "-n", "never", "--memory", "256M", timeout=BOOT, env=SOON)
+    check_told(result, 1, "did not come up in ", "it was waiting for ")
+    assert "annex logs" in result.stderr
+    assert Machine(fresh, "never").state == "failed"
+    assert not machines.processes(fresh)
+
+
+def test_an_init_that_ends_at_once_is_told(fresh, open_folder):
+    source = scripted_image(open_folder / "image", "#!/bin/sh\nexit 3\n", SYSTEMD)
+    result = fresh.annex("create", source, "-n", "ends", "--memory", "256M", timeout=BOOT)
+    check_told(result, 1, "init ended")
+    assert Machine(fresh, "ends").state == "failed"
+
+
+def test_a_corrupt_kernel_is_told(fresh):
+    kernel = next((fresh.data / "kernels").glob("*/vmlinux"))
+    content = bytearray(kernel.read_bytes())
+    content[4 << 20:12 << 20] = b"\xf4" * (8 << 20)  # halts
+    kernel.unlink()
+    kernel.write_bytes(content)
+    kernel.chmod(0o644)
+    result = fresh.annex("create", f"oci:{image('busybox')}", "-n", "corrupt", "--memory", "256M", timeout=BOOT, env=SOON)
+    check_told(result, 1, "machine corrupt")
+    assert Machine(fresh, "corrupt").state == "failed"
+    kernel.write_bytes(content[:100_000])
+    result = fresh.annex("start", "corrupt", timeout=BOOT)
+    check_told(result, 1, "corrupt")
+    assert not machines.processes(fresh)
+
+
+def test_a_kernel_that_is_none_is_refused_when_it_is_set(spare):
+    host = spare.host
+    for name, content in (("empty", b""), ("alien", b"#!/bin/sh\n" * 1000)):
+        path = host.file(name, content)
+        check_told(host.annex("set", "-n", "spare", f"kernel={path}"), 1 if content else 1, str(path))
+        result = host.annex("create", f"oci:{image('busybox')}", "-n", "alien", "--kernel", path)
+        check_told(result, 1, str(path))
+    assert host.annex("set", "-n", "spare", "kernel=/nowhere/vmlinux").returncode == 3
+    assert spare.inspect()["settings"]["kernel"] == "default"
+
+
+def test_without_a_kernel_there_is_no_machine():
+    with Host(annex_test.unprivileged()) as bare:
+        result = bare.annex("create", f"oci:{image('busybox')}", "-n", "kernelless")
+        check_told(result, 3, "kernel")
+        assert "hint: annex kernel install" in result.stderr
+        check_nothing_made(bare)
+
+
+def test_without_qemu_the_package_is_named(spare):
+    spare.stop()
+    result = spare.host.annex("start", "spare", env={"PATH": "/nowhere"})
+    check_told(result, 3, "spare", "is not installed")
+    assert "hint: sudo apt-get install qemu-system-" in result.stderr
+    check_told(spare.host.annex("start", "spare", env={"ANNEX_QEMU": "/nowhere/qemu"}), 3, "/nowhere/qemu")
+    check_told(spare.host.annex("start", "spare", env={"ANNEX_QEMU": "/bin/true"}), 1, "/bin/true")
+    result = spare.host.annex("run", "-n", "spare", "--", "true", env={"ANNEX_QEMU": "/nowhere/qemu"})
+    check_told(result, 125, "/nowhere/qemu")
+    assert spare.state in ("stopped", "failed")
+
+
+def read_until(stream, *words):
+    """Read lines until one has one of the words."""
+    seen = b""
+    while line := stream.readline():
+        seen += line
+        if any(word in line for word in words):
+            return seen
+    raise AssertionError(f"it ended before it said {words}: {seen}")
+
+
+def interrupted(host, source, *words):
+    """Interrupt a create as soon as it says one of these words."""
+    client = host.start("create", source, "-n", "interrupted", "--memory", "256M", "--progress", "plain")
+    read_until(client.stderr, *words)
+    client.send_signal(signal.SIGINT)
+    out, errors = client.communicate(timeout=BOOT)
+    assert client.returncode in (-signal.SIGINT, 130, 1), errors
+    assert out == b""
+    return errors
+
+
+def test_an_interrupted_import_leaves_nothing(fresh):
+    interrupted(fresh, f"oci:{image('debian')}", b"layer", b"unpack", b"import", b"disk")
+    check_nothing_made(fresh)
+
+
+def test_an_interrupted_first_boot_leaves_no_machine(fresh):
+    interrupted(fresh, f"oci:{image('debian')}", b"boot", b"virtual machine")
+    wait_until(lambda: not machines.processes(fresh), "nothing runs")
+    assert list((fresh.data / "machines").iterdir()) == []
+    assert fresh.ok("list", "-q") == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file system that is full")
+def test_a_full_disk_is_told_and_nothing_half_made_stays(host):
+    with Host(host.account) as full:
+        data = made_folder(full)
+        kernels = sum(path.lstat().st_blocks for path in (host.data / "kernels").rglob("*")) * 512
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kernels + (24 << 20)},mode=0700,uid={host.account.uid}",
+                        "tmpfs", data], check=True)
+        try:
+            shutil.copytree(host.data / "kernels", data / "kernels", symlinks=True)
+            subprocess.run(["chown", "-R", f"{host.account.uid}:{host.account.gid}", data / "kernels"], check=True)
+            result = full.annex("create", f"oci:{image('debian')}", "-n", "full", "--no-boot", timeout=BOOT)
+            check_told(result, 1, "No space left on device")
+            assert "hint: " in result.stderr
+            check_nothing_made(full)
+            # What is small enough still works.
+            full.ok("create", f"oci:{image('busybox')}", "-n", "small", "--no-boot", timeout=BOOT)
+            full.ok("delete", "-f", "small")
+        finally:
+            subprocess.run(["umount", "-l", data], check=True)

@@ -1,0 +1,94 @@
+"""A machine with systemd."""
+
+import re
+import signal
+
+from annex_test import TIMEOUT
+from machines import BOOT, wait_until
+
+UNIT = """[Unit]
+Description=Marks that it ran
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'echo ran >/run/marker.state'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_systemd_is_up_and_all_its_units_are_well(debian):
+    result = debian.run("systemctl", "is-system-running", "--wait", timeout=BOOT)
+    assert result.stdout == "running\n", debian.ok("systemctl", "--failed", "--no-pager")
+    assert result.returncode == 0
+    assert debian.ok("cat", "/proc/1/comm") == "systemd\n"
+    assert debian.ok("systemd-detect-virt", "--container").strip() not in ("", "none")
+
+
+def test_systemd_owns_its_cgroups(debian):
+    assert debian.ok("stat", "-f", "-c", "%T", "/sys/fs/cgroup") == "cgroup2fs\n"
+    assert debian.sh("systemd-run --quiet --wait --pipe -p MemoryMax=64M cat /proc/self/cgroup").startswith("0::/system.slice/run-")
+
+
+def test_the_machine_is_what_the_host_says(debian):
+    assert debian.ok("hostname") == "debian\n"
+    assert debian.ok("cat", "/etc/machine-id").strip() == debian.inspect()["id"]
+    assert re.search(r"^127\.\S+\s+.*\bdebian\b", debian.ok("cat", "/etc/hosts"), re.MULTILINE)
+    assert 7 << 20 < int(debian.ok("df", "-k", "--output=size", "/").splitlines()[1]) <= 8 << 20
+
+
+def test_the_user_may_become_root(debian):
+    assert debian.ok("sudo", "-n", "id", "-u") == "0\n"
+    assert debian.ok("id", "-un").strip() == debian.host.account.name
+
+
+def test_the_journal_and_the_bus_work(debian):
+    debian.sh("logger -t annex-test hello from the test")
+    wait_until(lambda: "hello from the test" in debian.sh("journalctl -t annex-test -o cat --no-pager"), "the journal has it")
+    assert "org.freedesktop.systemd1" in debian.ok("busctl", "list", "--no-pager", "--no-legend")
+
+
+def test_files_and_enabled_services_survive_a_stop(debian):
+    debian.ok("tee", "/etc/systemd/system/marker.service", options=["--root"], input=UNIT)
+    debian.sh("systemctl enable --now --quiet marker.service; echo kept >/var/lib/marker")
+    assert debian.ok("cat", "/run/marker.state") == "ran\n"
+    debian.stop()
+    assert debian.state == "stopped"
+    debian.up()
+    assert debian.ok("cat", "/var/lib/marker") == "kept\n"
+    assert debian.ok("systemctl", "is-active", "marker.service") == "active\n"
+    assert debian.ok("cat", "/run/marker.state") == "ran\n"
+    assert "Deactivated successfully" not in debian.sh("journalctl -b -1 -u marker --no-pager -o cat || true")
+
+
+def test_systemd_can_reboot_the_machine(debian):
+    boots = debian.sh("cut -d ' ' -f 22 /proc/1/stat")
+    debian.run("systemctl", "reboot", options=["--root"])
+    wait_until(lambda: debian.run("cut", "-d", " ", "-f", "22", "/proc/1/stat").stdout not in ("", boots), "systemd is a new one",
+               timeout=BOOT)
+    assert debian.ok("systemctl", "is-system-running", "--wait", timeout=BOOT) == "running\n"
+
+
+def test_a_login_shell_on_a_terminal(debian):
+    child = debian.terminal("bash", "-l")
+    child.send("echo $((6*7)); tty; exit 3\r")
+    child.expect(r"42\r\n/dev/pts/\d+\r\n")
+    child.wait()
+    child.close()
+    assert child.exitstatus == 3
+
+
+def test_a_session_is_no_unit_that_systemd_would_kill(debian):
+    client = debian.popen("sh", "-c", "echo ready; exec sleep 1000")
+    assert client.stdout.readline() == b"ready\n"
+    debian.sh("systemctl daemon-reload; systemctl daemon-reexec", timeout=BOOT)
+    assert client.poll() is None
+    client.send_signal(signal.SIGTERM)
+    client.communicate(timeout=TIMEOUT)
+    assert client.returncode == 128 + signal.SIGTERM
+
+
+def test_systemd_can_power_the_machine_off(debian):
+    debian.run("systemctl", "poweroff", options=["--root"])
+    wait_until(lambda: debian.state == "stopped", "it is stopped", timeout=BOOT)
+    assert debian.inspect()["failure"] is None
