@@ -35,11 +35,15 @@ static void tell_ready(const struct guest *guest)
 
 void guest_wait_for(struct guest *guest, const char *format, ...)
 {
+	char before[sizeof(guest->waiting)];
 	va_list args;
 
+	memcpy(before, guest->waiting, sizeof(before));
 	va_start(args, format);
 	vsnprintf(guest->waiting, sizeof(guest->waiting), format, args);
 	va_end(args);
+	if (strcmp(before, guest->waiting) == 0)
+		return;
 	log_debug("waiting for %s", guest->waiting);
 	tell_waiting(guest);
 }

@@ -19,6 +19,21 @@ union control {
 	char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(64 * sizeof(int))];
 };
 
+/* systemd counts how long a job has run, as in "job a.service/start running (7s / no limit)...". What is told on is
+ * what it waits for, once, and not twice a second. */
+static void cut_counter(char *status)
+{
+	size_t length = strlen(status);
+	char *open = NULL;
+
+	while (length > 0 && (status[length - 1] == '.' || status[length - 1] == ' '))
+		status[--length] = '\0';
+	if (length > 0 && status[length - 1] == ')')
+		open = strrchr(status, '(');
+	if (open && open > status && open[-1] == ' ')
+		open[-1] = '\0';
+}
+
 void notify_parse(struct notify_news *ret, const char *message, size_t size)
 {
 	static const char status[] = "STATUS=", ready[] = "READY=1";
@@ -37,6 +52,7 @@ void notify_parse(struct notify_news *ret, const char *message, size_t size)
 			for (size_t i = 0; i < count; i++)
 				ret->status[i] = (unsigned char)message[skip + i] < ' ' ? ' ' : message[skip + i];
 			ret->status[count] = '\0';
+			cut_counter(ret->status);
 		}
 		message += length + 1;
 	}

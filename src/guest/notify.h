@@ -22,5 +22,5 @@ void notify_free(struct notify *notify);
 /* Only messages of this process count; 0: of none. */
 void notify_listen_to(struct notify *notify, pid_t pid);
 
-/* Lines of "K=V"; control characters of a status become spaces. Pure. */
+/* Lines of "K=V"; control characters of a status become spaces, a counter at its end is cut off. Pure. */
 void notify_parse(struct notify_news *ret, const char *message, size_t size);

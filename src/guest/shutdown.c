@@ -50,15 +50,21 @@ static bool ask_openrc(void)
 	return put("/run/openrc/init.ctl", command, strlen(command)) == 0;
 }
 
-/* What runit-init 0 does. */
+/* What runit-init 0 does, with the files where runit has them, and where Debian has. */
 static bool ask_runit(void)
 {
-	auto_close int fd = open("/etc/runit/stopit", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0100);
+	static const char *const flags[][2] = {{"/etc/runit/stopit", "/etc/runit/reboot"},
+					       {"/run/runit.stopit", "/run/runit.reboot"}};
+	bool asked = false;
 
-	if (fd < 0 || fchmod(fd, 0100) < 0)
-		return false;
-	chmod("/etc/runit/reboot", 0);
-	return true;
+	for (size_t i = 0; i < COUNT_OF(flags); i++) {
+		auto_close int fd = open(flags[i][0], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0100);
+
+		asked |= fd >= 0 && fchmod(fd, 0100) == 0;
+		if (chmod(flags[i][1], 0) < 0 && errno != ENOENT)
+			return false;
+	}
+	return asked;
 }
 
 static bool ask_inside(enum program_stop how)

@@ -115,7 +115,11 @@ static void readiness_and_status_are_read_line_by_line(void **state)
 	assert_false(news.ready);
 	assert_string_equal(news.status, "");
 	notify(&news, "STATUS=a\tb\x1b");
-	assert_string_equal(news.status, "a b ");
+	assert_string_equal(news.status, "a b");
+	notify(&news, "STATUS=User job a.service/start running (7s / no limit)...");
+	assert_string_equal(news.status, "User job a.service/start running");
+	notify(&news, "STATUS=(7s)");
+	assert_string_equal(news.status, "(7s)");
 	notify(&news, "");
 	assert_false(news.ready);
 	longest = malloc(1000);

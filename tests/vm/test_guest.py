@@ -444,6 +444,16 @@ def test_names_are_resolved_and_the_host_is_reached(debian):
     assert debian.run("sh", "-c", "sudo -n true", user="ada").errors == b""
 
 
+def test_what_systemd_waits_for_is_told_once(fresh):
+    machine = fresh("debian", cpus=2, memory=1024).start()
+    machine.root("printf '[Service]\\nType=oneshot\\nExecStart=sleep 15\\n[Install]\\nWantedBy=multi-user.target\\n' "
+                 ">/etc/systemd/system/slow.service; systemctl -q enable slow")
+    machine.shutdown()
+    machine.start()
+    told = [message.what for message in machine.waiting]
+    assert [what for what in told if "slow.service" in what] and len(set(told)) == len(told)
+
+
 def test_a_reboot_inside_starts_init_anew(debian):
     debian.root("echo kept >/root/kept")
     witness = debian.open("sleep", "1000")
