@@ -8,9 +8,10 @@ PREFIX ?= /usr/local
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 
+# SETUP: more options for meson, such as --libdir.
 $(BUILD)/build.ninja:
 	@tools/install-deps
-	@meson setup $(BUILD) --prefix $(PREFIX)
+	@meson setup $(BUILD) --prefix $(PREFIX) $(SETUP)
 
 demo: ## set up this machine, build, and show a machine at work
 	@tools/demo
@@ -18,7 +19,10 @@ demo: ## set up this machine, build, and show a machine at work
 check: ## set up this machine, build every variant, and run every test
 	@tools/check
 
-install: all
+# A prefix that is asked for counts in a folder that has been set up too.
+install: $(BUILD)/build.ninja
+	@$(if $(findstring command,$(origin PREFIX)),meson configure $(BUILD) --prefix $(PREFIX))
+	@ninja -C $(BUILD)
 	@meson install -C $(BUILD) --no-rebuild
 
 bench: all

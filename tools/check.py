@@ -44,9 +44,12 @@ def as_one(status):
 
 
 def build(folder, *options, env=None):
-    """A variant. One that is there is configured again: it may stem from before the tests' packages were installed."""
-    again = ["--reconfigure"] if (ROOT / folder / "build.ninja").exists() else []
-    if run(["meson", "setup", *again, folder, *options], env):
+    """A variant, configured once; again when it was before the packages came that the tests need."""
+    tests = ROOT / folder / "meson-info" / "intro-tests.json"
+    if not (ROOT / folder / "build.ninja").exists():
+        if run(["meson", "setup", folder, *options], env):
+            return 1
+    elif tests.read_text().strip() == "[]" and run(["meson", "setup", "--reconfigure", folder]):
         return 1
     return run(["ninja", "-C", folder, "--quiet"])
 

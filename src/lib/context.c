@@ -41,12 +41,14 @@ static int runtime_folder(char **ret, struct annex_error **err)
 	return length < 0 ? fail_memory(err) : 0;
 }
 
-/* Helpers lie beside the library in a build tree, else where they are installed. */
+/* Helpers lie beside the library in a build tree, else where they are installed: first by the way from the library, so
+ * that an installed tree may be anywhere. */
 static char *helper_folder(void)
 {
 	const char *set = getenv("ANNEX_LIBEXECDIR");
-	auto_free char *beside = NULL, *folder = NULL;
+	static const char *const places[] = {".", ANNEX_LIBEXEC_FROM_LIB};
 	static const char here; /* lies in this library */
+	auto_free char *folder = NULL;
 	Dl_info info;
 
 	if (set && *set)
@@ -55,9 +57,13 @@ static char *helper_folder(void)
 		folder = realpath(info.dli_fname, NULL);
 		if (folder)
 			*strrchr(folder, '/') = '\0';
-		beside = folder ? path_join(folder, "annex-supervisor") : NULL;
-		if (beside && access(beside, X_OK) == 0)
-			return TAKE(folder);
+	}
+	for (size_t i = 0; folder && i < COUNT_OF(places); i++) {
+		auto_free char *place = path_join(folder, places[i]), *real = place ? realpath(place, NULL) : NULL;
+		auto_free char *helper = real ? path_join(real, "annex-supervisor") : NULL;
+
+		if (helper && access(helper, X_OK) == 0)
+			return TAKE(real);
 	}
 	return strdup(ANNEX_LIBEXECDIR);
 }
