@@ -33,7 +33,8 @@ def check_nothing_made(host):
     """No machine, no image, no disk, no work that was begun, no process."""
     for folder in ("machines", "images/tmp", "images/bases", "images/records"):
         path = host.data / folder
-        assert not path.exists() or list(path.iterdir()) == [], folder
+        # Lock files stay for good, as one that is removed can be held by two.
+        assert not path.exists() or [entry for entry in path.iterdir() if entry.suffix != ".lock"] == [], folder
     assert not machines.processes(host)
 
 
@@ -84,8 +85,9 @@ def test_a_panic_is_told_with_the_consoles_last_lines(fresh, open_folder):
     source = scripted_image(open_folder / "image", "#!/bin/sh\necho c >/proc/sysrq-trigger\nexec sleep 1000\n", SYSTEMD)
     result = fresh.annex("create", source, "-n", "panics", "--memory", "256M", timeout=BOOT)
     check_told(result, 1, "create ", "panicked", "sysrq")
-    assert "Kernel panic - not syncing: sysrq triggered crash" in result.stderr.split("annex: ")[0]
-    assert "annex logs" in result.stderr
+    assert "Call Trace:" in fresh.ok("logs", "panics") and "</TASK>" in result.stderr.split("annex: ")[0]
+    assert "hint: annex logs panics; the console ended with: " in result.stderr
+    assert "Kernel panic - not syncing: sysrq triggered crash" in result.stderr
     machine = Machine(fresh, "panics")
     assert machine.state == "failed" and "panicked" in machine.inspect()["failure"]
     assert "Kernel panic" in fresh.ok("logs", "panics")
@@ -129,7 +131,7 @@ def test_a_corrupt_kernel_is_told(fresh):
     kernel.write_bytes(content)
     kernel.chmod(0o644)
     result = fresh.annex("create", f"oci:{image('busybox')}", "-n", "corrupt", "--memory", "256M", timeout=BOOT, env=SOON)
-    check_told(result, 1, "machine corrupt")
+    check_told(result, 1, "machine 'corrupt'")
     assert Machine(fresh, "corrupt").state == "failed"
     kernel.write_bytes(content[:100_000])
     result = fresh.annex("start", "corrupt", timeout=BOOT)
@@ -141,9 +143,9 @@ def test_a_kernel_that_is_none_is_refused_when_it_is_set(spare):
     host = spare.host
     for name, content in (("empty", b""), ("alien", b"#!/bin/sh\n" * 1000)):
         path = host.file(name, content)
-        check_told(host.annex("set", "-n", "spare", f"kernel={path}"), 1 if content else 1, str(path))
+        check_told(host.annex("set", "-n", "spare", f"kernel={path}"), 2, str(path))
         result = host.annex("create", f"oci:{image('busybox')}", "-n", "alien", "--kernel", path)
-        check_told(result, 1, str(path))
+        check_told(result, 2, str(path))
     assert host.annex("set", "-n", "spare", "kernel=/nowhere/vmlinux").returncode == 3
     assert spare.inspect()["settings"]["kernel"] == "default"
 
