@@ -384,6 +384,7 @@ void guest_free(struct guest *guest)
 	link_free(guest->link);
 	loop_source_free(guest->reaper);
 	loop_source_free(guest->timer);
+	loop_source_free(guest->asker);
 	loop_free(guest->loop);
 	if (guest->payload)
 		message_clear(&guest->config, MESSAGE_CONFIG);

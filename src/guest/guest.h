@@ -28,7 +28,8 @@ struct guest {
 	struct notify *notify;
 	struct klog *klog;
 	struct init *init;
-	struct loop_source *timer, *reaper;
+	struct loop_source *timer, *reaper, *asker;
+	uint64_t ask_until; /* when init is asked to end though it does not listen */
 	int uevents;
 	bool disk_mounted;
 

@@ -2,6 +2,9 @@
  * Every init has its own way of being asked. Which one runs is read from /proc when it is asked, since what the image
  * calls /sbin/init may be a script that became something else.
  *
+ * An init that has only just been executed has no handlers yet, and PID 1 of a namespace ignores what it does not
+ * handle: it is asked when it listens, which /proc tells too.
+ *
  * Files in the machine that have to be written (fifos, a flag) are written by a child in the machine's mount namespace:
  * a path there may block, and the agent never does.
  */
@@ -24,6 +27,7 @@
 #include <sys/stat.h>
 
 enum { SESSIONS_TIMEOUT_MS = 1000, LINK_TIMEOUT_MS = 2000 };
+enum { LISTENS_WITHIN_MS = 5000, LISTENS_RETRY_MS = 50 };
 
 /* Asking. */
 
@@ -112,17 +116,66 @@ static const struct program *running_program(const struct guest *guest)
 	return program_find(real);
 }
 
+static int signal_otherwise(const struct guest *guest)
+{
+	return guest->config.stop_signal > 0 && guest->config.stop_signal < NSIG ? (int)guest->config.stop_signal
+										 : SIGTERM;
+}
+
 static void ask(const struct guest *guest)
 {
 	const struct program *program = running_program(guest);
-	int otherwise = guest->config.stop_signal > 0 && guest->config.stop_signal < NSIG
-				? (int)guest->config.stop_signal
-				: SIGTERM;
+	int otherwise = signal_otherwise(guest);
 
 	if (program && program->stop == PROGRAM_STOP_SIGNAL)
 		init_kill(guest->init, program->signal);
 	else if (!program || ask_by_child(guest, program, otherwise) < 0)
 		init_kill(guest->init, otherwise);
+}
+
+/* The signals of one line of /proc/PID/status, "SigCgt:\t0000000000000000". */
+static uint64_t signals_of(const char *status, const char *name)
+{
+	const char *line = strstr(status, name);
+	auto_free char *digits = line ? strndup(line + strlen(name), 16) : NULL;
+	uint64_t set = 0;
+
+	return digits && text_to_u64(&set, digits, 16) == 0 ? set : 0;
+}
+
+/* Does init handle (or wait for) the signal that it will be sent, or any if it is asked in another way? */
+static bool listens(const struct guest *guest)
+{
+	const struct program *program = running_program(guest);
+	int signal = program ? program->signal : signal_otherwise(guest);
+	auto_free char *status = NULL;
+	char path[64];
+	uint64_t set;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)init_pid(guest->init));
+	if (file_read(&status, NULL, AT_FDCWD, path, 1 << 16) < 0)
+		return true;
+	set = signals_of(status, "SigCgt:\t") | signals_of(status, "SigBlk:\t");
+	return signal > 0 ? (set & 1ull << (signal - 1)) != 0 : set != 0;
+}
+
+static void on_asker(struct loop_source *source, void *data)
+{
+	struct guest *guest = data;
+
+	if (guest->state != GUEST_STOPPING || !guest->init)
+		return;
+	if (!listens(guest) && time_monotonic_ms() < guest->ask_until)
+		loop_timer_restart(source, LISTENS_RETRY_MS);
+	else
+		ask(guest);
+}
+
+static void ask_when_it_listens(struct guest *guest)
+{
+	guest->ask_until = time_monotonic_ms() + time_scaled_ms(LISTENS_WITHIN_MS, guest->config.deadline_factor);
+	if (listens(guest) || loop_add_timer(&guest->asker, guest->loop, LISTENS_RETRY_MS, on_asker, guest) < 0)
+		ask(guest);
 }
 
 static void on_timeout(struct loop_source *source, void *data)
@@ -155,7 +208,7 @@ void shutdown_begin(struct guest *guest, uint64_t timeout_ms)
 	guest->state = GUEST_STOPPING;
 	guest_wait_for(guest, "init to stop");
 	if (timeout_ms > 0 && !again)
-		ask(guest);
+		ask_when_it_listens(guest);
 	set_timer(guest, timeout_ms, on_timeout);
 }
 

@@ -199,6 +199,14 @@ def test_forcing_a_stop_does_not_wait(spare):
     assert not machines.is_alive(vm) and spare.state == "stopped"
 
 
+def test_a_stop_right_behind_a_start_is_heard(spare):
+    """PID 1 ignores what it has no handler for yet; the default deadline under emulation would be 15 minutes."""
+    for _ in range(3):
+        spare.stop()
+        spare.up().stop()
+    assert spare.state == "stopped"
+
+
 def test_a_machine_in_the_foreground_stops_on_sigterm(spare):
     spare.stop()
     client = spare.host.start("start", "--foreground", "spare")
