@@ -28,7 +28,7 @@ bool output_is_open(const struct output *output)
 
 bool output_is_stalled(const struct output *output)
 {
-	return output->fd >= 0 && (output->credit == 0 || !link_has_room(output->link));
+	return output->fd >= 0 && !output->discarded && (output->credit == 0 || !link_has_room(output->link));
 }
 
 void output_resume(struct output *output)
@@ -40,6 +40,12 @@ void output_resume(struct output *output)
 void output_run(struct output *output)
 {
 	output->running = true;
+	output_resume(output);
+}
+
+void output_discard(struct output *output)
+{
+	output->discarded = true;
 	output_resume(output);
 }
 
@@ -64,7 +70,7 @@ void output_end(struct output *output, bool tell)
 static void on_output(struct loop_source *source, int fd, uint32_t events, void *data)
 {
 	struct output *output = data;
-	size_t size = output->credit < MESSAGE_DATA_MAX ? output->credit : MESSAGE_DATA_MAX;
+	size_t size = output->credit < MESSAGE_DATA_MAX && !output->discarded ? output->credit : MESSAGE_DATA_MAX;
 	char bytes[MESSAGE_DATA_MAX];
 	ssize_t n;
 
@@ -77,12 +83,14 @@ static void on_output(struct loop_source *source, int fd, uint32_t events, void 
 	n = read(fd, bytes, size);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n > 0 && output->discarded)
+		return;
 	if (n > 0) {
 		link_send_data(output->link, output->kind, output->stream, bytes, (size_t)n);
 		output->credit -= (uint32_t)n;
 		output_resume(output);
 	} else { /* a terminal that nobody has open any more says EIO */
-		output_end(output, true);
+		output_end(output, !output->discarded);
 	}
 	output->changed(output->data);
 }

@@ -16,6 +16,7 @@ struct output {
 	int fd; /* -1: there is none, or it has ended */
 	uint32_t credit;
 	bool running;
+	bool discarded;              /* read, and not sent */
 	void (*changed)(void *data); /* something was sent, or the flow has ended; may free the output */
 	void *data;
 };
@@ -23,7 +24,8 @@ struct output {
 /* Takes the descriptor, also on failure. Nothing is read before output_run(). -errno. */
 MUST_USE int output_open(struct output *output, struct loop *loop, int fd);
 void output_run(struct output *output);
-void output_resume(struct output *output);                          /* the link may have room */
+void output_resume(struct output *output);  /* the link may have room */
+void output_discard(struct output *output); /* nobody is left who would read it; the program goes on writing */
 MUST_USE bool output_credit(struct output *output, uint32_t bytes); /* false: past the window */
 bool output_is_open(const struct output *output);
 bool output_is_stalled(const struct output *output); /* by its reader or the link */

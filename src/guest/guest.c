@@ -305,7 +305,7 @@ static void on_lost(void *data)
 {
 	struct guest *guest = data;
 
-	sessions_hang_up(guest->sessions);
+	sessions_abandon(guest->sessions);
 	shutdown_check(guest);
 }
 
@@ -314,7 +314,7 @@ static void on_broken(void *data)
 	struct guest *guest = data;
 
 	log_info("the host broke the protocol: powering off");
-	sessions_hang_up(guest->sessions);
+	sessions_abandon(guest->sessions);
 	shutdown_begin(guest, time_scaled_ms(BROKEN_STOP_MS, 1));
 }
 

@@ -28,7 +28,7 @@ enum { SLOTS = 1024, SIGNAL_MAX = 64 };
 struct session {
 	struct sessions *all;
 	struct session *next; /* in its slot */
-	uint16_t stream;
+	uint16_t stream;      /* 0: the host that opened it is gone, and nothing is told of it */
 	unsigned number;
 	uint32_t flags;
 	pid_t pid; /* 0: it has ended */
@@ -73,11 +73,18 @@ static void close_report(struct session *session)
 	session->report = -1;
 }
 
+static void take_out(struct session *session)
+{
+	struct session **slot = &session->all->slots[session->stream % SLOTS];
+
+	while (*slot != session)
+		slot = &(*slot)->next;
+	*slot = session->next;
+}
+
 static void session_free(struct session *session)
 {
-	struct session **slot = find_slot(session->all, session->stream);
-
-	*slot = session->next;
+	take_out(session);
 	session->all->count--;
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		output_end(&session->outputs[i], false);
@@ -94,13 +101,16 @@ static void session_free(struct session *session)
 
 static void send(struct session *session, enum message_kind kind, const void *body)
 {
-	link_send(session->all->link, kind, session->stream, body);
+	if (session->stream != 0)
+		link_send(session->all->link, kind, session->stream, body);
 }
 
 static void tell_end(struct session *session)
 {
 	struct message_exit message = {0};
 
+	if (session->stream == 0)
+		return;
 	if (!session->opened && !session->failure)
 		fail(&session->failure, ANNEX_ERROR_GUEST, "the session was ended before it began");
 	if (session->failure) {
@@ -132,7 +142,7 @@ static void check_end(struct session *session)
 static void end_outputs(struct session *session)
 {
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
-		output_end(&session->outputs[i], session->opened && !session->hung_up);
+		output_end(&session->outputs[i], session->opened && !session->hung_up && session->stream != 0);
 }
 
 static void on_output_changed(void *data)
@@ -253,8 +263,12 @@ static void hang_up(struct session *session)
 	/* The last close of a terminal's other side hangs up all that is on it. Without a terminal we say so, and what
 	 * is still written goes to nobody: a broken pipe would end a program before it could do what it does on SIGHUP.
 	 */
-	if (session->terminal >= 0)
-		end_outputs(session);
+	for (size_t i = 0; i < COUNT_OF(session->outputs); i++) {
+		if (session->terminal >= 0)
+			output_end(&session->outputs[i], false);
+		else
+			output_discard(&session->outputs[i]);
+	}
 	cleanup_close(&session->terminal);
 	session->terminal = session->input.terminal = -1;
 	if (session->pid > 0) {
@@ -517,7 +531,7 @@ static const struct handler {
 bool sessions_handle(struct sessions *sessions, const struct message *message)
 {
 	const struct handler *handler = NULL;
-	struct session *session = *find_slot(sessions, message->stream);
+	struct session *session = message->stream != 0 ? *find_slot(sessions, message->stream) : NULL;
 	union body body;
 
 	for (size_t i = 0; i < COUNT_OF(handlers); i++) {
@@ -590,9 +604,20 @@ void sessions_resume(struct sessions *sessions)
 	for_each(sessions, resume);
 }
 
-void sessions_hang_up(struct sessions *sessions)
+static void abandon(struct session *session)
 {
-	for_each(sessions, hang_up);
+	struct sessions *all = session->all;
+
+	take_out(session);
+	session->stream = 0;
+	session->next = all->slots[0];
+	all->slots[0] = session;
+	hang_up(session);
+}
+
+void sessions_abandon(struct sessions *sessions)
+{
+	for_each(sessions, abandon);
 }
 
 static void finish(struct session *session)

@@ -25,8 +25,9 @@ void sessions_set_machine(struct sessions *sessions, int init_pidfd, const struc
 
 /* Handle a message to a session; true when its kind is one of those. */
 bool sessions_handle(struct sessions *sessions, const struct message *message);
-void sessions_resume(struct sessions *sessions);  /* the link has room */
-void sessions_hang_up(struct sessions *sessions); /* as if HANGUP had come for all */
+void sessions_resume(struct sessions *sessions); /* the link has room */
+/* The host is gone: as if HANGUP had come for all, and nothing more is told of any; their streams are free. */
+void sessions_abandon(struct sessions *sessions);
 /* All processes are gone: stop waiting for readers, drop what they did not take, and send each EXIT. */
 void sessions_finish(struct sessions *sessions);
 size_t sessions_count(const struct sessions *sessions);

@@ -264,10 +264,11 @@ def test_a_hang_up_ends_a_session(machine):
     assert session.wait().exit == (0, SIGHUP)
 
 
-def test_a_program_that_ignores_the_hang_up_goes_on_without_output(machine):
-    session = machine.open("sh", "-c", "trap '' HUP PIPE; echo go; sleep 1; while [ ! -e /tmp/go-on ]; do sleep 0.1; done;"
-                           "echo more; exit 5")
+def test_a_program_that_ignores_the_hang_up_goes_on_writing_to_nobody(machine):
+    session = machine.open("sh", "-c", "trap '' HUP; echo go; while [ ! -e /tmp/go-on ]; do sleep 0.1; done;"
+                           "head -c 1000000 /dev/zero; exit 5")
     session.wait_for(b"go")
+    session.give_credit = False
     session.send("HANGUP")
     machine.root("touch /tmp/go-on")
     assert session.wait().exit == (5, 0) and session.output == b"go\n"
@@ -558,7 +559,7 @@ def test_the_machine_goes_on_when_the_host_comes_back(fresh):
     machine.wait_until(lambda: session.id, 20, "the session")
     machine.disconnect()
     time.sleep(1)
-    machine.sessions, machine.messages, machine.ready = {}, [], []
+    machine.sessions, machine.messages, machine.ready, machine.next_stream = {}, [], [], 1
     machine.connect()
     machine.wait_until(lambda: machine.ready, 30, "READY again")
     assert [message.name for message in machine.messages[:2]] == ["HELLO", "READY"]
