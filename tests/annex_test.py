@@ -115,13 +115,16 @@ class Host:
         self.close()
 
     def close(self):
-        """Delete all machines, and the folders. Fails when a machine can't be deleted."""
-        machines = self.data / "machines"
+        """Delete all machines, and the folders. Fails when a machine can't be deleted, or a sanitizer found something."""
+        machines, said = self.data / "machines", ""
         try:
             if machines.exists() and any(machines.iterdir()):
+                self.annex("stop", "--all", "--time", "0", timeout=2 * TIMEOUT)
+                said = "".join(log.read_text(errors="replace") for log in machines.glob("*/supervisor.log"))
                 self.ok("delete", "--force", "--all", timeout=2 * TIMEOUT)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
+        assert "runtime error:" not in said and "Sanitizer" not in said, said
 
     @property
     def data(self):
