@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 enum { SESSIONS_TIMEOUT_MS = 1000, LINK_TIMEOUT_MS = 2000 };
 enum { LISTENS_WITHIN_MS = 5000, LISTENS_RETRY_MS = 50 };
@@ -143,17 +144,35 @@ static uint64_t signals_of(const char *status, const char *name)
 	return digits && text_to_u64(&set, digits, 16) == 0 ? set : 0;
 }
 
+static int read_process(char **ret, const struct guest *guest, const char *file)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)init_pid(guest->init), file);
+	return file_read(ret, NULL, AT_FDCWD, path, 1 << 16);
+}
+
+/* In sigwait() and its kin, while which the kernel shows none of the awaited signals as blocked. */
+static bool awaits_signals(const struct guest *guest)
+{
+	auto_free char *call = NULL;
+	uint32_t number = 0;
+
+	if (read_process(&call, guest, "syscall") < 0)
+		return false;
+	call[strcspn(call, " \n")] = '\0';
+	return text_to_u32(&number, call, 10) == 0 && number == SYS_rt_sigtimedwait;
+}
+
 /* Does init handle (or wait for) the signal that it will be sent, or any if it is asked in another way? */
 static bool listens(const struct guest *guest)
 {
 	const struct program *program = running_program(guest);
 	int signal = program ? program->signal : signal_otherwise(guest);
 	auto_free char *status = NULL;
-	char path[64];
 	uint64_t set;
 
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)init_pid(guest->init));
-	if (file_read(&status, NULL, AT_FDCWD, path, 1 << 16) < 0)
+	if (awaits_signals(guest) || read_process(&status, guest, "status") < 0)
 		return true;
 	set = signals_of(status, "SigCgt:\t") | signals_of(status, "SigBlk:\t");
 	return signal > 0 ? (set & 1ull << (signal - 1)) != 0 : set != 0;

@@ -535,7 +535,9 @@ def test_an_image_without_an_init_gets_the_built_in_one(fresh):
     orphan = machine.root("sh -c 'sleep 1 & echo $!' & wait").strip()
     time.sleep(3)
     assert machine.run("test", "-e", f"/proc/{orphan}").exit == (1, 0), "not reaped"
+    begin = time.monotonic()
     assert machine.shutdown() == 0
+    assert time.monotonic() - begin < 20 * guest_vm.SCALE, "it was not asked at once"
     assert guest_vm.HALTED[machine.halted[0].reason] == "power-off" and clean(machine)
 
 
