@@ -1,4 +1,5 @@
 #include "test.h"
+#include "folder.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -10,21 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/annex-test-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return file_remove_tree(AT_FDCWD, folder);
-}
 
 struct entry {
 	const char *name, *contents, *symlink, *hardlink;
@@ -224,5 +210,5 @@ int main(void)
 		cmocka_unit_test(a_folder_gives_regular_files_only),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);
 }

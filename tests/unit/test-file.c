@@ -1,4 +1,5 @@
 #include "test.h"
+#include "folder.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -7,21 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/annex-test-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return file_remove_tree(AT_FDCWD, folder);
-}
 
 static void an_atomic_write_replaces_the_whole_file(void **state)
 {
@@ -72,5 +58,5 @@ int main(void)
 		cmocka_unit_test(a_lock_is_held_by_one),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);
 }

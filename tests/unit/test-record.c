@@ -1,25 +1,11 @@
 #include "test.h"
+#include "folder.h"
 
 #include "base/file.h"
 #include "machine/record.h"
 
 #include <fcntl.h>
 #include <string.h>
-
-static char data[64];
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(data, "/tmp/annex-test-XXXXXX");
-	return mkdtemp(data) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return file_remove_tree(AT_FDCWD, data);
-}
 
 static void a_record_written_is_the_record_read(void **state)
 {
@@ -29,7 +15,7 @@ static void a_record_written_is_the_record_read(void **state)
 	auto_error struct annex_error *err = NULL;
 
 	(void)state;
-	assert_int_equal(machine_paths_make(&paths, data, data, "web", &err), 0);
+	assert_int_equal(machine_paths_make(&paths, folder, folder, "web", &err), 0);
 	assert_int_equal(file_make_folders(paths.folder, 0700), 0);
 	assert_int_equal(machine_id_make(&record.id, &err), 0);
 	record.name = strdup("web");
@@ -51,7 +37,7 @@ static void an_unknown_machine_is_not_found(void **state)
 	auto_error struct annex_error *err = NULL;
 
 	(void)state;
-	assert_int_equal(machine_paths_make(&paths, data, data, "nobody", &err), 0);
+	assert_int_equal(machine_paths_make(&paths, folder, folder, "nobody", &err), 0);
 	assert_int_equal(machine_record_load(&record, &paths, &err), -1);
 	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_NOT_FOUND);
 	assert_string_equal(annex_error_message(err), "there is no machine 'nobody'");
@@ -67,7 +53,7 @@ static void a_socket_path_that_does_not_fit_is_refused(void **state)
 	memset(runtime, 'r', sizeof(runtime));
 	runtime[0] = '/';
 	runtime[sizeof(runtime) - 1] = '\0';
-	assert_int_equal(machine_paths_make(&paths, data, runtime, "web", &err), 0);
+	assert_int_equal(machine_paths_make(&paths, folder, runtime, "web", &err), 0);
 	assert_int_equal(machine_socket_path(&path, &paths, "0123456789abcdef", &err), -1);
 	assert_non_null(annex_error_hint(err));
 }
@@ -80,5 +66,5 @@ int main(void)
 		cmocka_unit_test(a_socket_path_that_does_not_fit_is_refused),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);
 }

@@ -1,4 +1,5 @@
 #include "test.h"
+#include "folder.h"
 
 #include "base/digest.h"
 #include "base/file.h"
@@ -10,21 +11,6 @@
 #include <string.h>
 
 #define OCI "application/vnd.oci.image."
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/annex-test-XXXXXX");
-	return mkdtemp(folder) ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return file_remove_tree(AT_FDCWD, folder);
-}
 
 static void write_file(const char *path, const char *text)
 {
@@ -274,5 +260,5 @@ int main(void)
 		cmocka_unit_test(a_layer_is_opened_at_its_start_if_its_size_is_right),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);
 }
