@@ -13,6 +13,8 @@
 #define ROOT    "/sys/fs/cgroup"
 #define MACHINE ROOT "/machine"
 
+#define JOIN_TRIES 100u
+
 static int put(const char *path, const char *text, struct annex_error **err)
 {
 	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -95,15 +97,31 @@ int cgroup_enter_as_init(struct annex_error **err)
 	return delegate(MACHINE, err);
 }
 
+/* -ENOENT or -ENODEV: the group was swept away meanwhile, as nobody was in it yet. */
+static int join(const char *group)
+{
+	auto_close int dir =
+		mkdir(group, 0755) < 0 && errno != EEXIST ? -1 : open(group, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	auto_close int fd = dir < 0 ? -1 : openat(dir, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+	return fd < 0 || write(fd, "0", 1) < 0 ? -errno : 0;
+}
+
 int cgroup_enter_as_session(unsigned number, struct annex_error **err)
 {
 	char path[128];
+	int result = -ENOENT;
 
 	snprintf(path, sizeof(path), MACHINE "/annex/%u", number);
-	if (make(MACHINE "/annex", err) < 0 || make(path, err) < 0)
+	if (make(MACHINE "/annex", err) < 0)
 		return -1;
-	snprintf(path, sizeof(path), MACHINE "/annex/%u/cgroup.procs", number);
-	return put(path, "0", err);
+	/* It is swept each time that a session ends. */
+	for (unsigned tries = 0; tries < JOIN_TRIES; tries++) {
+		result = join(path);
+		if (result != -ENOENT && result != -ENODEV)
+			break;
+	}
+	return result < 0 ? fail_os(err, result, "cannot enter the control group %s", path) : 0;
 }
 
 void cgroup_sweep(void)

@@ -238,10 +238,10 @@ def test_a_failure_is_one_line_and_a_hint(busybox):
 
 
 def test_many_sessions_at_once(busybox):
-    clients = [busybox.popen("sh", "-c", "read line; echo $line; exit $line", stderr=subprocess.DEVNULL) for _ in range(50)]
+    clients = [busybox.popen("sh", "-c", "read line; echo $line; exit $line", stderr=subprocess.PIPE) for _ in range(50)]
     for number, client in reversed(list(enumerate(clients))):
         client.stdin.write(b"%d\n" % number)
         client.stdin.flush()
     for number, client in enumerate(clients):
-        out, _ = client.communicate(timeout=2 * TIMEOUT)
-        assert (out, client.returncode) == (b"%d\n" % number, number)
+        out, told = client.communicate(timeout=2 * TIMEOUT)
+        assert (out, client.returncode) == (b"%d\n" % number, number), told
