@@ -5,8 +5,10 @@ leave them running and as they were. Those that stop, break or change a machine 
 The suite runs as an ordinary user; as root there are a few tests more, which show that root is served as well.
 """
 
+import os
 import pathlib
 import sys
+import tempfile
 
 import pytest
 
@@ -25,8 +27,20 @@ def test_image():
     return annex_test.image
 
 
+@pytest.fixture(scope="session", autouse=True)
+def sanitizers():
+    """Fails when any process, a detached supervisor too, had something to report."""
+    with tempfile.TemporaryDirectory(prefix="annex-reports-", dir="/var/tmp") as folder:
+        os.chmod(folder, 0o1777)
+        for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+            os.environ[name] = f"{os.environ.get(name, '')}:log_path={folder}/report".lstrip(":")
+        yield
+        reports = [path.read_text(errors="replace") for path in pathlib.Path(folder).iterdir()]
+    assert not reports, "\n".join(reports)
+
+
 @pytest.fixture(scope="session")
-def host():
+def host(sanitizers):
     """An ordinary user's host, with a kernel."""
     with machines.host(annex_test.unprivileged()) as made:
         yield made

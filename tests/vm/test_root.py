@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the suite does not ru
 
 
 @pytest.fixture(scope="module")
-def root_host():
+def root_host(sanitizers):
     with machines.host(annex_test.myself()) as made:
         yield made
 
