@@ -74,22 +74,32 @@ def account(name):
     return myself() if name == "root" else unprivileged()
 
 
-def for_everybody(program):
-    """The program where the ordinary user can run it too: a copy with its library and helpers if our build folder is in
-    root's home."""
-    if os.geteuid() != 0 or not program.exists() or \
-            subprocess.run(["test", "-x", program], **unprivileged().switch).returncode == 0:
-        return program
+@functools.cache
+def copies():
+    """A folder of ours that everybody can read."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="annex-bin-", dir="/var/tmp"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     folder.chmod(0o755)
-    for name in (program.name, "annex-supervisor", "annex-guest", "libannex.so.0"):
-        if (program.parent / name).exists():
-            shutil.copy2(program.parent / name, folder / name)
-    return folder / program.name
+    return folder
 
 
-ANNEX = for_everybody(pathlib.Path(os.environ.get("ANNEX") or BUILD / "annex").resolve())
+def for_everybody(program, *needs):
+    """A program where the ordinary user can run it too: a copy, with what it needs of its folder, if ours is in root's
+    home."""
+    if os.geteuid() != 0 or not program.exists() or \
+            subprocess.run(["test", "-x", program], **unprivileged().switch).returncode == 0:
+        return program
+    root = next((folder for folder in (BUILD, ROOT) if program.is_relative_to(folder)), program.parent)
+    for path in (program, *(root / name for name in needs)):
+        copy = copies() / path.relative_to(root)
+        if path.exists() and not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
+    return copies() / program.relative_to(root)
+
+
+PROGRAMS = ("annex-supervisor", "annex-guest", "libannex.so.0")
+ANNEX = for_everybody(pathlib.Path(os.environ.get("ANNEX") or BUILD / "annex").resolve(), *PROGRAMS)
 
 
 class Host:

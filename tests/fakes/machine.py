@@ -12,8 +12,8 @@ import annex_test
 import protocol
 from test_kernel import elf_kernel
 
-FAKE_QEMU = pathlib.Path(__file__).resolve().parent / "qemu"
-SUPERVISOR = annex_test.BUILD / "annex-supervisor"
+FAKE_QEMU = annex_test.for_everybody(annex_test.ROOT / "tests" / "fakes" / "qemu")
+SUPERVISOR = annex_test.for_everybody(annex_test.BUILD / "annex-supervisor", "annex-guest")
 
 
 class Guest:

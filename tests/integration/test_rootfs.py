@@ -20,7 +20,10 @@ import time
 
 import pytest
 
-BUILD = pathlib.Path(os.environ.get("ANNEX_BUILD", pathlib.Path(__file__).resolve().parents[2] / "build")) / "tests"
+import annex_test
+
+BUILDER = annex_test.for_everybody(annex_test.BUILD / "tests" / "rootfs-build")
+LISTER = annex_test.BUILD / "tests" / "rootfs-list"
 ROOT = os.geteuid() == 0
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # e2fsck and debugfs, also for an ordinary user
 as_root = pytest.mark.skipif(not ROOT, reason="extracting owners, devices and attributes takes root")
@@ -48,7 +51,7 @@ class Image:
         self.path = path
         check = subprocess.run(["e2fsck", "-fn", path], capture_output=True, text=True)
         assert check.returncode == 0, check.stdout + check.stderr
-        listed = subprocess.run([BUILD / "rootfs-list", path], capture_output=True, check=True, text=True)
+        listed = subprocess.run([LISTER, path], capture_output=True, check=True, text=True)
         self.entries = {}
         for line in listed.stdout.splitlines():
             entry = json.loads(line)
@@ -98,7 +101,7 @@ class Builder:
             path = self.path(".layer")
             path.write_bytes(stored)
             arguments.append(f"{path},,{digest(plain)}")
-        return [BUILD / "rootfs-build", self.path(".ext4"), *arguments]
+        return [BUILDER, self.path(".ext4"), *arguments]
 
     def run(self, command, **options):
         made = subprocess.run(command, capture_output=True, text=True, **options)
@@ -573,12 +576,12 @@ def test_wrong_digests_are_refused_and_named(build):
     wrong = digest(b"wrong")
     for arguments, message in ((f"{path},{wrong},", "wrong digest"), (f"{path},,{wrong}", "wrong diff id")):
         with pytest.raises(Failed) as caught:
-            build.run([BUILD / "rootfs-build", build.path(".ext4"), arguments])
+            build.run([BUILDER, build.path(".ext4"), arguments])
         assert caught.value.kind == CORRUPT and message in caught.value.message
         assert digest(PLAIN) in caught.value.message
     path.write_bytes(PLAIN[:100000])  # damaged on the way: the digest explains it better than tar does
     with pytest.raises(Failed, match="wrong digest"):
-        build.run([BUILD / "rootfs-build", build.path(".ext4"), f"{path},{digest(PLAIN)},{digest(PLAIN)}"])
+        build.run([BUILDER, build.path(".ext4"), f"{path},{digest(PLAIN)},{digest(PLAIN)}"])
 
 
 def test_names_that_lead_outside_are_refused(build):
@@ -604,7 +607,7 @@ def test_what_ext4_cannot_hold_is_refused(build):
 
 def test_an_existing_file_is_left_alone(build, tmp_path):
     (tmp_path / "taken").write_text("mine")
-    made = subprocess.run([BUILD / "rootfs-build", tmp_path / "taken"], capture_output=True, text=True)
+    made = subprocess.run([BUILDER, tmp_path / "taken"], capture_output=True, text=True)
     assert made.returncode == 1 and made.stderr.startswith(f"{EXISTS}:")
     assert (tmp_path / "taken").read_text() == "mine"
 

@@ -1,15 +1,14 @@
 """Bare virtual machines: examples/bare-kernel, with a fake QEMU and with the real one."""
 
 import os
-import pathlib
 import shutil
 import subprocess
 
 import annex_test
 import pytest
 
-FAKE = pathlib.Path(annex_test.ROOT) / "tests/fakes/qemu"
-EXAMPLE = annex_test.BUILD / "examples/bare-kernel"
+FAKE = annex_test.for_everybody(annex_test.ROOT / "tests" / "fakes" / "qemu")
+EXAMPLE = annex_test.for_everybody(annex_test.BUILD / "examples" / "bare-kernel", "libannex.so.0")
 
 
 def bare_kernel(*arguments, fake=None, **variables):
