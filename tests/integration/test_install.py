@@ -44,6 +44,11 @@ def option(name):
     return next(row["value"] for row in json.loads(listed.stdout) if row["name"] == name)
 
 
+def sanitizers():
+    """What a program needs that links a library with sanitizers."""
+    return [] if option("b_sanitize") == "none" else [f"-fsanitize={option('b_sanitize')}"]
+
+
 @pytest.fixture(scope="module")
 def tree():
     """A staged installation's prefix; everybody can enter it."""
@@ -103,7 +108,7 @@ def test_a_program_builds_with_pkg_config_and_runs(tree, user_host):
               "PKG_CONFIG_SYSROOT_DIR": str(tree)[:-len(option("prefix"))]}
     flags = user_host.program(["pkg-config", "--cflags", "--libs", "annex"], env=search)
     assert flags.returncode == 0, flags.stderr
-    built = user_host.program(["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", source, "-o", program,
+    built = user_host.program(["cc", "-std=c99", "-Wall", "-Wextra", "-Werror", *sanitizers(), source, "-o", program,
                                *flags.stdout.split()])
     assert built.returncode == 0, built.stderr
     environment = {"LD_LIBRARY_PATH": str(lib)}
