@@ -235,6 +235,7 @@ static int converse(struct cli *cli, struct annex_machine *machine, struct annex
 	}
 	interrupt_session_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	terminal_pass_keys();
 	early = interrupt_take(cli->context);
 	if (early && annex_session_signal(session, early, err) < 0)
 		status = -1;

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <sys/ioctl.h>
 #include <termios.h>
+#include <unistd.h>
 
 static struct termios before, raw;
 static volatile sig_atomic_t is_raw;
@@ -50,11 +51,19 @@ int terminal_make_raw(struct annex_error **err)
 	}
 	raw = before;
 	cfmakeraw(&raw);
+	raw.c_lflag |= before.c_lflag & ISIG;
+	raw.c_cc[VSUSP] = _POSIX_VDISABLE;
 	is_raw = 1;
 	if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0)
 		return 0;
 	is_raw = 0;
 	return fail_os(err, errno, "cannot set the terminal's mode");
+}
+
+void terminal_pass_keys(void)
+{
+	raw.c_lflag &= ~(tcflag_t)ISIG;
+	terminal_renew();
 }
 
 void terminal_renew(void)

@@ -14,7 +14,7 @@ BOOT = 5 * annex_test.TIMEOUT
 
 
 def host(account):
-    """A host with a kernel. The kernel is unpacked once for the whole suite and shared by links, as it never changes."""
+    """A host with a kernel."""
     made = annex_test.Host(account)
     try:
         made.ok("kernel", "install", "--deb", annex_test.kernel_package(), timeout=BOOT)

@@ -1,5 +1,8 @@
 """Sessions with a terminal."""
 
+import os
+import signal
+
 import pexpect
 
 from annex_test import ANNEX
@@ -48,6 +51,21 @@ def test_control_c_interrupts_the_command(busybox):
     child.expect_exact("ready\r\n")
     child.send("\x03")
     assert end(child) == 130
+
+
+def test_control_c_interrupts_annex_while_the_machine_does_not_answer(busybox):
+    vm = busybox.inspect()["vmPid"]
+    os.kill(vm, signal.SIGSTOP)
+    try:
+        child = busybox.terminal("true")
+        wait_until(lambda: not child.getecho(), "the session is being opened")
+        child.send("\x03")
+        child.expect_exact(pexpect.EOF)
+        child.close()
+        assert child.signalstatus == signal.SIGINT or child.exitstatus in (125, 130)
+    finally:
+        os.kill(vm, signal.SIGCONT)
+    assert busybox.ok("echo", "alive") == "alive\n"
 
 
 def test_control_backslash_quits_the_command(busybox):
