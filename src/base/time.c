@@ -55,35 +55,54 @@ static bool take_char(const char **at, const char *any)
 	return true;
 }
 
+static bool take_date_and_time(struct tm *ret, const char **at)
+{
+	if (!take_number(&ret->tm_year, at, 4, 1900, 9999) || !take_char(at, "-") ||
+	    !take_number(&ret->tm_mon, at, 2, 1, 12) || !take_char(at, "-") ||
+	    !take_number(&ret->tm_mday, at, 2, 1, 31) || !take_char(at, "Tt ") ||
+	    !take_number(&ret->tm_hour, at, 2, 0, 23) || !take_char(at, ":") ||
+	    !take_number(&ret->tm_min, at, 2, 0, 59) || !take_char(at, ":") || !take_number(&ret->tm_sec, at, 2, 0, 60))
+		return false;
+	ret->tm_year -= 1900;
+	ret->tm_mon -= 1;
+	return true;
+}
+
+/* Seconds ahead of UTC. */
+static bool take_zone(int *ret, const char **at)
+{
+	int hours, minutes;
+	bool behind;
+
+	*ret = 0;
+	if (take_char(at, "Zz"))
+		return true;
+	behind = **at == '-';
+	if (!take_char(at, "+-") || !take_number(&hours, at, 2, 0, 23) || !take_char(at, ":") ||
+	    !take_number(&minutes, at, 2, 0, 59))
+		return false;
+	*ret = (behind ? -1 : 1) * (hours * 3600 + minutes * 60);
+	return true;
+}
+
 int time_parse(int64_t *ret, const char *text)
 {
 	struct tm broken = {0};
 	const char *at = text;
-	int hours = 0, minutes = 0;
-	bool behind;
+	size_t fraction;
+	int ahead;
 
-	if (!take_number(&broken.tm_year, &at, 4, 1900, 9999) || !take_char(&at, "-") ||
-	    !take_number(&broken.tm_mon, &at, 2, 1, 12) || !take_char(&at, "-") ||
-	    !take_number(&broken.tm_mday, &at, 2, 1, 31) || !take_char(&at, "Tt ") ||
-	    !take_number(&broken.tm_hour, &at, 2, 0, 23) || !take_char(&at, ":") ||
-	    !take_number(&broken.tm_min, &at, 2, 0, 59) || !take_char(&at, ":") ||
-	    !take_number(&broken.tm_sec, &at, 2, 0, 60))
+	if (!take_date_and_time(&broken, &at))
 		return -EINVAL;
-	broken.tm_year -= 1900;
-	broken.tm_mon -= 1;
 	if (take_char(&at, ".")) {
-		if (strspn(at, "0123456789") == 0)
+		fraction = strspn(at, "0123456789");
+		if (fraction == 0)
 			return -EINVAL;
-		at += strspn(at, "0123456789");
+		at += fraction;
 	}
-	*ret = timegm(&broken);
-	if (take_char(&at, "Zz"))
-		return *at ? -EINVAL : 0;
-	behind = *at == '-';
-	if (!take_char(&at, "+-") || !take_number(&hours, &at, 2, 0, 23) || !take_char(&at, ":") ||
-	    !take_number(&minutes, &at, 2, 0, 59) || *at)
+	if (!take_zone(&ahead, &at) || *at)
 		return -EINVAL;
-	*ret += (int64_t)(behind ? 1 : -1) * (hours * 3600 + minutes * 60);
+	*ret = timegm(&broken) - ahead;
 	return 0;
 }
 

@@ -99,45 +99,66 @@ static const char *choose_shell(const struct account *account)
 	return access("/bin/bash", X_OK) == 0 ? "/bin/bash" : "/bin/sh";
 }
 
+static void copy_tree(int to, int from, const struct account *account, unsigned depth);
+
+static void copy_link(int to, int from, const char *name, const struct account *account)
+{
+	char target[4096];
+	ssize_t length = readlinkat(from, name, target, sizeof(target) - 1);
+
+	target[length > 0 ? length : 0] = '\0';
+	if (symlinkat(target, to, name) == 0)
+		fchownat(to, name, account->uid, account->gid, AT_SYMLINK_NOFOLLOW);
+}
+
+static void copy_file(int to, int from, const char *name, mode_t mode, const struct account *account)
+{
+	auto_close int in = openat(from, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	auto_close int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+
+	if (in >= 0 && out >= 0 && file_copy(out, in) == 0)
+		fchown(out, account->uid, account->gid);
+}
+
+static void copy_folder(int to, int from, const char *name, mode_t mode, const struct account *account, unsigned depth)
+{
+	auto_close int in = -1, out = -1;
+
+	if (depth >= SKEL_DEPTH_MAX || mkdirat(to, name, 0700) < 0)
+		return;
+	in = openat(from, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	out = openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (in >= 0 && out >= 0)
+		copy_tree(out, TAKE_FD(in), account, depth + 1);
+	if (out >= 0 && fchown(out, account->uid, account->gid) == 0)
+		fchmod(out, mode);
+}
+
 /* Copies files, folders and links; what can't be copied is left out. */
 static void copy_tree(int to, int from, const struct account *account, unsigned depth)
 {
 	DIR *folder = fdopendir(from);
 	struct dirent *entry;
 
-	if (!folder)
+	if (!folder) {
 		close(from);
-	while (folder && (entry = readdir(folder))) {
-		auto_close int in = -1, out = -1;
+		return;
+	}
+	while ((entry = readdir(folder))) {
 		const char *name = entry->d_name;
-		char target[4096];
 		struct stat st;
-		ssize_t length;
 
 		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
 		    fstatat(dirfd(folder), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
-		if (S_ISLNK(st.st_mode)) {
-			length = readlinkat(dirfd(folder), name, target, sizeof(target) - 1);
-			target[length > 0 ? length : 0] = '\0';
-			if (symlinkat(target, to, name) == 0)
-				fchownat(to, name, account->uid, account->gid, AT_SYMLINK_NOFOLLOW);
-		} else if (S_ISREG(st.st_mode)) {
-			in = openat(dirfd(folder), name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-			out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st.st_mode & 0777);
-			if (in >= 0 && out >= 0 && file_copy(out, in) == 0)
-				fchown(out, account->uid, account->gid);
-		} else if (S_ISDIR(st.st_mode) && depth < SKEL_DEPTH_MAX && mkdirat(to, name, 0700) == 0) {
-			in = openat(dirfd(folder), name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-			out = openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-			if (in >= 0 && out >= 0)
-				copy_tree(out, TAKE_FD(in), account, depth + 1);
-			if (out >= 0 && fchown(out, account->uid, account->gid) == 0)
-				fchmod(out, st.st_mode & 0777);
-		}
+		if (S_ISLNK(st.st_mode))
+			copy_link(to, dirfd(folder), name, account);
+		else if (S_ISREG(st.st_mode))
+			copy_file(to, dirfd(folder), name, st.st_mode & 0777, account);
+		else if (S_ISDIR(st.st_mode))
+			copy_folder(to, dirfd(folder), name, st.st_mode & 0777, account, depth);
 	}
-	if (folder)
-		closedir(folder);
+	closedir(folder);
 }
 
 static int make_home(const struct account *account, const char *home, struct annex_error **err)
