@@ -149,8 +149,7 @@ const struct command create_command = {
 	.description =
 		"Makes a machine from an image, boots it, and prints its name. A machine keeps what is done in it "
 		"until it is deleted. If its first boot fails, the machine stays, so that its logs can be read.",
-	.example = "annex create -n dev --memory 4G oci:images/debian\nskopeo copy docker://alpine oci-archive:- | "
-		   "annex create -",
+	.example = "annex create -n dev --memory 4G oci:images/debian\ndocker save alpine | annex create -",
 	.options = options,
 	.size = sizeof(struct create_options),
 	.run = run,
