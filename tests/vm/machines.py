@@ -106,8 +106,7 @@ def processes(host):
             words = (folder / "cmdline").read_bytes()
         except OSError:
             continue
-        if os.fsencode(host.folder) in words and b"annex-supervisor" in words or b"qemu-system" in words \
-                and os.fsencode(host.folder) in words:
+        if os.fsencode(host.folder) in words and (b"annex-supervisor" in words or b"qemu-system" in words):
             found[int(folder.name)] = words
     return found
 

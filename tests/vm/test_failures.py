@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -53,41 +54,34 @@ def fresh(host):
 
 def link_kernels(source, target):
     """Kernels never change once they are installed, so hard links will do."""
-    subprocess.run(["cp", "-al", source.data / "kernels", made_folder(target) / "kernels"], check=True)
+    subprocess.run(["cp", "-al", source.data / "kernels", make_data_folder(target) / "kernels"], check=True)
 
 
-def made_folder(host):
+def make_data_folder(host):
     host.data.mkdir(mode=0o700, exist_ok=True)
     os.chown(host.data, host.account.uid, host.account.gid)
     return host.data
 
 
-def scripted_image(folder, init, path="sbin/init"):
-    """An image whose init is a script."""
-    files = programs.root().folder("lib").folder("lib/systemd").file(path, init, 0o755)
-    if path != "sbin/init":
-        files = programs.root(applets=("sh", "sleep", "mount", "cat", "echo")).folder("lib").folder("lib/systemd")
-        files.file(path, init, 0o755).symlink("sbin/init", "/" + path)
+def scripted_image(folder, init):
+    """An image whose init is a script. It is called systemd, as that is what is waited for until it says that it is up."""
+    files = programs.root(applets=("sh", "sleep")).folder("lib").folder("lib/systemd")
+    files.file("lib/systemd/systemd", init, 0o755).symlink("sbin/init", "/lib/systemd/systemd")
     layout = oci.Layout(folder)
     layout.tag("latest", layout.image([layout.layer(files)], {"Cmd": ["/sbin/init"]})).save()
     return f"oci:{folder}"
 
 
-SYSTEMD = "lib/systemd/systemd"  # what is called so is waited for
-
-
 @pytest.fixture
 def open_folder():
     """A temporary folder that others can read, too."""
-    import tempfile
-
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         os.chmod(name, 0o755)
         yield pathlib.Path(name)
 
 
 def test_a_panic_is_told_with_the_consoles_last_lines(fresh, open_folder):
-    source = scripted_image(open_folder / "image", "#!/bin/sh\necho c >/proc/sysrq-trigger\nexec sleep 1000\n", SYSTEMD)
+    source = scripted_image(open_folder / "image", "#!/bin/sh\necho c >/proc/sysrq-trigger\nexec sleep 1000\n")
     result = fresh.annex("create", source, "-n", "panics", "--memory", "256M", timeout=BOOT)
     check_told(result, 1, "create ", "panicked", "sysrq")
     assert "Call Trace:" in fresh.ok("logs", "panics") and "</TASK>" in result.stderr.split("annex: ")[0]
@@ -113,7 +107,7 @@ def test_a_panic_of_a_machine_that_ran_ends_its_sessions(spare):
 
 
 def test_a_machine_that_never_comes_up_says_what_it_waited_for(fresh, open_folder):
-    source = scripted_image(open_folder / "image", "#!/bin/sh\nexec sleep 100000\n", SYSTEMD)
+    source = scripted_image(open_folder / "image", "#!/bin/sh\nexec sleep 100000\n")
     result = fresh.annex("create", source, "-n", "never", "--memory", "256M", timeout=BOOT, env=SOON)
     check_told(result, 1, "did not come up in ", "it was waiting for ")
     assert "annex logs" in result.stderr
@@ -122,7 +116,7 @@ def test_a_machine_that_never_comes_up_says_what_it_waited_for(fresh, open_folde
 
 
 def test_an_init_that_ends_at_once_is_told(fresh, open_folder):
-    source = scripted_image(open_folder / "image", "#!/bin/sh\nexit 3\n", SYSTEMD)
+    source = scripted_image(open_folder / "image", "#!/bin/sh\nexit 3\n")
     result = fresh.annex("create", source, "-n", "ends", "--memory", "256M", timeout=BOOT)
     check_told(result, 1, "init ended")
     assert Machine(fresh, "ends").state == "failed"
@@ -211,7 +205,7 @@ def test_an_interrupted_first_boot_leaves_no_machine(fresh):
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file system that is full")
 def test_a_full_disk_is_told_and_nothing_half_made_stays(host):
     with Host(host.account) as full:
-        data = made_folder(full)
+        data = make_data_folder(full)
         kernels = sum(path.lstat().st_blocks for path in (host.data / "kernels").rglob("*")) * 512
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kernels + (24 << 20)},mode=0700,uid={host.account.uid}",
                         "tmpfs", data], check=True)

@@ -1,6 +1,7 @@
 """The machine's way to the network."""
 
 import http.server
+import os
 import socket
 import threading
 
@@ -65,7 +66,5 @@ def test_nobody_reaches_the_machine_from_outside(busybox):
 
 
 def links(pid):
-    import os
-
     for name in os.listdir(f"/proc/{pid}/fd"):
         yield os.readlink(f"/proc/{pid}/fd/{name}")
