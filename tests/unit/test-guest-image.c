@@ -65,8 +65,6 @@ static void expect_mode(const char *name, mode_t mode, uid_t uid, gid_t gid)
 static int set_up(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		return 0;
 	strcpy(root, "/tmp/annex-image-XXXXXX");
 	if (!mkdtemp(root))
 		return -1;
@@ -77,7 +75,7 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
-	return geteuid() == 0 ? file_remove_tree(AT_FDCWD, root) : 0;
+	return file_remove_tree(AT_FDCWD, root);
 }
 
 static int ensure(void *data, struct text *out, struct annex_error **err)
@@ -102,8 +100,6 @@ static void an_account_is_added_once_and_files_keep_their_modes(void **state)
 	char path[256];
 
 	(void)state;
-	if (geteuid() != 0)
-		skip();
 	write_file("etc/passwd", "root:x:0:0::/root:/bin/sh", 0604);
 	write_file("etc/group", "root:x:0:\n", 0644);
 	write_file("etc/shadow", "root:*:1::::::\n", 0640);
@@ -131,8 +127,6 @@ static void an_account_with_the_id_is_taken_as_it_is(void **state)
 	static const char passwd[] = "ubuntu:x:1000:1000::/home/ubuntu:/bin/sh\n";
 
 	(void)state;
-	if (geteuid() != 0)
-		skip();
 	write_file("etc/passwd", passwd, 0644);
 	make_folder("etc/sudoers.d");
 	run(ensure, &ada);
@@ -143,8 +137,6 @@ static void an_account_with_the_id_is_taken_as_it_is(void **state)
 static void a_name_that_is_taken_gets_an_ending(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		skip();
 	write_file("etc/passwd", "ada:x:7:7::/:/bin/sh\n", 0644);
 	write_file("etc/group", "ada:x:7:\nada-host:x:8:\n", 0644);
 	run(ensure, &ada);
@@ -155,8 +147,6 @@ static void a_name_that_is_taken_gets_an_ending(void **state)
 static void an_image_without_any_file_gets_them(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		skip();
 	run(ensure, &ada);
 	expect_file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:*:1000:1001::/home/ada:/bin/sh\n");
 	expect_file("etc/group", "ada:x:1001:\n");
@@ -184,8 +174,6 @@ static void expect_name(const char *given, const char *effective)
 static void the_host_name_follows_until_its_owner_changes_it(void **state)
 {
 	(void)state;
-	if (geteuid() != 0)
-		skip();
 	write_file("etc/hostname", "buildkit\n", 0644);
 	expect_name("box", "box");
 	expect_file("etc/hostname", "box\n");
@@ -203,8 +191,6 @@ static void the_resolver_is_ours_only_while_it_says_so(void **state)
 	char path[256];
 
 	(void)state;
-	if (geteuid() != 0)
-		skip();
 	in_root(path, sizeof(path), "etc/resolv.conf");
 	assert_int_equal(symlink("/run/systemd/resolve/stub-resolv.conf", path), 0);
 	expect_name("box", "box");
@@ -245,8 +231,6 @@ static void the_init_is_the_command_or_found_or_built_in(void **state)
 	char path[256];
 
 	(void)state;
-	if (geteuid() != 0)
-		skip();
 	expect_init("auto", NULL, "annex-init annex-init 0");
 	expect_init("image", NULL, "the image has no init");
 	make_folder("sbin");
@@ -275,5 +259,9 @@ int main(void)
 		IMAGE_TEST(the_init_is_the_command_or_found_or_built_in),
 	};
 
+	if (geteuid() != 0) {
+		printf("1..0 # SKIP an image's root folder can be entered, and files given away, by root only\n");
+		return 0;
+	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
