@@ -72,11 +72,10 @@ def options():
 
 
 def sources():
-    """The lines of sources.list: the host's own for this release, where it has any, else Debian's."""
+    """The lines of sources.list: the host's own for this release, where it has any; none: mmdebstrap knows Debian's."""
     lines = list(dict.fromkeys(host_sources()))
     if not any(f" {RELEASE} " in line for line in lines):
-        lines = [f"http://deb.debian.org/debian {suite} main" for suite in SUITES[:2]]
-        lines.append(f"http://deb.debian.org/debian-security {SUITES[2]} main")
+        return []
     return [f"deb [signed-by={KEYRING}] {line}" for line in lines]
 
 
