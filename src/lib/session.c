@@ -98,7 +98,8 @@ static void on_passed(struct flow *flow, uint32_t bytes, void *data)
 	output->unreturned = 0;
 }
 
-/* The program gets what it would have got from a pipe of its own. */
+/* The program gets what it would have got from a pipe or a terminal of its own. A terminal that is gone says EIO: its
+ * programs hang up, and may do what they do then; SIGPIPE would end them before. */
 static void on_closed(struct flow *flow, int os, void *data)
 {
 	struct output *output = data;
@@ -107,7 +108,7 @@ static void on_closed(struct flow *flow, int os, void *data)
 	(void)flow;
 	if (os != EPIPE && !session->failure)
 		fail_os(&session->failure, os, "cannot write the program's output");
-	channel_put(session->channel, MESSAGE_SIGNAL, STREAM, &(struct message_signal){SIGPIPE});
+	channel_put(session->channel, MESSAGE_SIGNAL, STREAM, &(struct message_signal){os == EIO ? SIGHUP : SIGPIPE});
 }
 
 static const struct flow_callbacks flow_callbacks = {on_passed, on_closed};
