@@ -1,6 +1,7 @@
 #include "guest/program.h"
 
 #include "base/file.h"
+#include "base/inits.h"
 
 #include <limits.h>
 #include <signal.h>
@@ -26,24 +27,6 @@ static const struct program programs[] = {
 	{"sysvinit", PROGRAM_STOP_INITCTL, 0, false},
 };
 
-/* In the order in which an image is searched. */
-static const char *const places[] = {
-	"/sbin/init",
-	"/usr/sbin/init",
-	"/etc/init",
-	"/bin/init",
-	"/usr/bin/init",
-	"/lib/systemd/systemd",
-	"/usr/lib/systemd/systemd",
-	"/sbin/openrc-init",
-	"/usr/sbin/openrc-init",
-	"/sbin/runit-init",
-	"/usr/bin/runit-init",
-	"/usr/sbin/runit-init",
-	"/bin/s6-linux-init",
-	"/init",
-};
-
 const struct program *program_find(const char *path)
 {
 	const char *name = path_name(path);
@@ -53,24 +36,6 @@ const struct program *program_find(const char *path)
 			return &programs[i];
 	}
 	return NULL;
-}
-
-bool program_is_init(const char *path)
-{
-	static const char *const more[] = {"runit-init", "s6-init"};
-
-	if (path[0] != '/')
-		return false;
-	for (size_t i = 0; i < COUNT_OF(places); i++) {
-		if (strcmp(path, places[i]) == 0)
-			return true;
-	}
-	for (size_t i = 0; i < COUNT_OF(more); i++) {
-		if (strcmp(path_name(path), more[i]) == 0)
-			return true;
-	}
-	/* An application that is a busybox is no init. */
-	return program_find(path) && !text_starts(path_name(path), "busybox");
 }
 
 static bool is_program(const char *path)
@@ -100,13 +65,13 @@ int program_choose(char **ret_path, char **ret_real, bool *ret_is_command, const
 	*ret_is_command = false;
 	if (strcmp(mode, "builtin") == 0)
 		return give(ret_path, ret_real, PROGRAM_BUILTIN, err);
-	if (command && program_is_init(command) && is_program(command)) {
+	if (command && init_is_named_by(command) && is_program(command)) {
 		*ret_is_command = true;
 		return give(ret_path, ret_real, command, err);
 	}
-	for (size_t i = 0; i < COUNT_OF(places); i++) {
-		if (is_program(places[i]))
-			return give(ret_path, ret_real, places[i], err);
+	for (const char *const *place = init_places; *place; place++) {
+		if (is_program(*place))
+			return give(ret_path, ret_real, *place, err);
 	}
 	if (strcmp(mode, "image") == 0) {
 		fail(err, ANNEX_ERROR_GUEST, "the image has no init");

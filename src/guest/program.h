@@ -24,9 +24,6 @@ struct program {
 /* By the path of the executable, links resolved; NULL: unknown. */
 const struct program *program_find(const char *path);
 
-/* Does the image's command name an init, rather than an application? */
-bool program_is_init(const char *path);
-
 /*
  * What to start, looked for in the image (its disk is the root): for `mode` "auto" and "image" the command if it names
  * an init, else the usual places; "builtin", and "auto" with none found: the built-in one. *ret_path is PROGRAM_BUILTIN

@@ -5,10 +5,11 @@
 #include "lib/machine.h"
 
 #include "base/file.h"
+#include "base/inits.h"
 #include "base/time.h"
-#include "kernel/kernel.h"
 #include "lib/image.h"
 #include "machine/name.h"
+#include "machine/plan.h"
 #include "rootfs/overlay.h"
 #include "rootfs/rootfs.h"
 
@@ -56,37 +57,27 @@ static int fill_settings(struct machine_record *record, const struct annex_conte
 	return machine_check_settings(context, &record->settings, NULL, err);
 }
 
-static int need_kernel(const struct annex_context *context, const struct machine_record *record,
-		       struct annex_error **err)
+static bool is_program(struct rootfs *rootfs, const char *path)
 {
-	auto_free char *folder = path_join(context->data, "kernels");
-	const char *wanted = record->settings.kernel, *set = getenv("ANNEX_KERNEL");
-	auto_kernel struct kernel *kernel = NULL;
+	uint32_t mode = 0;
 
-	if (!folder)
-		return fail_memory(err);
-	if (strcmp(wanted, "default") == 0)
-		wanted = set && *set ? set : NULL;
-	return kernel_open(&kernel, folder, wanted, err);
+	return rootfs_resolve(rootfs, path, NULL, &mode) == 0 && S_ISREG(mode) && (mode & 0111);
 }
 
 /* init=image is refused when the image brings none: never a record that can't boot. */
 static int check_init(const struct machine_record *record, const char *base, struct annex_error **err)
 {
-	static const char *const inits[] = {"/sbin/init", "/etc/init", "/bin/init", "/init", "/lib/systemd/systemd"};
 	auto_rootfs struct rootfs *rootfs = NULL;
-	const char *named = record->init_argv.count > 0 ? record->init_argv.items[0] : NULL;
+	const char *command = record->init_argv.count > 0 ? record->init_argv.items[0] : NULL;
 
 	if (strcmp(record->settings.init, "image") != 0)
 		return 0;
 	if (rootfs_open(&rootfs, base, err) < 0)
 		return -1;
-	for (size_t i = 0; i <= COUNT_OF(inits); i++) {
-		const char *path = i < COUNT_OF(inits) ? inits[i] : named && text_ends(named, "init") ? named : NULL;
-		auto_free char *resolved = NULL;
-		uint32_t mode = 0;
-
-		if (path && rootfs_resolve(rootfs, path, &resolved, &mode) == 0 && (mode & 0111))
+	if (command && init_is_named_by(command) && is_program(rootfs, command))
+		return 0;
+	for (const char *const *place = init_places; *place; place++) {
+		if (is_program(rootfs, *place))
 			return 0;
 	}
 	fail(err, ANNEX_ERROR_UNSUPPORTED, "init=image: image %s brings no init", record->image);
@@ -174,6 +165,7 @@ static int make(struct machine_record *record, const struct machine_paths *paths
 static int check_first(struct machine_record *record, struct machine_paths *paths, struct annex_context *context,
 		       const char *image, const struct annex_machine_options *options, struct annex_error **err)
 {
+	auto_kernel struct kernel *kernel = NULL;
 	auto_free char *name = NULL;
 
 	if (options->name ? machine_name_check(options->name, err) < 0 : free_name(&name, context, image, err) < 0)
@@ -184,7 +176,7 @@ static int check_first(struct machine_record *record, struct machine_paths *path
 		return refuse_taken(paths, err);
 	if (fill_settings(record, context, options->settings, err) < 0)
 		return -1;
-	return need_kernel(context, record, err);
+	return machine_open_kernel(&kernel, paths, &record->settings, err);
 }
 
 API int annex_machine_create(struct annex_machine **ret, struct annex_context *context, const char *image,

@@ -17,19 +17,17 @@ static const char *const ports[] = {PLAN_GUEST_PORT};
  * ends the machine. */
 static const char kernel_parameters[] = "console=ttyS0 quiet panic=-1 rdinit=/init random.trust_cpu=on no_timer_check";
 
-static int choose_kernel(struct machine_plan *plan, const struct machine_paths *paths,
-			 const struct machine_record *record, const char *agent, struct annex_error **err)
+int machine_open_kernel(struct kernel **ret, const struct machine_paths *paths, const struct machine_settings *settings,
+			struct annex_error **err)
 {
 	auto_free char *folder = path_join(paths->data, "kernels");
-	const char *wanted = record->settings.kernel, *set = getenv("ANNEX_KERNEL");
+	const char *wanted = settings->kernel, *set = getenv("ANNEX_KERNEL");
 
 	if (!folder)
 		return fail_memory(err);
 	if (strcmp(wanted, "default") == 0)
 		wanted = set && *set ? set : NULL;
-	if (kernel_open(&plan->kernel, folder, wanted, err) < 0)
-		return -1;
-	return kernel_initramfs(&plan->initramfs, plan->kernel, agent, err);
+	return kernel_open(ret, folder, wanted, err);
 }
 
 static enum qemu_network network(const struct machine_settings *settings)
@@ -48,7 +46,8 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "the disk %s is gone", paths->disk);
 	if (qemu_probe(&plan.probe, paths->data, err) < 0 || qemu_accel_parse(&accel, settings->accel, err) < 0 ||
 	    qemu_accel_choose(&plan.accel, &plan.probe, accel, err) < 0 ||
-	    choose_kernel(&plan, paths, record, agent, err) < 0)
+	    machine_open_kernel(&plan.kernel, paths, settings, err) < 0 ||
+	    kernel_initramfs(&plan.initramfs, plan.kernel, agent, err) < 0)
 		return -1;
 	plan.command_line = strdup(kernel_parameters);
 	if (asprintf(&plan.uuid, "%.8s-%.4s-%.4s-%.4s-%.12s", record->id, record->id + 8, record->id + 12,

@@ -29,6 +29,10 @@ MUST_USE int machine_plan_make(struct machine_plan *ret, const struct machine_pa
 void machine_plan_clear(struct machine_plan *plan);
 #define auto_machine_plan CLEANUP(machine_plan_clear)
 
+/* The kernel that the settings mean: $ANNEX_KERNEL, else the installed default, where they leave it open. */
+MUST_USE int machine_open_kernel(struct kernel **ret, const struct machine_paths *paths,
+				 const struct machine_settings *settings, struct annex_error **err);
+
 /* Before a start: grow the disk to what is set. Blocks. */
 MUST_USE int machine_prepare_disk(const struct machine_paths *paths, const struct machine_record *record,
 				  struct annex_error **err);

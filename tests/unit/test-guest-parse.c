@@ -7,6 +7,7 @@
 #include "guest/klog.h"
 #include "guest/network.h"
 #include "guest/notify.h"
+#include "base/inits.h"
 #include "guest/program.h"
 
 #include <arpa/inet.h>
@@ -92,9 +93,9 @@ static void an_application_is_no_init(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(inits); i++)
-		assert_true(program_is_init(inits[i]));
+		assert_true(init_is_named_by(inits[i]));
 	for (size_t i = 0; i < COUNT_OF(others); i++)
-		assert_false(program_is_init(others[i]));
+		assert_false(init_is_named_by(others[i]));
 }
 
 static void notify(struct notify_news *news, const char *message)
