@@ -9,6 +9,7 @@ skipped test says why in its own output.
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -146,6 +147,8 @@ STAGES = {name[len("stage_"):].replace("_", "-"): function
 
 
 def main():
+    # Whoever runs us in the background may have SIGINT ignored, which tests of Ctrl-C would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = sys.argv[1:] or list(STAGES)
     if wanted == ["--list"]:
         print("\n".join(STAGES))

@@ -132,10 +132,11 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	if (annex_machine_create(&machine, cli->context, wanted->image, &made, err) < 0)
 		return -1;
 	if (!wanted->no_boot && machines_start(cli, machine, err) < 0) {
-		if (interrupt_signal())
-			remove_interrupted(cli, machine, err);
 		fail_while(err, "create %s", wanted->image);
-		return fail_hint(err, "annex logs %s", annex_machine_name(machine));
+		if (!interrupt_signal())
+			return fail_hint(err, "annex logs %s", annex_machine_name(machine));
+		remove_interrupted(cli, machine, err);
+		return -1;
 	}
 	progress_clear(cli->progress);
 	puts(annex_machine_name(machine));
