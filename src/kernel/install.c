@@ -1,11 +1,11 @@
 /*
  * Where kernels come from. A package is unpacked straight into the staged folder; what apt downloads lands in a
- * temporary folder of its own, as nothing that is downloaded shall lie in the kernels' folder, and then is a package
- * like any other.
+ * folder of its own, in ROOT/.download-…, and then is a package like any other.
  */
 #include "kernel/kernel.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "kernel/apt.h"
 #include "kernel/vmlinux.h"
@@ -17,6 +17,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
+
+#define DOWNLOAD ".download-"
 
 static int PRINTF_LIKE(4, 5)
 	report(kernel_progress_fn *progress, void *data, struct annex_error **err, const char *format, ...)
@@ -150,30 +153,74 @@ static int install_deb(char **ret, const char *root, const char *deb, kernel_pro
 	return finish(ret, &staging, err);
 }
 
-static void remove_folder(char **path)
+/* A folder for what is downloaded, locked as long as its process lives: whatever is not, was left by one that died. */
+struct download {
+	int root;
+	char *name; /* in root */
+	int lock;
+};
+
+static void download_clear(struct download *download)
 {
-	if (*path && file_remove_tree(AT_FDCWD, *path) < 0)
-		(void)rmdir(*path);
-	free(*path);
+	if (download->name && file_remove_tree(download->root, download->name) < 0)
+		log_debug("cannot remove %s; the next download tries again", download->name);
+	cleanup_close(&download->lock);
+	cleanup_close(&download->root);
+	free(download->name);
+}
+
+static void cleanup_listing(DIR **folder)
+{
+	if (*folder)
+		closedir(*folder);
+}
+
+static void sweep_downloads(const char *root)
+{
+	CLEANUP(cleanup_listing) DIR *folder = opendir(root);
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder))) {
+		auto_close int lock = -EBADF;
+
+		if (!text_starts(entry->d_name, DOWNLOAD))
+			continue;
+		lock = openat(dirfd(folder), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 &&
+		    file_remove_tree(dirfd(folder), entry->d_name) < 0)
+			log_debug("cannot remove %s", entry->d_name);
+	}
+}
+
+static int download_begin(struct download *download, char **ret_path, const char *root, struct annex_error **err)
+{
+	auto_free char *path = NULL;
+
+	if (asprintf(&path, "%s/" DOWNLOAD "XXXXXX", root) < 0) {
+		path = NULL;
+		return fail_memory(err);
+	}
+	if (file_make_folders(root, 0755) < 0 || !mkdtemp(path))
+		return fail_os(err, errno, "cannot make a folder in %s", root);
+	download->name = strdup(path_name(path));
+	download->root = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!download->name || download->root < 0)
+		return fail_os(err, errno, "cannot open the folder %s", root);
+	download->lock = openat(download->root, download->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (download->lock < 0 || flock(download->lock, LOCK_EX | LOCK_NB) < 0)
+		return fail_os(err, errno, "cannot lock the folder %s", path);
+	*ret_path = TAKE(path);
+	return 0;
 }
 
 static int install_distribution(char **ret, const char *root, kernel_progress_fn *progress, void *data,
 				struct annex_error **err)
 {
-	CLEANUP(remove_folder) char *folder = NULL;
-	const char *temporary = getenv("TMPDIR");
-	auto_free char *deb = NULL;
+	CLEANUP(download_clear) struct download download = {.root = -EBADF, .lock = -EBADF};
+	auto_free char *folder = NULL, *deb = NULL;
 
-	if (asprintf(&folder, "%s/annex-kernel-XXXXXX", temporary && *temporary == '/' ? temporary : "/var/tmp") < 0) {
-		folder = NULL;
-		return fail_memory(err);
-	}
-	if (!mkdtemp(folder)) {
-		fail_os(err, errno, "cannot make the folder %s", folder);
-		free(TAKE(folder));
-		return -1;
-	}
-	if (apt_download(&deb, folder, progress, data, err) < 0)
+	sweep_downloads(root);
+	if (download_begin(&download, &folder, root, err) < 0 || apt_download(&deb, folder, progress, data, err) < 0)
 		return -1;
 	return install_deb(ret, root, deb, progress, data, err);
 }

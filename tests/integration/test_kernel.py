@@ -6,6 +6,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import struct
 import subprocess
 import time
@@ -476,7 +477,16 @@ def test_the_distributions_kernel_is_downloaded_and_not_installed(tool, tmp_path
     asked = (tmp_path / "asked").read_text()
     assert f"download linux-image-{RELEASE}" in asked
     assert ("APT::Sandbox::User=root" in asked) == (os.geteuid() == 0)
-    assert [path.name for path in bin_folder.glob("annex-kernel-*")] == []
+    assert not list(tool.folder.glob(".download*"))
+
+
+def test_a_download_that_was_killed_is_cleared_away_by_the_next(tool, tmp_path):
+    environment = fake_apt(tmp_path, SHOW, "kill -9 $PPID; sleep 1\n")
+    assert tool.run("install", env=environment).returncode == -signal.SIGKILL
+    assert list(tool.folder.glob(".download*"))
+    environment = fake_apt(tmp_path, SHOW, "echo 'E: no' >&2; exit 100\n")
+    tool.fails(NETWORK, "install", env=environment)
+    assert not list(tool.folder.glob(".download*"))
 
 
 def test_failures_of_apt_come_with_the_command_that_helps(tool, tmp_path):
