@@ -1,5 +1,6 @@
 #include "cli/fail.h"
 
+#include "cli/printable.h"
 #include "cli/progress.h"
 
 #include <stdio.h>
@@ -22,10 +23,10 @@ int fail_exit_status(const struct annex_error *err)
 /* Messages quote what images and guests sent: nothing of it may control the terminal. */
 static void print_line(const char *prefix, const char *text)
 {
-	fputs(prefix, stderr);
-	for (; *text; text++)
-		fputc((unsigned char)*text < ' ' || *text == '\177' ? '?' : *text, stderr);
-	fputc('\n', stderr);
+	auto_text struct text line = {0};
+
+	printable_add(&line, text);
+	fprintf(stderr, "%s%s\n", prefix, text_ok(&line) && line.data ? line.data : "out of memory");
 }
 
 void fail_print(struct progress *progress, const struct annex_error *err)

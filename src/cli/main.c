@@ -33,7 +33,7 @@ static int work(struct cli *cli, const void *options, struct annex_error **err)
 	auto_progress struct progress *progress = NULL;
 	int result;
 
-	if (progress_new(&progress, err) < 0)
+	if (progress_new(&progress, NULL, err) < 0)
 		return -1;
 	cli->progress = progress;
 	if (!(command->flags & COMMAND_ALONE)) {

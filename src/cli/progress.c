@@ -1,15 +1,20 @@
 /*
- * The progress line.
+ * How progress is told: by mode.
  *
- * On a terminal one line is drawn over and over, at most ten times a second, cut to the terminal's width; a step that
- * took longer than a second leaves a line that says so. Elsewhere each step, and each change of what a step waits for,
- * is a line of its own. A step is a pair of start and end with the same `step`; steps don't nest, so a report for
- * another step ends the one before. Texts may quote images and guests, so control characters never get through.
+ * On a terminal the lines of frame.c are drawn over and over, in place, at most ten times a second; a step that took
+ * longer than a second leaves a line that says so. Elsewhere each step, each of its items that ended, and each change
+ * of what a step waits for, is a line of its own. For programs each report is a line of JSON. A step is a pair of start
+ * and end with the same `step`; steps don't nest, so a report for another step ends the one before.
+ *
+ * The cursor stays at the end of the last line drawn. To draw again it goes up over what is there; a terminal that was
+ * made narrower meanwhile has broken those lines, so how many rows they take is asked of its width as it is now.
  */
 #include "cli/progress.h"
 
 #include "base/text.h"
 #include "base/time.h"
+#include "cli/frame.h"
+#include "cli/printable.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,31 +23,39 @@
 #define REDRAW_MS   100
 #define NOTABLE_MS  1000 /* what takes longer is said when it ended */
 #define CHANGE_MS   1000 /* between two lines about one step */
-#define RATE_MS     500  /* before that a speed means nothing */
 #define MIN_COLUMNS 20
 
 enum mode {
 	MODE_NONE,
 	MODE_PLAIN,
 	MODE_ANSI,
+	MODE_JSON,
 };
 
 struct progress {
 	enum mode mode;
-	bool active; /* a step goes on */
-	bool drawn;  /* a line without its newline is on the screen */
-	char *step;
-	char *text;
-	uint64_t started_ms;
-	uint64_t shown_ms;
+	struct progress_place place;
+	struct step step;
+	char *drawn; /* what is on the screen, or NULL */
+	uint64_t drawn_ms;
 };
 
-int progress_new(struct progress **ret, struct annex_error **err)
+static void real_size(unsigned *ret_rows, unsigned *ret_columns)
+{
+	struct winsize size;
+	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
+
+	*ret_rows = known && size.ws_row ? size.ws_row : 24;
+	*ret_columns = known && size.ws_col >= MIN_COLUMNS ? size.ws_col : 80;
+}
+
+int progress_new(struct progress **ret, const struct progress_place *place, struct annex_error **err)
 {
 	struct progress *made = calloc(1, sizeof(*made));
 
 	if (!made)
 		return fail_memory(err);
+	made->place = place ? *place : (struct progress_place){time_monotonic_ms, real_size};
 	progress_set_mode(made, NULL);
 	*ret = made;
 	return 0;
@@ -53,8 +66,7 @@ void progress_free(struct progress *progress)
 	if (!progress)
 		return;
 	progress_clear(progress);
-	free(progress->step);
-	free(progress->text);
+	step_clear(&progress->step);
 	free(progress);
 }
 
@@ -69,150 +81,157 @@ static enum mode automatic_mode(void)
 
 void progress_set_mode(struct progress *progress, const char *mode)
 {
-	if (text_equal(mode, "none"))
-		progress->mode = MODE_NONE;
-	else if (text_equal(mode, "plain"))
-		progress->mode = MODE_PLAIN;
-	else if (text_equal(mode, "ansi"))
-		progress->mode = MODE_ANSI;
-	else
-		progress->mode = automatic_mode();
+	static const char *const names[] = {
+		[MODE_NONE] = "none", [MODE_PLAIN] = "plain", [MODE_ANSI] = "ansi", [MODE_JSON] = "json"};
+
+	progress->mode = automatic_mode();
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (text_equal(mode, names[i]))
+			progress->mode = (enum mode)i;
+	}
+}
+
+/* From the end of what is drawn to its beginning. */
+static void add_return(struct text *out, const char *drawn, size_t columns)
+{
+	size_t up = 0;
+
+	for (const char *at = drawn; *at;) {
+		size_t length = strcspn(at, "\n");
+		auto_free char *line = strndup(at, length);
+		size_t width = line ? printable_width(line) : 0;
+
+		up += (width > columns ? (width - 1) / columns : 0) + (at[length] == '\n');
+		at += length + (at[length] == '\n');
+	}
+	text_add_char(out, '\r');
+	if (up)
+		text_printf(out, "\033[%zuA", up);
+}
+
+static void put(const struct text *out)
+{
+	if (!text_ok(out))
+		return;
+	fwrite(out->data, 1, out->size, stderr);
+	fflush(stderr);
 }
 
 void progress_clear(struct progress *progress)
 {
+	auto_text struct text out = {0};
+	unsigned rows, columns;
+
 	if (!progress->drawn)
 		return;
-	fputs("\r\033[K", stderr);
-	fflush(stderr);
-	progress->drawn = false;
-	progress->shown_ms = 0;
+	progress->place.size(&rows, &columns);
+	add_return(&out, progress->drawn, columns);
+	text_add(&out, "\033[J");
+	put(&out);
+	free(TAKE(progress->drawn));
+	progress->drawn_ms = 0;
 }
 
-static char *printable(const char *text)
+/* One column and one row stay free: a full last line would make the terminal scroll or wrap. */
+static void draw(struct progress *progress, uint64_t now_ms)
 {
-	char *copy = strdup(text ? text : "");
+	auto_text struct text out = {0}, frame = {0};
+	unsigned rows, columns;
 
-	for (char *at = copy; at && *at; at++) {
-		if ((unsigned char)*at < ' ' || *at == '\177')
-			*at = '?';
+	progress->place.size(&rows, &columns);
+	frame_make(&frame, &progress->step, now_ms, rows - 1, columns - 1);
+	if (!text_ok(&frame) || !frame.data)
+		return;
+	add_return(&out, progress->drawn ? progress->drawn : "", columns);
+	for (const char *at = frame.data; *at;) {
+		size_t length = strcspn(at, "\n");
+
+		text_add_bytes(&out, at, length);
+		text_add(&out, at[length] ? "\033[K\n" : "\033[J");
+		at += length + (at[length] == '\n');
 	}
-	return copy;
+	put(&out);
+	free(progress->drawn);
+	progress->drawn = text_take(&frame);
+	progress->drawn_ms = now_ms;
 }
 
-static size_t columns(void)
+static void say(const struct text *line)
 {
-	struct winsize size;
-
-	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < MIN_COLUMNS)
-		return 80;
-	return size.ws_col;
+	if (text_ok(line))
+		fprintf(stderr, "%s\n", line->data);
 }
 
-/* Bytes that hold at most `limit` characters: UTF-8 continuation bytes take no column. */
-static size_t cut(const char *text, size_t limit)
+/* The step is over. */
+static void end(struct progress *progress, uint64_t now_ms)
 {
-	size_t at = 0;
-
-	for (size_t seen = 0; text[at]; at++) {
-		if (((unsigned char)text[at] & 0xc0) != 0x80 && seen++ == limit)
-			break;
-	}
-	return at;
-}
-
-static void add_time(struct text *line, uint64_t ms)
-{
-	if (ms < 60000)
-		text_printf(line, "%llu.%llu s", (unsigned long long)(ms / 1000),
-			    (unsigned long long)(ms % 1000 / 100));
-	else
-		text_printf(line, "%llu min %llu s", (unsigned long long)(ms / 60000),
-			    (unsigned long long)(ms % 60000 / 1000));
-}
-
-static void draw(struct progress *progress, const struct annex_progress *step, uint64_t now)
-{
-	char done[TEXT_SIZE_BUFFER], total[TEXT_SIZE_BUFFER], rate[TEXT_SIZE_BUFFER];
-	uint64_t spent = now - progress->started_ms;
+	const struct step *step = &progress->step;
 	auto_text struct text line = {0};
 
-	text_add(&line, progress->text);
-	if (step->done)
-		text_printf(&line, "  %s", text_from_size(done, step->done));
-	if (step->done && step->total)
-		text_printf(&line, " of %s", text_from_size(total, step->total));
-	if (step->done && spent >= RATE_MS)
-		text_printf(&line, ", %s/s",
-			    text_from_size(rate, (uint64_t)((double)step->done * 1000 / (double)spent)));
-	if (spent >= NOTABLE_MS) {
-		text_add(&line, "  ");
-		add_time(&line, spent);
-	}
-	if (!text_ok(&line) || !line.data)
-		return;
-	fprintf(stderr, "\r\033[K%.*s", (int)cut(line.data, columns() - 1), line.data);
-	fflush(stderr);
-	progress->drawn = true;
-	progress->shown_ms = now;
-}
-
-static void end(struct progress *progress, uint64_t now)
-{
-	uint64_t spent = now - progress->started_ms;
-	auto_text struct text line = {0};
-
-	if (!progress->active)
-		return;
 	progress_clear(progress);
-	progress->active = false;
-	if (spent <= NOTABLE_MS || progress->mode == MODE_NONE)
-		return;
-	text_printf(&line, "%s: ", progress->text);
-	add_time(&line, spent);
-	if (text_ok(&line))
-		fprintf(stderr, "%s\n", line.data);
+	if ((progress->mode == MODE_PLAIN || progress->mode == MODE_ANSI) && step->active && step->text &&
+	    now_ms - step->begin_ms > NOTABLE_MS) {
+		frame_add_summary(&line, step, NULL, now_ms);
+		say(&line);
+	}
+	step_clear(&progress->step);
 }
 
-static void set_text(char **slot, char *text)
+static void tell_plain(struct progress *progress, const struct step_item *item, unsigned change, uint64_t now_ms)
 {
-	free(*slot);
-	*slot = text;
+	struct step *step = &progress->step;
+	auto_text struct text line = {0};
+
+	if (item) {
+		if (!(change & STEP_ENDED))
+			return;
+		frame_add_summary(&line, step, item, now_ms);
+	} else {
+		if (!(change & (STEP_BEGAN | STEP_TEXT)) || (change & STEP_ENDED) ||
+		    (step->told_ms && now_ms - step->told_ms < CHANGE_MS))
+			return;
+		text_add(&line, step->text);
+		step->told_ms = now_ms;
+	}
+	say(&line);
 }
 
-void progress_report(const struct annex_progress *step, void *data)
+static void tell_json(struct progress *progress, struct step_item *item, unsigned change, uint64_t now_ms,
+		      const struct annex_progress *report)
+{
+	uint64_t *told_ms = item ? &item->told_ms : &progress->step.told_ms;
+	struct annex_progress shown = *report;
+	auto_free char *line = NULL;
+
+	if (!change && now_ms - *told_ms < REDRAW_MS)
+		return;
+	shown.text = item ? item->text : progress->step.text;
+	line = annex_progress_json(&shown);
+	if (!line)
+		return;
+	fprintf(stderr, "%s\n", line);
+	*told_ms = now_ms;
+}
+
+void progress_report(const struct annex_progress *report, void *data)
 {
 	struct progress *progress = data;
-	uint64_t now = time_monotonic_ms();
-	char *text = printable(step->text);
-	bool fresh, changed;
+	uint64_t now_ms = progress->place.now_ms();
+	struct step_item *item = NULL;
+	unsigned change = STEP_SAME;
 
-	if (progress->mode == MODE_NONE || !text) {
-		free(text);
+	if (progress->mode == MODE_NONE)
 		return;
-	}
-	fresh = !progress->active || !text_equal(progress->step, step->step);
-	if (fresh) {
-		end(progress, now);
-		set_text(&progress->step, strdup(step->step ? step->step : ""));
-		progress->active = true;
-		progress->started_ms = now;
-		progress->shown_ms = 0;
-	}
-	changed = fresh || !text_equal(progress->text, text);
-	if (*text)
-		set_text(&progress->text, TAKE(text));
-	else if (fresh)
-		set_text(&progress->text, strdup(step->step ? step->step : ""));
-	free(text);
-	if (!progress->text) {
-		progress->active = false;
-	} else if (step->finished) {
-		end(progress, now);
-	} else if (progress->mode == MODE_ANSI && (changed || now - progress->shown_ms >= REDRAW_MS)) {
-		draw(progress, step, now);
-	} else if (progress->mode == MODE_PLAIN && changed && (fresh || now - progress->shown_ms >= CHANGE_MS)) {
-		fprintf(stderr, "%s\n", progress->text);
-		progress->shown_ms = now;
-	}
+	if (step_is_new(&progress->step, report))
+		end(progress, now_ms);
+	if (step_update(&item, &change, &progress->step, now_ms, report) < 0)
+		return;
+	if (progress->mode == MODE_JSON)
+		tell_json(progress, item, change, now_ms, report);
+	else if (progress->mode == MODE_PLAIN)
+		tell_plain(progress, item, change, now_ms);
+	else if (!item && !(change & STEP_ENDED) && (change || now_ms - progress->drawn_ms >= REDRAW_MS))
+		draw(progress, now_ms);
+	if (!item && (change & STEP_ENDED))
+		end(progress, now_ms);
 }
