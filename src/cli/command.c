@@ -100,6 +100,26 @@ bool command_is_group(const char *word)
 	return false;
 }
 
+/* The distance between a word and the nearest of a command's names that are one word. */
+static unsigned word_distance(const struct command *command, const char *word)
+{
+	unsigned nearest = closest_distance(command->name, word);
+	const char *aliases = command->aliases ? command->aliases : "";
+
+	for (size_t part; *aliases; aliases += part + (aliases[part] == ',')) {
+		auto_free char *alias = NULL;
+		unsigned distance;
+
+		part = strcspn(aliases, ",");
+		alias = strndup(aliases, part);
+		if (!alias || strchr(alias, ' '))
+			continue;
+		distance = closest_distance(alias, word);
+		nearest = distance < nearest ? distance : nearest;
+	}
+	return nearest;
+}
+
 const char *command_closest(const char *const *words)
 {
 	const char *first = words[0], *second = words[1] ? words[1] : "", *best = NULL;
@@ -115,7 +135,7 @@ const char *command_closest(const char *const *words)
 			distance = space && text_starts(name, first) ? closest_distance(space + 1, second)
 								     : CLOSEST_MAX + 1;
 		else
-			distance = closest_distance(name, first);
+			distance = word_distance(commands[i], first);
 		if (distance < nearest) {
 			nearest = distance;
 			best = name;

@@ -2,6 +2,7 @@
 #include "base/text.h"
 #include "cli/interrupt.h"
 #include "cli/machines.h"
+#include "cli/platform.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -45,9 +46,7 @@ static const struct option options[] = {
 	 COMPLETES_NOTHING},
 	{OPTION_CHOICE, 0, "network", AT(network), "auto|slirp|none",
 	 "how the machine reaches the network (default auto)", COMPLETES_NOTHING},
-	{OPTION_TEXT, 0, "platform", AT(platform), "OS/ARCH", "the image's platform (default: the host's)",
-	 COMPLETES_NOTHING},
-	{OPTION_TEXT, 'a', "arch", AT(architecture), "ARCH", "short for --platform linux/ARCH", COMPLETES_NOTHING},
+	PLATFORM_ROWS(struct create_options),
 	{OPTION_FLAG, 0, "set-default", AT(set_default), NULL, "make it the default machine", COMPLETES_NOTHING},
 	{OPTION_FLAG, 0, "no-boot", AT(no_boot), NULL, "leave it stopped", COMPLETES_NOTHING},
 	PROGRESS_ROW(struct create_options),
@@ -116,17 +115,12 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	auto_free char *platform = NULL;
 
 	progress_set_mode(cli->progress, wanted->progress);
-	if (wanted->platform && wanted->architecture)
-		return fail(err, ANNEX_ERROR_USAGE, "create: --platform and --arch contradict each other");
-	if (wanted->architecture && asprintf(&platform, "linux/%s", wanted->architecture) < 0) {
-		platform = NULL;
-		return fail_memory(err);
-	}
-	if (collect(&settings, wanted, err) < 0)
+	if (platform_choose(&platform, wanted->platform, wanted->architecture, err) < 0 ||
+	    collect(&settings, wanted, err) < 0)
 		return fail_while(err, "create");
 	made.name = wanted->name;
 	made.settings = (const char *const *)settings.items;
-	made.platform = platform ? platform : wanted->platform;
+	made.platform = platform;
 	made.input_fd = STDIN_FILENO;
 	made.make_default = wanted->set_default;
 	if (annex_machine_create(&machine, cli->context, wanted->image, &made, err) < 0)

@@ -1,5 +1,6 @@
 /* annex delete: machines and their disks go for good. */
 #include "base/text.h"
+#include "cli/ask.h"
 #include "cli/machines.h"
 #include "cli/stop.h"
 
@@ -37,9 +38,7 @@ static int delete_one(struct cli *cli, struct annex_machine *machine, const void
 /* 1: yes, 0: no. */
 static int ask(const struct delete_options *wanted, struct annex_error **err)
 {
-	char answer[64];
-
-	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+	if (!ask_can()) {
 		fail(err, ANNEX_ERROR_USAGE, "delete: nobody to ask whether the machine and its disk may go");
 		return fail_hint(err, "annex delete --force %s",
 				 wanted->all    ? "--all"
@@ -53,13 +52,8 @@ static int ask(const struct delete_options *wanted, struct annex_error **err)
 		fputs(wanted->name, stderr);
 	for (size_t i = 0; i < wanted->names.count; i++)
 		fprintf(stderr, "%s%s", i ? ", " : "", wanted->names.words[i]);
-	fputs(wanted->all || wanted->names.count > 1 ? " with their disks? [y/N] " : " with its disk? [y/N] ", stderr);
-	fflush(stderr);
-	if (!fgets(answer, sizeof(answer), stdin)) {
-		fputc('\n', stderr);
-		return 0;
-	}
-	return answer[0] == 'y' || answer[0] == 'Y';
+	fputs(wanted->all || wanted->names.count > 1 ? " with their disks?" : " with its disk?", stderr);
+	return ask_yes();
 }
 
 /* Asking makes sense only for machines that are there. */

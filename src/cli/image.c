@@ -1,37 +1,27 @@
 /* annex image: import, list, inspect, delete. */
 #include "base/text.h"
 #include "base/time.h"
-#include "cli/command.h"
+#include "cli/images.h"
 #include "cli/output.h"
+#include "cli/platform.h"
 
 #include <stdio.h>
 #include <string.h>
 
-static inline void cleanup_image(struct annex_image **image)
-{
-	annex_image_unref(*image);
-}
-#define auto_image CLEANUP(cleanup_image)
-
 #define SHORT_ID 12 /* digits shown in tables */
-
-static const char *first_name(const struct annex_image *image)
-{
-	return annex_image_name_count(image) ? annex_image_name(image, 0) : annex_image_id(image);
-}
 
 struct import_options {
 	const char *source;
 	const char *name;
 	const char *platform;
+	const char *architecture;
 	const char *progress;
 };
 
 static const struct option import_options[] = {
 	{OPTION_TEXT, 'n', "name", offsetof(struct import_options, name), "REF",
 	 "name to give it (default: what the source says)", COMPLETES_NOTHING},
-	{OPTION_TEXT, 0, "platform", offsetof(struct import_options, platform), "OS/ARCH",
-	 "which one to take (default: the host's)", COMPLETES_NOTHING},
+	PLATFORM_ROWS(struct import_options),
 	PROGRESS_ROW(struct import_options),
 	{OPTION_WORD, 0, NULL, offsetof(struct import_options, source), "SOURCE",
 	 "oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], or - for an archive on standard input",
@@ -44,14 +34,17 @@ static int run_import(struct cli *cli, const void *parsed, struct annex_error **
 	const struct import_options *wanted = parsed;
 	struct annex_image_import_options asked = ANNEX_IMAGE_IMPORT_OPTIONS_INIT;
 	auto_image struct annex_image *image = NULL;
+	auto_free char *platform = NULL;
 
 	progress_set_mode(cli->progress, wanted->progress);
+	if (platform_choose(&platform, wanted->platform, wanted->architecture, err) < 0)
+		return fail_while(err, "image import");
 	asked.name = wanted->name;
-	asked.platform = wanted->platform;
+	asked.platform = platform;
 	if (annex_image_import(&image, cli->context, wanted->source, &asked, err) < 0)
 		return -1;
 	progress_clear(cli->progress);
-	puts(first_name(image));
+	puts(images_name(image));
 	return 0;
 }
 
@@ -159,7 +152,7 @@ static const struct option names_options[] = {
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
-static int inspect_one(json_t *array, struct cli *cli, const char *name, struct annex_error **err)
+static int inspect_one(struct cli *cli, const char *name, void *data, struct annex_error **err)
 {
 	auto_image struct annex_image *image = NULL;
 	auto_free char *text = NULL;
@@ -167,44 +160,30 @@ static int inspect_one(json_t *array, struct cli *cli, const char *name, struct 
 	if (annex_image_open(&image, cli->context, name, err) < 0)
 		return fail_while(err, "image inspect %s", name);
 	text = annex_image_describe(image);
-	return text ? output_json_append(array, text, err) : fail_memory(err);
-}
-
-static int delete_one(json_t *array, struct cli *cli, const char *name, struct annex_error **err)
-{
-	(void)array;
-	return annex_image_delete(cli->context, name, err);
-}
-
-/* All get their turn; the first failure decides the exit status. */
-static int each(struct cli *cli, const struct names_options *wanted, json_t *array,
-		int (*fn)(json_t *array, struct cli *cli, const char *name, struct annex_error **err))
-{
-	int first = 0;
-
-	for (size_t i = 0; i < wanted->names.count; i++) {
-		auto_error struct annex_error *err = NULL;
-
-		if (fn(array, cli, wanted->names.words[i], &err) == 0)
-			continue;
-		fail_print(cli->progress, err);
-		first = first ? first : fail_exit_status(err);
-	}
-	return first;
+	return text ? output_json_append(data, text, err) : fail_memory(err);
 }
 
 static int run_inspect(struct cli *cli, const void *parsed, struct annex_error **err)
 {
+	const struct names_options *wanted = parsed;
 	auto_json json_t *array = json_array();
-	int status = each(cli, parsed, array, inspect_one);
+	int status = images_each(cli, &wanted->names, inspect_one, array);
 
 	return output_json(TAKE(array), err) < 0 ? -1 : status;
 }
 
+static int delete_one(struct cli *cli, const char *name, void *data, struct annex_error **err)
+{
+	(void)data;
+	return annex_image_delete(cli->context, name, err);
+}
+
 static int run_delete(struct cli *cli, const void *parsed, struct annex_error **err)
 {
+	const struct names_options *wanted = parsed;
+
 	(void)err;
-	return each(cli, parsed, NULL, delete_one);
+	return images_each(cli, &wanted->names, delete_one, NULL);
 }
 
 const struct command image_import_command = {
@@ -222,7 +201,7 @@ const struct command image_import_command = {
 
 const struct command image_list_command = {
 	.name = "image list",
-	.aliases = "image ls",
+	.aliases = "image ls,images",
 	.section = "Images",
 	.summary = "show the images that are here",
 	.description = "Shows the images that are here, the newest first.",
@@ -245,7 +224,7 @@ const struct command image_inspect_command = {
 
 const struct command image_delete_command = {
 	.name = "image delete",
-	.aliases = "image rm",
+	.aliases = "image rm,rmi",
 	.section = "Images",
 	.summary = "delete images",
 	.description = "Deletes names of images, and an image with its last name. Machines made from it keep working.",
