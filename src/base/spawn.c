@@ -12,10 +12,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-enum { FD_SAFE = 64 }; /* the child's wanted descriptors lie below */
+/* The child's wanted descriptors lie below: where ours are moved to first. */
+static int safe_number(const struct spawn_options *options)
+{
+	int safe = 64;
+
+	for (size_t i = 0; i < options->fd_count; i++) {
+		if (options->fds[i].to >= safe)
+			safe = options->fds[i].to + 1;
+	}
+	return safe;
+}
 
 char *spawn_find(const char *name)
 {
@@ -47,17 +58,32 @@ static void reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Move every wanted descriptor out of the way first, then to its number. */
-static int place_fds(const struct spawn_options *options, int *report)
+/* For a moment every descriptor is there twice, which the soft limit may not allow. */
+static void allow_files(struct rlimit *was)
 {
-	int high[FD_SAFE];
-	int null = -1;
+	if (getrlimit(RLIMIT_NOFILE, was) == 0)
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){was->rlim_max, was->rlim_max});
+}
 
-	*report = fcntl(*report, F_DUPFD_CLOEXEC, FD_SAFE);
-	if (*report < 0)
+static int move_high(int fd, int safe)
+{
+	int moved = fcntl(fd, F_DUPFD_CLOEXEC, safe);
+
+	if (moved < 0 && errno == EINVAL) /* `safe` is past the limit */
+		errno = EMFILE;
+	return moved;
+}
+
+/* Move every wanted descriptor out of the way first, then to its number. */
+static int place_fds(const struct spawn_options *options, int *high, int safe, int *report)
+{
+	int null = -1, moved = move_high(*report, safe);
+
+	if (moved < 0)
 		return -1;
+	*report = moved;
 	for (size_t i = 0; i < options->fd_count; i++) {
-		high[i] = fcntl(options->fds[i].from, F_DUPFD_CLOEXEC, FD_SAFE);
+		high[i] = move_high(options->fds[i].from, safe);
 		if (high[i] < 0)
 			return -1;
 	}
@@ -68,8 +94,8 @@ static int place_fds(const struct spawn_options *options, int *report)
 				return -1;
 		}
 	}
-	if (syscall(SYS_close_range, 3u, (unsigned)FD_SAFE - 1, 0u) < 0) {
-		for (int i = 3; i < FD_SAFE; i++)
+	if (syscall(SYS_close_range, 3u, (unsigned)safe - 1, 0u) < 0) {
+		for (int i = 3; i < safe; i++)
 			close(i);
 	}
 	for (size_t i = 0; i < options->fd_count; i++) {
@@ -79,16 +105,19 @@ static int place_fds(const struct spawn_options *options, int *report)
 	return 0;
 }
 
-static void close_above(int report)
+static void close_above(int safe, int report)
 {
 	syscall(SYS_close_range, (unsigned)report + 1, ~0u, 0u);
-	for (int i = FD_SAFE; i < report; i++)
+	for (int i = safe; i < report; i++)
 		close(i);
 }
 
-_Noreturn static void child(const char *program, const struct spawn_options *options, int report, pid_t parent)
+/* `high` has room for a number per descriptor. */
+_Noreturn static void child(const char *program, const struct spawn_options *options, int *high, int report,
+			    pid_t parent)
 {
-	int cause;
+	int cause, safe = safe_number(options);
+	struct rlimit files = {0};
 
 	reset_signals();
 	if (options->new_session)
@@ -98,8 +127,11 @@ _Noreturn static void child(const char *program, const struct spawn_options *opt
 		if (getppid() != parent)
 			_exit(127);
 	}
-	if (place_fds(options, &report) == 0 && (!options->folder || chdir(options->folder) == 0)) {
-		close_above(report);
+	allow_files(&files);
+	if (place_fds(options, high, safe, &report) == 0 && (!options->folder || chdir(options->folder) == 0)) {
+		close_above(safe, report);
+		if (files.rlim_max > 0)
+			setrlimit(RLIMIT_NOFILE, &files);
 		execve(program, (char *const *)options->argv,
 		       options->environment ? (char *const *)options->environment : environ);
 	}
@@ -114,12 +146,13 @@ int spawn(pid_t *ret, int *ret_pidfd, const struct spawn_options *options, struc
 	auto_free char *program = spawn_find(options->argv[0]);
 	auto_close int reader = -1, writer = -1, pidfd = -1;
 	pid_t parent = getpid(), pid;
+	auto_free int *high = calloc(options->fd_count + 1, sizeof(*high));
 	int pipes[2], cause = 0;
 
 	if (!program)
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "program %s is not installed", options->argv[0]);
-	if (options->fd_count >= FD_SAFE)
-		return fail(err, ANNEX_ERROR_USAGE, "too many descriptors for %s", program);
+	if (!high)
+		return fail_memory(err);
 	if (pipe2(pipes, O_CLOEXEC) < 0)
 		return fail_os(err, errno, "cannot start %s", program);
 	reader = pipes[0];
@@ -128,7 +161,7 @@ int spawn(pid_t *ret, int *ret_pidfd, const struct spawn_options *options, struc
 	if (pid < 0)
 		return fail_os(err, errno, "cannot start %s", program);
 	if (pid == 0)
-		child(program, options, writer, parent);
+		child(program, options, high, writer, parent);
 	cleanup_close(&writer);
 	writer = -1;
 	if (file_read_full(reader, &cause, sizeof(cause)) == (ssize_t)sizeof(cause)) {

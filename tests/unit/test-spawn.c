@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 static void output_and_status_are_given(void **state)
@@ -64,6 +65,50 @@ static void only_named_descriptors_are_passed(void **state)
 	assert_string_equal(seen, "0 1 2 3 9\n"); /* 3 is the shell's own folder */
 }
 
+static int start_with_many(struct annex_error **err)
+{
+	enum { MANY = 700, FIRST = 3 };
+	struct spawn_fd fds[MANY];
+	int status = -1;
+	pid_t pid;
+
+	for (int i = 0; i < MANY; i++)
+		fds[i] = (struct spawn_fd){STDERR_FILENO, FIRST + i};
+	if (spawn(&pid, NULL,
+		  &(struct spawn_options){
+			  .argv = (const char *const[]){"sh", "-c",
+							"[ -e /proc/self/fd/702 ] && [ ! -e "
+							"/proc/self/fd/703 ] && [ $(ulimit -S -n) = 1024 ]",
+							NULL},
+			  .fds = fds,
+			  .fd_count = MANY},
+		  err) < 0)
+		return -1;
+	waitpid(pid, &status, 0);
+	return WEXITSTATUS(status);
+}
+
+static void many_descriptors_are_passed_as_far_as_the_hard_limit_allows(void **state)
+{
+	auto_error struct annex_error *err = NULL;
+	struct rlimit was;
+	int status = 0;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &was), 0);
+	assert_true(was.rlim_max >= 2048);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){1024, was.rlim_max}), 0);
+	assert_int_equal(start_with_many(&err), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &was), 0);
+	if (fork() == 0) {
+		if (setrlimit(RLIMIT_NOFILE, &(struct rlimit){600, 600}) < 0)
+			_exit(2);
+		_exit(start_with_many(&err) == -1 && annex_error_errno(err) == EMFILE ? 0 : 1);
+	}
+	wait(&status);
+	assert_int_equal(status, 0);
+}
+
 static void a_process_is_killed_only_if_it_is_the_one(void **state)
 {
 	auto_error struct annex_error *err = NULL;
@@ -90,6 +135,7 @@ int main(void)
 		cmocka_unit_test(output_and_status_are_given),
 		cmocka_unit_test(a_missing_program_is_not_found),
 		cmocka_unit_test(only_named_descriptors_are_passed),
+		cmocka_unit_test(many_descriptors_are_passed_as_far_as_the_hard_limit_allows),
 		cmocka_unit_test(a_process_is_killed_only_if_it_is_the_one),
 	};
 
