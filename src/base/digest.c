@@ -4,6 +4,7 @@
 
 #include <assert.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,4 +89,12 @@ bool digest_is_valid(const char *text)
 {
 	return text_starts(text, "sha256:") && strlen(text) == DIGEST_TEXT - 1 &&
 	       strspn(text + 7, "0123456789abcdef") == 64;
+}
+
+int digest_prepare(void)
+{
+	auto_digest struct digest *digest = NULL;
+
+	/* The provider of SHA-256 is found with the first digest. */
+	return OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1 ? digest_new(&digest) : -ENOMEM;
 }

@@ -1,0 +1,108 @@
+"""What a confined process can't do, proved by trying: each attempt succeeds where nothing confines, and fails in the
+expected way where something does, as root and as an ordinary user."""
+import os
+import pathlib
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+
+import pytest
+
+import annex_test
+
+TOOL = annex_test.for_everybody(annex_test.BUILD / "tests" / "confine-tool")
+SUPPORT = [int(word) for word in subprocess.run([TOOL, "support"], capture_output=True, check=True).stdout.split()]
+LANDLOCK, SECCOMP = SUPPORT
+needs_both = pytest.mark.skipif(not LANDLOCK or not SECCOMP, reason="this kernel lacks Landlock or seccomp")
+KILLED = signal.Signals.SIGSYS.name
+SANITIZED = b"__asan_init" in TOOL.read_bytes()
+
+# What is tried, and what comes of it without confinement, and with all of it.
+FILES = {"open": "EACCES", "open-again": "EACCES", "create": "EACCES", "create-raw": "EACCES", "list": "EACCES",
+         "mkdir": "EACCES", "symlink": "EACCES", "rename": "EACCES", "unlink": "EACCES", "chmod": "EACCES",
+         "truncate": "EACCES", "stat": "EACCES"}
+NETWORK = {"socket": "EPERM", "unix-socket": "EPERM", "connect": "EPERM"}
+PROCESSES = {"fork": "EPERM", "exec": KILLED, "execveat": KILLED, "kill": "EPERM", "ptrace": KILLED,
+             "read-memory": KILLED, "unshare": KILLED, "mount": KILLED, "io-uring": KILLED}
+CODE = {"map-code": "EACCES", "make-code": "EACCES"}
+OTHERS = {"memfd": "ENOSYS", "unknown": "ENOSYS", "ioctl": "ENOSYS"}
+DENIED = {**FILES, **NETWORK, **PROCESSES, **CODE, **OTHERS}
+ALLOWED = ["dup", "use-file", "thread", "allocate", "wait"]
+# What the walls hold alone.
+BY_LANDLOCK = {**{name: 1 for name in FILES if name not in ("chmod", "stat")}, "exec": 1, "execveat": 1, "ptrace": 1,
+               "read-memory": 1, "connect": 4, "kill": 6}
+
+
+@pytest.fixture(params=annex_test.accounts())
+def attempt(request):
+    """A function that tries, and gives what came of it: "ok", an errno's name, or a signal's."""
+    account = annex_test.account(request.param)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="annex-confine-", dir="/var/tmp"))
+    os.chown(folder, account.uid, account.gid)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def run(how, what, **options):
+            for name in folder.iterdir():
+                shutil.rmtree(name) if name.is_dir() and not name.is_symlink() else name.unlink()
+            done = subprocess.run([TOOL, how, what, folder, str(server.getsockname()[1])], capture_output=True,
+                                  text=True, timeout=annex_test.TIMEOUT, **account.switch, **options)
+            assert done.returncode <= 0, done.stderr
+            return signal.Signals(-done.returncode).name if done.returncode else done.stdout.strip()
+
+        run.folder = folder
+        yield run
+    shutil.rmtree(folder)
+
+
+def free(what):
+    return {"mount": "ENOENT"}.get(what, "ok")  # its folder is not there: nothing is mounted in a test
+
+
+@pytest.mark.parametrize("what", DENIED)
+def test_an_attempt_succeeds_where_nothing_confines(attempt, what):
+    if what == "io-uring" and attempt("free", what) in ("EPERM", "ENOSYS"):
+        pytest.skip("the host has io_uring switched off")
+    if what == "unshare" and attempt("free", what) == "EPERM":
+        pytest.skip("the host has user namespaces switched off")
+    assert attempt("free", what) == free(what)
+
+
+@needs_both
+@pytest.mark.parametrize("what", DENIED)
+def test_an_attempt_fails_in_a_confined_process(attempt, what):
+    assert attempt("confined", what) == DENIED[what]
+
+
+@pytest.mark.skipif(not SECCOMP, reason="this kernel has no seccomp")
+@pytest.mark.parametrize("what", DENIED)
+def test_the_filter_of_system_calls_holds_alone(attempt, what):
+    assert attempt("filter", what) == DENIED[what]
+
+
+@pytest.mark.skipif(not LANDLOCK, reason="this kernel has no Landlock")
+@pytest.mark.parametrize("what", BY_LANDLOCK)
+def test_landlock_holds_alone(attempt, what):
+    if LANDLOCK < BY_LANDLOCK[what]:
+        pytest.skip(f"Landlock has that since ABI {BY_LANDLOCK[what]}, here is {LANDLOCK}")
+    assert attempt("landlock", what) in ("EACCES", "EPERM")
+
+
+@pytest.mark.parametrize("how", ["free", "confined", "landlock", "filter"])
+@pytest.mark.parametrize("what", ALLOWED)
+def test_what_the_decoder_needs_works(attempt, how, what):
+    assert attempt(how, what) == "ok"
+
+
+@pytest.mark.skipif(SANITIZED, reason="sanitizers take the signal for themselves")
+def test_a_confined_process_can_abort_and_leaves_no_core(attempt):
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    pattern = pathlib.Path("/proc/sys/kernel/core_pattern").read_text()
+    for how in ("free", "confined"):
+        assert attempt(how, "abort", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (most, most))) == "SIGABRT"
+        cores = [path.name for path in attempt.folder.iterdir() if path.name.startswith("core")]
+        if how == "confined":
+            assert not cores
+        elif most and pattern.startswith("core"):
+            assert len(cores) == 1
