@@ -75,6 +75,50 @@ int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t li
 	return *ret ? 0 : -ENOMEM;
 }
 
+int file_open_regular(int dir, const char *path, int flags)
+{
+	/* Without O_NONBLOCK, a pipe of that name would be waited for. */
+	auto_close int fd = openat(dir, path, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISREG(st.st_mode) && st.st_nlink == 1 ? TAKE_FD(fd) : -EINVAL;
+}
+
+static uint64_t contents_size(int fd)
+{
+	DIR *folder = fdopendir(fd);
+	struct dirent *entry;
+	uint64_t size = 0;
+
+	if (!folder) {
+		close(fd);
+		return 0;
+	}
+	while ((entry = readdir(folder))) {
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			size += file_tree_size(dirfd(folder), entry->d_name);
+	}
+	closedir(folder);
+	return size;
+}
+
+uint64_t file_tree_size(int dir, const char *path)
+{
+	struct stat st;
+	uint64_t size;
+	int fd;
+
+	if (fstatat(dir, path, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	size = (uint64_t)st.st_blocks * 512;
+	if (!S_ISDIR(st.st_mode))
+		return size;
+	fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? size : size + contents_size(fd);
+}
+
 int file_sync_folder(int dir, const char *path)
 {
 	auto_close int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

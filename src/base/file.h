@@ -21,6 +21,12 @@ MUST_USE int file_write_atomic(int dir, const char *path, const void *bytes, siz
 /* The same, with the mode and the owner of the file that is replaced; `mode` if there is none. */
 MUST_USE int file_replace(int dir, const char *path, const void *bytes, size_t size, mode_t mode);
 
+/* Open a regular file that has no other name; nothing else is opened (-EINVAL), no link is followed (-ELOOP). */
+MUST_USE int file_open_regular(int dir, const char *path, int flags);
+/* Bytes on disk of a file, or of a folder with all that is in it; links are not followed. What can't be read or is gone
+ * counts 0. A file with several names in the folder counts each time. */
+uint64_t file_tree_size(int dir, const char *path);
+
 MUST_USE int file_make_folders(const char *path, mode_t mode); /* mkdir -p; absolute or relative to the cwd */
 MUST_USE int file_sync_folder(int dir, const char *path);
 /* rm -rf without following links; a missing path is success. Stays on one file system. */

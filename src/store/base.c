@@ -16,16 +16,11 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-enum {
-	FILE_NAME = BASE_KEY_TEXT + 8,
-	WAIT_STEP_MS = 50,
-};
+enum { WAIT_STEP_MS = 50 };
 
-static const char ending[] = ".ext4";
-
-static void file_name(char name[FILE_NAME], const char *key, const char *end)
+void base_file_name(char ret[BASE_FILE_NAME], const char *key, const char *ending)
 {
-	snprintf(name, FILE_NAME, "%.64s%s", key, end);
+	snprintf(ret, BASE_FILE_NAME, "%.64s%s", key, ending);
 }
 
 void base_key(char ret[BASE_KEY_TEXT], const char *const *diff_ids, size_t count)
@@ -40,7 +35,7 @@ void base_key(char ret[BASE_KEY_TEXT], const char *const *diff_ids, size_t count
 	snprintf(ret, BASE_KEY_TEXT, "%s", digest + strlen("sha256:"));
 }
 
-bool base_key_of_file(char ret[BASE_KEY_TEXT], const char *name)
+bool base_key_of_file(char ret[BASE_KEY_TEXT], const char *name, const char *ending)
 {
 	if (strspn(name, "0123456789abcdef") != 64 || strcmp(name + 64, ending) != 0)
 		return false;
@@ -52,14 +47,14 @@ char *base_path(const struct store *store, const char *key)
 {
 	char *path;
 
-	return asprintf(&path, "%s/bases/%s%s", store->path, key, ending) < 0 ? NULL : path;
+	return asprintf(&path, "%s/bases/%s%s", store->path, key, BASE_DISK) < 0 ? NULL : path;
 }
 
 static int find(struct stat *st, const struct store *store, const char *key)
 {
-	char name[FILE_NAME];
+	char name[BASE_FILE_NAME];
 
-	file_name(name, key, ending);
+	base_file_name(name, key, BASE_DISK);
 	return fstatat(store->bases, name, st, AT_SYMLINK_NOFOLLOW);
 }
 
@@ -72,9 +67,13 @@ bool base_exists(const struct store *store, const char *key)
 
 uint64_t base_size(const struct store *store, const char *key)
 {
+	char layers[BASE_FILE_NAME];
 	struct stat st;
 
-	return find(&st, store, key) == 0 ? (uint64_t)st.st_blocks * 512 : 0;
+	if (find(&st, store, key) < 0)
+		return 0;
+	base_file_name(layers, key, BASE_LAYERS);
+	return (uint64_t)st.st_blocks * 512 + file_tree_size(store->bases, layers);
 }
 
 static int wait_for(int fd, int operation, base_wait_fn *waiting, void *data, struct annex_error **err)
@@ -93,9 +92,9 @@ static int hold(int *ret_fd, struct store *store, const char *key, int operation
 		struct annex_error **err)
 {
 	auto_close int fd = -EBADF;
-	char name[FILE_NAME];
+	char name[BASE_FILE_NAME];
 
-	file_name(name, key, ".lock");
+	base_file_name(name, key, ".lock");
 	fd = openat(store->bases, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return fail_os(err, errno, "cannot open %s/bases/%s", store->path, name);
@@ -129,27 +128,51 @@ static int sync_file(const char *path)
 
 int base_publish(struct store *store, const char *key, const char *path, struct annex_error **err)
 {
-	char name[FILE_NAME];
+	char name[BASE_FILE_NAME];
 	int result = sync_file(path);
 
 	if (result < 0)
 		return fail_os(err, result, "cannot finish the base disk");
-	file_name(name, key, ending);
+	base_file_name(name, key, BASE_DISK);
 	if (renameat(AT_FDCWD, path, store->bases, name) < 0)
 		return fail_os(err, errno, "cannot move the base disk to %s/bases", store->path);
 	result = file_sync_folder(store->bases, ".");
 	return result < 0 ? fail_os(err, result, "cannot sync %s/bases", store->path) : 0;
 }
 
-int base_try_hold_alone(int *ret_fd, struct store *store, const char *key)
+static int try_hold(int *ret_fd, struct store *store, const char *key, int operation)
 {
-	char name[FILE_NAME];
+	char name[BASE_FILE_NAME];
 	int fd;
 
-	file_name(name, key, ".lock");
-	fd = file_lock(store->bases, name, LOCK_EX | LOCK_NB);
+	base_file_name(name, key, ".lock");
+	fd = file_lock(store->bases, name, operation | LOCK_NB);
 	if (fd < 0)
 		return fd;
 	*ret_fd = fd;
 	return 0;
+}
+
+int base_try_hold_alone(int *ret_fd, struct store *store, const char *key)
+{
+	return try_hold(ret_fd, store, key, LOCK_EX);
+}
+
+int base_try_hold(int *ret_fd, struct store *store, const char *key)
+{
+	return try_hold(ret_fd, store, key, LOCK_SH);
+}
+
+/* The disk first: indexes without one are garbage to everybody, a disk without indexes is not. */
+int base_remove(struct store *store, const char *key)
+{
+	static const char *const endings[] = {BASE_DISK, BASE_DRAFT, BASE_LAYERS};
+	char name[BASE_FILE_NAME];
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < COUNT_OF(endings); i++) {
+		base_file_name(name, key, endings[i]);
+		result = file_remove_tree(store->bases, name);
+	}
+	return result;
 }

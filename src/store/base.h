@@ -8,15 +8,22 @@
 #define BASE_FORMAT   1u /* goes into the keys; changes when the same layers give another disk */
 #define BASE_KEY_TEXT 65 /* with the NUL */
 
+/* Names in the folder of bases: KEY and one of these. */
+#define BASE_DISK      ".ext4"
+#define BASE_DRAFT     ".part"   /* store/base-draft.h */
+#define BASE_LAYERS    ".layers" /* a folder */
+#define BASE_FILE_NAME (BASE_KEY_TEXT + 8)
+void base_file_name(char ret[BASE_FILE_NAME], const char *key, const char *ending);
+/* KEY from "KEYending"; other names are none of ours. */
+bool base_key_of_file(char ret[BASE_KEY_TEXT], const char *name, const char *ending);
+
 /* The key of the disk that these layers, bottom first, make. */
 void base_key(char ret[BASE_KEY_TEXT], const char *const *diff_ids, size_t count);
-/* "KEY.ext4" → KEY; other names are not bases. */
-bool base_key_of_file(char ret[BASE_KEY_TEXT], const char *name);
 
 /* The caller frees it; NULL: out of memory. The file may not exist. */
 char *base_path(const struct store *store, const char *key);
 bool base_exists(const struct store *store, const char *key);
-/* Bytes on disk, 0 when it does not exist. */
+/* Bytes on disk with the indexes of its layers, 0 when it does not exist. */
 uint64_t base_size(const struct store *store, const char *key);
 
 /* Non-zero ends the wait. */
@@ -29,8 +36,12 @@ MUST_USE int base_hold(int *ret_fd, struct store *store, const char *key, base_w
 /* Hold it alone, to make it. */
 MUST_USE int base_hold_alone(int *ret_fd, struct store *store, const char *key, base_wait_fn *waiting, void *data,
 			     struct annex_error **err);
-/* Without waiting: -EWOULDBLOCK when it is held. -errno. */
+/* Without waiting: -EWOULDBLOCK when it is held, by the other only alone. -errno. */
 MUST_USE int base_try_hold_alone(int *ret_fd, struct store *store, const char *key);
+MUST_USE int base_try_hold(int *ret_fd, struct store *store, const char *key);
+
+/* Remove the disk and what belongs to it. The caller holds the base alone. -errno. */
+MUST_USE int base_remove(struct store *store, const char *key);
 
 /* Move a finished disk from the temporary folder to its place, synced. The caller holds the base alone. */
 MUST_USE int base_publish(struct store *store, const char *key, const char *path, struct annex_error **err);

@@ -7,7 +7,7 @@
 
 #include "base/digest.h"
 #include "base/file.h"
-#include "store/base.h"
+#include "store/base-draft.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -367,7 +367,7 @@ static int collect_base(const char *name, void *data)
 	char key[BASE_KEY_TEXT];
 	int result;
 
-	if (!base_key_of_file(key, name))
+	if (!base_key_of_file(key, name, BASE_DISK))
 		return 0;
 	for (size_t i = 0; i < collection->catalog->count; i++) {
 		if (strcmp(collection->catalog->items[i].base, key) == 0)
@@ -378,7 +378,24 @@ static int collect_base(const char *name, void *data)
 		return 0;
 	if (result < 0 || collection->in_use(key, collection->data))
 		return result;
-	return unlinkat(collection->store->bases, name, 0) < 0 ? -errno : 0;
+	return base_remove(collection->store, key);
+}
+
+/* Drafts that somebody may go on with stay. */
+static int collect_drafts(struct store *store, struct annex_error **err)
+{
+	auto_base_draft_list struct base_draft_list drafts = {0};
+	uint64_t size;
+
+	if (base_draft_list(&drafts, store, err) < 0)
+		return -1;
+	for (size_t i = 0; i < drafts.count; i++) {
+		int result = drafts.items[i].is_stale ? base_draft_remove(&size, store, drafts.items[i].key, true) : 0;
+
+		if (result < 0 && result != -EWOULDBLOCK)
+			return fail_os(err, result, "cannot clean up %s", store->path);
+	}
+	return 0;
 }
 
 int catalog_collect(struct store *store, catalog_in_use_fn *in_use, void *data, struct annex_error **err)
@@ -395,5 +412,7 @@ int catalog_collect(struct store *store, catalog_in_use_fn *in_use, void *data, 
 		result = store_each_name(store->blobs, collect_blob, &collection);
 	if (result == 0)
 		result = store_each_name(store->bases, collect_base, &collection);
-	return result < 0 ? fail_os(err, result, "cannot clean up %s", store->path) : 0;
+	if (result < 0)
+		return fail_os(err, result, "cannot clean up %s", store->path);
+	return collect_drafts(store, err);
 }

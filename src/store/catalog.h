@@ -35,5 +35,6 @@ MUST_USE int catalog_read_blob(char **ret, size_t *ret_size, struct store *store
 			       struct annex_error **err);
 /* Does anything outside the store use the base? Asked while nobody can begin to hold it. */
 typedef bool catalog_in_use_fn(const char *key, void *data);
-/* Remove what no record names: blobs, leftovers of interrupted writes, and bases, unless they are held or in use. */
+/* Remove what no record names: blobs, leftovers of interrupted writes, and bases, unless they are held or in use; and
+ * drafts of bases that nobody will go on with. */
 MUST_USE int catalog_collect(struct store *store, catalog_in_use_fn *in_use, void *data, struct annex_error **err);
