@@ -14,6 +14,8 @@ import oci
 import registries
 from registries import fake
 
+import proxy  # of fakes/, found through registries
+
 
 @pytest.fixture(scope="module")
 def place():
@@ -251,6 +253,31 @@ def test_real_registries_share_their_storage_and_ask_for_what_they_should(place,
     server.tokens.lifetime = -1
     late = json.loads(fetch(address, **good)[2])["token"]
     assert blob(guarded, layout, Authorization="Bearer " + late)[0] == 401
+
+
+def through(way, url, context=None, **headers):
+    handlers = [urllib.request.ProxyHandler({"http": way, "https": way})]
+    handlers += [urllib.request.HTTPSHandler(context=context)] if context else []
+    with urllib.request.build_opener(*handlers).open(urllib.request.Request(url, headers=headers), timeout=30) as answer:
+        return answer.status, answer.read()
+
+
+def test_a_proxy_tunnels_fetches_and_asks_who_it_is(one, place, layout):
+    whole = layout.path(layer(layout)).read_bytes()
+    certificate = place.authority.certificate(hosts=["registry.example"])
+    trusting = ssl.create_default_context(cafile=place.authority.ca)
+    with fake.Registry(tls=certificate) as secure, \
+            proxy.Proxy({"registry.example:80": one.host, "registry.example:443": secure.host}) as way:
+        secure.serve("team/app", layout.folder)
+        assert through(way.url, "http://registry.example" + blob_path(layout)) == (200, whole)
+        assert through(way.url, "https://registry.example" + blob_path(layout), trusting) == (200, whole)
+        assert way.requests == ["GET http://registry.example" + blob_path(layout), "CONNECT registry.example:443"]
+        assert one.count() == secure.count() == 1
+    with proxy.Proxy({"registry.example:80": one.host}, "guest:key") as way:
+        with pytest.raises(urllib.error.HTTPError, match="407"):
+            through(way.url, "http://registry.example/v2/")
+        assert through(way.url.replace("//", "//guest:key@"), "http://registry.example/v2/")[0] == 200
+        assert "proxy-authorization" not in one.requests[-1].headers
 
 
 def test_nobody_listens_where_connections_are_refused(place):
