@@ -170,12 +170,15 @@ static int write_blob(struct store *store, const struct catalog_blob *blob, stru
 	return result < 0 ? fail_os(err, result, "cannot write to %s/blobs", store->path) : 0;
 }
 
-/* Names of the image that is there already, behind the new ones. */
+/* Names of the image that is there already, behind the new ones. Where a new one leads, this import knows. */
 static int keep_names(struct image_record *record, const struct image_record *old, struct annex_error **err)
 {
 	for (size_t i = 0; i < old->names.count; i++) {
-		if (image_record_find_name(record, old->names.items[i]) < 0 &&
-		    text_list_add(&record->names, old->names.items[i]) < 0)
+		const char *name = old->names.items[i], *root = image_record_root(old, name);
+
+		if (image_record_find_name(record, name) >= 0)
+			continue;
+		if (text_list_add(&record->names, name) < 0 || (root && image_record_set_root(record, name, root) < 0))
 			return fail_memory(err);
 	}
 	return 0;
@@ -234,6 +237,14 @@ static void take(struct image_record *ret, struct catalog *catalog, size_t index
 	catalog->items[index] = (struct image_record){0};
 }
 
+static bool has_root(const struct image_record *record, const char *hex)
+{
+	char digest[DIGEST_TEXT];
+
+	snprintf(digest, sizeof(digest), "sha256:%.64s", hex);
+	return image_record_has_root(record, digest);
+}
+
 /* The position of what is searched, or -1. *ret_by_name: it was found by name. */
 static ssize_t search(bool *ret_by_name, const struct catalog *catalog, const char *name, const char *text,
 		      struct annex_error **err)
@@ -250,7 +261,7 @@ static ssize_t search(bool *ret_by_name, const struct catalog *catalog, const ch
 	}
 	*ret_by_name = false;
 	for (size_t i = 0; may_be_id && i < catalog->count; i++) {
-		if (strcmp(hex_of(catalog->items[i].digest), start) == 0)
+		if (strcmp(hex_of(catalog->items[i].digest), start) == 0 || has_root(&catalog->items[i], start))
 			return (ssize_t)i;
 		if (!text_starts(hex_of(catalog->items[i].id), start))
 			continue;

@@ -24,8 +24,8 @@ void catalog_clear(struct catalog *catalog);
 #define auto_catalog CLEANUP(catalog_clear)
 
 MUST_USE int catalog_list(struct catalog *ret, struct store *store, struct annex_error **err);
-/* By its name in normalised spelling (NULL: not by name), else by id, digest or start of the id as in `text`.
- * NOT_FOUND; USAGE when several ids start so. */
+/* By its name in normalised spelling (NULL: not by name), else by id, digest of its manifest or of the index that one
+ * of its names led to, or start of the id as in `text`. NOT_FOUND; USAGE when several ids start so. */
 MUST_USE int catalog_find(struct image_record *ret, struct store *store, const char *name, const char *text,
 			  struct annex_error **err);
 /* The same search. A name is taken away, and the record goes with its last name; found by its id, the record goes. */

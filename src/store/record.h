@@ -2,6 +2,8 @@
 #include "json/json.h"
 
 /* An image as it is kept on disk, records/HEX.json, where HEX is the digest of its configuration. */
+/* It grows when an older annex would misread a record; what an older one may overlook, as the roots, needs no new one.
+ */
 #define IMAGE_RECORD_VERSION 1u
 #define IMAGE_RECORD_LAYERS  512u
 
@@ -11,14 +13,22 @@ struct image_record_layer {
 	uint64_t size; /* compressed */
 };
 
+/* Where a name led when the image was pulled by it. */
+struct image_record_root {
+	char *name;
+	char *digest; /* of the index or manifest that its tag stood for */
+};
+
 struct image_record {
 	uint64_t version;
-	char *id;               /* "sha256:…" of the configuration */
-	char *digest;           /* "sha256:…" of the manifest */
-	char *platform;         /* "linux/amd64" */
-	char *base;             /* key of the base disk */
-	struct text_list names; /* normalised references, in the order they were given */
-	int64_t created;        /* 0 when unknown */
+	char *id;                        /* "sha256:…" of the configuration */
+	char *digest;                    /* "sha256:…" of the manifest */
+	char *platform;                  /* "linux/amd64" */
+	char *base;                      /* key of the base disk */
+	struct text_list names;          /* normalised references, in the order they were given */
+	struct image_record_root *roots; /* of those names that came from a registry */
+	size_t root_count;
+	int64_t created; /* 0 when unknown */
 	int64_t imported;
 	uint64_t sequence; /* grows with each import into the store: orders them and decides who has a name */
 	struct image_record_layer *layers; /* bottom first */
@@ -39,4 +49,11 @@ MUST_USE int image_record_add_layer(struct image_record *record, const char *dig
 				    uint64_t size);
 /* The position of a name in names, or -1. */
 ssize_t image_record_find_name(const struct image_record *record, const char *name);
+/* The root of a name, or NULL when it is not known. */
+const char *image_record_root(const struct image_record *record, const char *name);
+/* Both are copied; -ENOMEM. */
+MUST_USE int image_record_set_root(struct image_record *record, const char *name, const char *digest);
+/* Does one of its names have this root? */
+bool image_record_has_root(const struct image_record *record, const char *digest);
+/* With its root. */
 void image_record_drop_name(struct image_record *record, size_t index);

@@ -156,6 +156,106 @@ static void an_image_is_found_by_name_digest_and_start_of_its_id(void **state)
 	}
 }
 
+/* The root that a name is to get is "sha256:" and 64 times the letter. */
+static void add_pulled(char letter, const char *name, char root)
+{
+	auto_image_record struct image_record record = {0};
+	char digest[DIGEST_TEXT] = "sha256:";
+
+	memset(digest + 7, root, 64);
+	digest[71] = '\0';
+	fill(&record, letter, name);
+	assert_int_equal(image_record_set_root(&record, name, digest), 0);
+	assert_int_equal(catalog_add(store, &record, NULL, 0, NULL), 0);
+}
+
+/* The letter of a name's root; '-': it has none. */
+static char root_of(const char *name)
+{
+	auto_image_record struct image_record record = {0};
+	const char *root;
+
+	assert_int_equal(catalog_find(&record, store, name, name, NULL), 0);
+	root = image_record_root(&record, name);
+	return root ? root[7] : '-';
+}
+
+static void a_name_remembers_where_it_led(void **state)
+{
+	(void)state;
+	add_pulled('a', "x", '1');
+	add_pulled('a', "y", '2');
+	add('a', "z");
+	assert_int_equal(root_of("x"), '1');
+	assert_int_equal(root_of("y"), '2');
+	assert_int_equal(root_of("z"), '-');
+	add_pulled('a', "x", '3'); /* the tag leads to another index now, and on to the same image */
+	assert_int_equal(root_of("x"), '3');
+	add('a', "y"); /* from a file */
+	assert_int_equal(root_of("y"), '-');
+	add_pulled('b', "x", '4');
+	add_pulled('a', "w", '5');
+	assert_summary("a:w,y,z b:x");
+	assert_int_equal(root_of("x"), '4');
+	assert_int_equal(catalog_delete(store, "w", "w", NULL), 0);
+	add('a', "w");
+	assert_int_equal(root_of("w"), '-');
+}
+
+static void an_image_is_found_by_where_its_names_led(void **state)
+{
+	auto_image_record struct image_record record = {0}, gone = {0};
+	char digest[DIGEST_TEXT] = "sha256:";
+
+	(void)state;
+	memset(digest + 7, '1', 64);
+	add_pulled('a', "x", '1');
+	add_pulled('b', "y", '2');
+	assert_int_equal(catalog_find(&record, store, "x@sha256", digest, NULL), 0);
+	assert_int_equal(record.id[7], 'a');
+	add_pulled('c', "x", '3');
+	assert_int_equal(catalog_find(&gone, store, "x@sha256", digest, NULL), -1);
+}
+
+static void write_record(char letter, const char *text)
+{
+	char path[256], hex[65] = "";
+
+	memset(hex, letter, 64);
+	snprintf(path, sizeof(path), "%.63s/records/%.64s.json", folder, hex);
+	assert_int_equal(file_write_atomic(AT_FDCWD, path, text, strlen(text), 0600), 0);
+}
+
+/* As the first annex wrote them, before there were roots; and with roots that are none. */
+static void records_without_roots_are_read_and_damaged_roots_are_noticed(void **state)
+{
+	static const char hex[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+	static const char *const damaged[] = {"[]", "\"x\"", "{\"x\": 1}", "{\"x\": \"sha256:1\"}"};
+
+	(void)state;
+	for (size_t i = 0; i <= COUNT_OF(damaged); i++) {
+		auto_error struct annex_error *err = NULL;
+		auto_image_record struct image_record record = {0};
+		auto_text struct text made = {0};
+
+		text_printf(&made,
+			    "{\"version\": 1, \"id\": \"sha256:%s\", \"digest\": \"sha256:%s\", "
+			    "\"platform\": \"linux/amd64\", \"base\": \"%s\", \"names\": [\"x\"], "
+			    "\"created\": \"2023-01-01T00:00:00Z\", \"imported\": \"2023-01-01T00:00:00Z\", "
+			    "\"sequence\": 1, \"layers\": []",
+			    hex, hex, hex);
+		if (i > 0)
+			text_printf(&made, ", \"roots\": %s", damaged[i - 1]);
+		text_add(&made, "}");
+		write_record('a', made.data);
+		assert_int_equal(catalog_find(&record, store, "x", "x", &err), i == 0 ? 0 : -1);
+		if (i > 0)
+			assert_int_equal(annex_error_kind(err), ANNEX_ERROR_CORRUPT);
+		else
+			assert_null(image_record_root(&record, "x"));
+	}
+}
+
 static void deleting_a_name_keeps_the_image_until_its_last(void **state)
 {
 	auto_error struct annex_error *err = NULL;
@@ -368,6 +468,9 @@ int main(void)
 		TEST(a_name_moves_to_the_latest_image_that_gets_it),
 		TEST(a_name_on_two_records_belongs_to_the_later_one),
 		TEST(an_image_is_found_by_name_digest_and_start_of_its_id),
+		TEST(a_name_remembers_where_it_led),
+		TEST(an_image_is_found_by_where_its_names_led),
+		TEST(records_without_roots_are_read_and_damaged_roots_are_noticed),
 		TEST(deleting_a_name_keeps_the_image_until_its_last),
 		TEST(bases_stay_while_an_image_a_machine_or_a_holder_needs_them),
 		TEST(documents_that_no_image_names_are_collected),
