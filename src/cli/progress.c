@@ -6,8 +6,9 @@
  * of what a step waits for, is a line of its own. For programs each report is a line of JSON. A step is a pair of start
  * and end with the same `step`; steps don't nest, so a report for another step ends the one before.
  *
- * The cursor stays at the end of the last line drawn. To draw again it goes up over what is there; a terminal that was
- * made narrower meanwhile has broken those lines, so how many rows they take is asked of its width as it is now.
+ * The cursor stays at the start of the last line drawn, where a key that the terminal echoes breaks no line. To draw
+ * again it goes up over what is there; a terminal that was made narrower meanwhile has broken those lines, so how many
+ * rows they take is asked of its width as it is now.
  */
 #include "cli/progress.h"
 
@@ -91,18 +92,16 @@ void progress_set_mode(struct progress *progress, const char *mode)
 	}
 }
 
-/* From the end of what is drawn to its beginning. */
+/* From the start of the last line of what is drawn to that of the first. */
 static void add_return(struct text *out, const char *drawn, size_t columns)
 {
-	size_t up = 0;
+	size_t up = 0, length;
 
-	for (const char *at = drawn; *at;) {
-		size_t length = strcspn(at, "\n");
+	for (const char *at = drawn; at[length = strcspn(at, "\n")]; at += length + 1) {
 		auto_free char *line = strndup(at, length);
 		size_t width = line ? printable_width(line) : 0;
 
-		up += (width > columns ? (width - 1) / columns : 0) + (at[length] == '\n');
-		at += length + (at[length] == '\n');
+		up += width > columns ? (width + columns - 1) / columns : 1;
 	}
 	text_add_char(out, '\r');
 	if (up)
@@ -147,7 +146,7 @@ static void draw(struct progress *progress, uint64_t now_ms)
 		size_t length = strcspn(at, "\n");
 
 		text_add_bytes(&out, at, length);
-		text_add(&out, at[length] ? "\033[K\n" : "\033[J");
+		text_add(&out, at[length] ? "\033[K\n" : "\033[J\r");
 		at += length + (at[length] == '\n');
 	}
 	put(&out);
