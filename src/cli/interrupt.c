@@ -11,6 +11,7 @@
 
 static struct annex_context *cancelled_context;
 static volatile sig_atomic_t came;
+static volatile sig_atomic_t resumed;
 
 static void note(int number)
 {
@@ -23,14 +24,23 @@ static void note(int number)
 	errno = saved;
 }
 
+static void note_resumed(int number)
+{
+	(void)number;
+	resumed++;
+}
+
 void interrupt_install(struct annex_context *context)
 {
 	static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
 	struct sigaction action = {.sa_handler = note};
+	struct sigaction resume = {.sa_handler = note_resumed, .sa_flags = SA_RESTART};
 	struct sigaction before;
 
 	cancelled_context = context;
 	sigemptyset(&action.sa_mask);
+	sigemptyset(&resume.sa_mask);
+	sigaction(SIGCONT, &resume, NULL);
 	for (size_t i = 0; i < COUNT_OF(numbers); i++) {
 		/* What was ignored when we started stays so: nohup, and shells' background jobs. */
 		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
@@ -41,6 +51,11 @@ void interrupt_install(struct annex_context *context)
 int interrupt_signal(void)
 {
 	return came;
+}
+
+unsigned interrupt_resumed(void)
+{
+	return (unsigned)resumed;
 }
 
 int interrupt_take(struct annex_context *context)

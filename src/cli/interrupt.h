@@ -14,6 +14,8 @@ int interrupt_signal(void);
 int interrupt_take(struct annex_context *context);
 /* Make the library usable again, to clean up after an interrupt. */
 void interrupt_begin_cleanup(struct annex_context *context);
+/* How many times the process was stopped and went on: then others may have written to the terminal. */
+unsigned interrupt_resumed(void);
 /* End by the signal that came. */
 _Noreturn void interrupt_die(void);
 /* Signals that a session passes on, and those that tell it about its terminal. */

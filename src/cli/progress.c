@@ -8,23 +8,24 @@
  *
  * The cursor stays at the start of the last line drawn, where a key that the terminal echoes breaks no line. To draw
  * again it goes up over what is there; a terminal that was made narrower meanwhile has broken those lines, so how many
- * rows they take is asked of its width as it is now.
+ * rows they take is asked of its width as it is now. In the background nothing is drawn, and what others may have
+ * written over is left alone.
  */
 #include "cli/progress.h"
 
 #include "base/text.h"
 #include "base/time.h"
 #include "cli/frame.h"
+#include "cli/interrupt.h"
 #include "cli/printable.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#define REDRAW_MS   100
-#define NOTABLE_MS  1000 /* what takes longer is said when it ended */
-#define CHANGE_MS   1000 /* between two lines about one step */
-#define MIN_COLUMNS 20
+#define REDRAW_MS  100
+#define NOTABLE_MS 1000 /* what takes longer is said when it ended */
+#define CHANGE_MS  1000 /* between two lines about one step */
 
 enum mode {
 	MODE_NONE,
@@ -39,6 +40,7 @@ struct progress {
 	struct step step;
 	char *drawn; /* what is on the screen, or NULL */
 	uint64_t drawn_ms;
+	unsigned resumed; /* when it was drawn */
 };
 
 static void real_size(unsigned *ret_rows, unsigned *ret_columns)
@@ -47,7 +49,14 @@ static void real_size(unsigned *ret_rows, unsigned *ret_columns)
 	bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0;
 
 	*ret_rows = known && size.ws_row ? size.ws_row : 24;
-	*ret_columns = known && size.ws_col >= MIN_COLUMNS ? size.ws_col : 80;
+	*ret_columns = known && size.ws_col > 1 ? size.ws_col : 80;
+}
+
+static bool is_really_ours(void)
+{
+	pid_t foreground = tcgetpgrp(STDERR_FILENO);
+
+	return foreground < 0 || foreground == getpgrp();
 }
 
 int progress_new(struct progress **ret, const struct progress_place *place, struct annex_error **err)
@@ -56,7 +65,8 @@ int progress_new(struct progress **ret, const struct progress_place *place, stru
 
 	if (!made)
 		return fail_memory(err);
-	made->place = place ? *place : (struct progress_place){time_monotonic_ms, real_size};
+	made->place = place ? *place
+			    : (struct progress_place){time_monotonic_ms, real_size, is_really_ours, interrupt_resumed};
 	progress_set_mode(made, NULL);
 	*ret = made;
 	return 0;
@@ -116,6 +126,12 @@ static void put(const struct text *out)
 	fflush(stderr);
 }
 
+static void forget_drawn(struct progress *progress)
+{
+	free(TAKE(progress->drawn));
+	progress->drawn_ms = 0;
+}
+
 void progress_clear(struct progress *progress)
 {
 	auto_text struct text out = {0};
@@ -123,12 +139,15 @@ void progress_clear(struct progress *progress)
 
 	if (!progress->drawn)
 		return;
+	if (!progress->place.is_ours() || progress->resumed != progress->place.resumed()) {
+		forget_drawn(progress);
+		return;
+	}
 	progress->place.size(&rows, &columns);
 	add_return(&out, progress->drawn, columns);
 	text_add(&out, "\033[J");
 	put(&out);
-	free(TAKE(progress->drawn));
-	progress->drawn_ms = 0;
+	forget_drawn(progress);
 }
 
 /* One column and one row stay free: a full last line would make the terminal scroll or wrap. */
@@ -137,6 +156,11 @@ static void draw(struct progress *progress, uint64_t now_ms)
 	auto_text struct text out = {0}, frame = {0};
 	unsigned rows, columns;
 
+	if (!progress->place.is_ours() || progress->resumed != progress->place.resumed())
+		forget_drawn(progress);
+	if (!progress->place.is_ours())
+		return;
+	progress->resumed = progress->place.resumed();
 	progress->place.size(&rows, &columns);
 	frame_make(&frame, &progress->step, now_ms, rows - 1, columns - 1);
 	if (!text_ok(&frame) || !frame.data)

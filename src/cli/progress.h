@@ -7,10 +7,12 @@
 /* Shows on standard error what long operations do: animated lines on a terminal, else one line per step. */
 struct progress;
 
-/* The clock, and the size of the terminal on standard error: tests bring their own. */
+/* The clock, and the terminal on standard error: tests bring their own. */
 struct progress_place {
 	uint64_t (*now_ms)(void);
 	void (*size)(unsigned *ret_rows, unsigned *ret_columns);
+	bool (*is_ours)(void);     /* may be drawn on: no other program has it in the foreground */
+	unsigned (*resumed)(void); /* how many times we were stopped and went on */
 };
 
 /* place NULL: where we are. */

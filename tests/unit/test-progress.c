@@ -13,7 +13,8 @@ static int saved = -1;
 static char path[] = "/tmp/test-progress-XXXXXX";
 
 static uint64_t clock_ms;
-static unsigned terminal_rows, terminal_columns;
+static unsigned terminal_rows, terminal_columns, times_resumed;
+static bool terminal_is_ours;
 
 static uint64_t now_ms(void)
 {
@@ -26,7 +27,17 @@ static void size(unsigned *ret_rows, unsigned *ret_columns)
 	*ret_columns = terminal_columns;
 }
 
-static const struct progress_place place = {now_ms, size};
+static bool is_ours(void)
+{
+	return terminal_is_ours;
+}
+
+static unsigned resumed(void)
+{
+	return times_resumed;
+}
+
+static const struct progress_place place = {now_ms, size, is_ours, resumed};
 
 static int redirect(void **state)
 {
@@ -36,6 +47,7 @@ static int redirect(void **state)
 	clock_ms = 1000000;
 	terminal_rows = 24;
 	terminal_columns = 80;
+	terminal_is_ours = true;
 	saved = dup(STDERR_FILENO);
 	if (fd < 0 || saved < 0 || dup2(fd, STDERR_FILENO) < 0)
 		return -1;
@@ -301,6 +313,25 @@ static void a_terminal_made_narrow_has_broken_the_lines(void **state)
 	check_output("\r\033[4A\033[J");
 }
 
+static void what_others_wrote_over_is_left_alone(void **state)
+{
+	auto_progress struct progress *progress = make("ansi");
+
+	(void)state;
+	report(progress, "boot", "booting", 0);
+	times_resumed++;
+	report(progress, "boot", "still booting", 0);
+	check_output("\rbooting\033[J\r\rstill booting\033[J\r");
+	terminal_is_ours = false;
+	report(progress, "boot", "booting on", 0);
+	check_output("");
+	terminal_is_ours = true;
+	report(progress, "boot", "nearly", 0);
+	times_resumed++;
+	progress_clear(progress);
+	check_output("\rnearly\033[J\r");
+}
+
 static void programs_get_lines_of_json(void **state)
 {
 	auto_progress struct progress *progress = make("json");
@@ -335,6 +366,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(lines_fit_into_every_terminal, redirect, put_back),
 		cmocka_unit_test_setup_teardown(in_a_low_terminal_layers_are_counted, redirect, put_back),
 		cmocka_unit_test_setup_teardown(a_terminal_made_narrow_has_broken_the_lines, redirect, put_back),
+		cmocka_unit_test_setup_teardown(what_others_wrote_over_is_left_alone, redirect, put_back),
 		cmocka_unit_test_setup_teardown(programs_get_lines_of_json, redirect, put_back),
 	};
 
