@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct work {
 	struct annex_context *context;
@@ -43,24 +44,16 @@ static int report_waiting(void *data)
 	return context_is_cancelled(work->context);
 }
 
-/* The layer that the first `done` bytes end in. */
-static size_t layer_at(const struct image_manifest *manifest, uint64_t done)
-{
-	size_t i = 0;
-
-	while (i + 1 < manifest->layer_count && done >= manifest->layers[i].size)
-		done -= manifest->layers[i++].size;
-	return i + 1;
-}
-
-static int report_unpacking(const struct rootfs_report *report, void *data)
+static int report_unpacking(const uint64_t *done, size_t count, void *data)
 {
 	const struct work *work = data;
-	char text[64];
+	uint64_t sum = 0, total = 0;
 
-	snprintf(text, sizeof(text), "unpacking layer %zu of %zu", layer_at(&work->manifest, report->done),
-		 work->manifest.layer_count);
-	context_report(work->context, "disk", text, report->done, report->total, false);
+	for (size_t i = 0; i < count; i++) {
+		sum += done[i];
+		total += work->manifest.layers[i].size;
+	}
+	context_report(work->context, "disk", "unpacking layers", sum, total, false);
 	return context_is_cancelled(work->context);
 }
 
@@ -72,23 +65,37 @@ static enum rootfs_compression compression_of(enum media_compression compression
 	return same[compression];
 }
 
-static int build_at(struct work *work, const char *path, struct rootfs_layer *layers, struct annex_error **err)
+static int open_layers(struct work *work, struct rootfs_layer *layers, struct annex_error **err)
 {
 	const struct image_manifest *manifest = &work->manifest;
-	uint64_t size;
 
 	for (size_t i = 0; i < manifest->layer_count; i++) {
 		const struct image_layer *layer = &manifest->layers[i];
 
-		layers[i] = (struct rootfs_layer){.fd = -EBADF,
-						  .compression = compression_of(layer->compression),
-						  .digest = layer->digest,
-						  .size = layer->size,
-						  .diff_id = layer->diff_id};
+		layers[i].compression = compression_of(layer->compression);
+		layers[i].digest = layer->digest;
+		layers[i].size = layer->size;
+		layers[i].diff_id = layer->diff_id;
+		layers[i].index = memfd_create("annex-index", MFD_CLOEXEC);
+		if (layers[i].index < 0)
+			return fail_os(err, errno, "cannot create a file in memory");
 		if (image_source_open_layer(&layers[i].fd, work->source, manifest, i, err) < 0)
 			return -1;
 	}
-	return rootfs_build(path, layers, manifest->layer_count, report_unpacking, work, &size, err);
+	return 0;
+}
+
+static int build_at(struct work *work, const char *path, const struct rootfs_layer *layers, struct annex_error **err)
+{
+	auto_close int disk = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	const struct rootfs_events events = {.progress = report_unpacking, .data = work};
+	uint64_t size;
+
+	if (disk < 0)
+		return fail_os(err, errno, "cannot create %s", path);
+	if (rootfs_build(disk, layers, work->manifest.layer_count, &events, &size, err) < 0)
+		return -1;
+	return fdatasync(disk) < 0 ? fail_os(err, errno, "cannot write the disk image") : 0;
 }
 
 /* The caller holds the base alone. */
@@ -103,15 +110,19 @@ static int build_base(struct work *work, struct annex_error **err)
 	if (!layers)
 		return fail_memory(err);
 	for (size_t i = 0; i < count; i++)
-		layers[i].fd = -EBADF;
+		layers[i] = (struct rootfs_layer){.fd = -EBADF, .index = -EBADF};
 	if (store_temporary_folder(&folder, work->store, err) < 0)
 		return -1;
 	path = path_join(folder, "base.ext4");
 	if (!path)
 		return fail_memory(err);
-	result = build_at(work, path, layers, err);
-	for (size_t i = 0; i < count; i++)
+	result = open_layers(work, layers, err);
+	if (result == 0)
+		result = build_at(work, path, layers, err);
+	for (size_t i = 0; i < count; i++) {
 		cleanup_close(&layers[i].fd);
+		cleanup_close(&layers[i].index);
+	}
 	if (result == 0)
 		result = base_publish(work->store, work->key, path, err);
 	if (result < 0)

@@ -46,7 +46,7 @@ static bool is_kept(const char *name)
 	return strcmp(name, access_list) == 0 || strcmp(name, default_list) == 0;
 }
 
-static bool next(struct attribute *ret, uint32_t *at, const char *packed, size_t size)
+bool attribute_next(struct attribute *ret, uint32_t *at, const char *packed, size_t size)
 {
 	if (*at >= size)
 		return false;
@@ -59,17 +59,12 @@ static bool next(struct attribute *ret, uint32_t *at, const char *packed, size_t
 	return true;
 }
 
-bool attribute_next(struct attribute *ret, uint32_t *at, const struct tree_node *node)
-{
-	return next(ret, at, node->attributes, node->attributes_size);
-}
-
 static bool is_packed(const struct text *packed, const char *name)
 {
 	struct attribute attribute;
 	uint32_t at = 0;
 
-	while (next(&attribute, &at, packed->data, packed->size)) {
+	while (attribute_next(&attribute, &at, packed->data, packed->size)) {
 		if (strcmp(attribute.name, name) == 0)
 			return true;
 	}
@@ -202,25 +197,36 @@ static int take_plain(struct text *packed, struct archive_entry *entry, struct a
 	return 0;
 }
 
-int attribute_take(struct tree *tree, struct tree_node *node, struct archive_entry *entry, struct annex_error **err)
+int attribute_pack(struct text *packed, uint32_t *mode, struct archive_entry *entry, struct annex_error **err)
 {
-	auto_text struct text packed = {0};
+	if (archive_entry_xattr_count(entry) > 0 && take_plain(packed, entry, err) < 0)
+		return -1;
+	if (!S_ISLNK(*mode) && archive_entry_acl_types(entry) &&
+	    (take_list(packed, mode, entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, access_list, err) < 0 ||
+	     take_list(packed, mode, entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, default_list, err) < 0))
+		return -1;
+	return text_ok(packed) ? 0 : fail_memory(err);
+}
 
-	if (archive_entry_xattr_count(entry) > 0 && take_plain(&packed, entry, err) < 0)
-		return -1;
-	if (!S_ISLNK(node->mode) && archive_entry_acl_types(entry) &&
-	    (take_list(&packed, &node->mode, entry, ARCHIVE_ENTRY_ACL_TYPE_ACCESS, access_list, err) < 0 ||
-	     take_list(&packed, &node->mode, entry, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT, default_list, err) < 0))
-		return -1;
-	if (!text_ok(&packed))
-		return fail_memory(err);
-	free(node->attributes);
-	node->attributes = NULL;
-	node->attributes_size = (uint32_t)packed.size;
-	if (packed.size == 0)
-		return 0;
-	if (tree_charge(tree, packed.size, err) < 0)
-		return -1;
-	node->attributes = text_take(&packed);
-	return 0;
+bool attribute_are_valid(const char *packed, size_t size)
+{
+	uint32_t value_size;
+	size_t at = 0, length;
+	int count = 0;
+
+	if (size > ATTRIBUTE_PACKED)
+		return false;
+	for (; at < size; at += value_size) {
+		length = strnlen(packed + at, size - at);
+		if (++count > ATTRIBUTE_COUNT + 2 || size - at < length + 1 + sizeof(value_size))
+			return false;
+		if (!is_kept(packed + at))
+			return false;
+		at += length + 1;
+		memcpy(&value_size, packed + at, sizeof(value_size));
+		at += sizeof(value_size);
+		if (value_size > size - at)
+			return false;
+	}
+	return true;
 }

@@ -1,23 +1,25 @@
 #pragma once
-#include "rootfs/tree.h"
+#include "base/text.h"
 
 struct archive_entry;
 
 enum {
-	ATTRIBUTE_COUNT = 256,      /* extended attributes of one file */
-	ATTRIBUTE_BYTES = 4096,     /* of them together: ext4 keeps them in a block */
-	ATTRIBUTE_ACL_ENTRIES = 500 /* of one access control list */
+	ATTRIBUTE_COUNT = 256,                   /* extended attributes of one file */
+	ATTRIBUTE_BYTES = 4096,                  /* of names and values together: ext4 keeps them in a block */
+	ATTRIBUTE_PACKED = ATTRIBUTE_BYTES + 16, /* bytes of the last one's framing, and to spare */
+	ATTRIBUTE_ACL_ENTRIES = 500              /* of one access control list */
 };
 
-/* Take the extended attributes and access control lists of the entry in place of the node's own; the node's mode gets
- * the mask of its access list. Namespaces that Linux does not know are left out. UNSUPPORTED: more than ext4 holds. */
-MUST_USE int attribute_take(struct tree *tree, struct tree_node *node, struct archive_entry *entry,
-			    struct annex_error **err);
+/* Append the extended attributes and access control lists of the entry to `packed`, which is empty; *mode gets the mask
+ * of its access list. Namespaces that Linux does not know are left out. UNSUPPORTED: more than ext4 holds. */
+MUST_USE int attribute_pack(struct text *packed, uint32_t *mode, struct archive_entry *entry, struct annex_error **err);
+/* Were they packed like that? For bytes from elsewhere. */
+bool attribute_are_valid(const char *packed, size_t size);
 
-/* Step through a node's attributes; `at` starts as 0. False behind the last one. */
+/* Step through packed attributes, which are valid; `at` starts as 0. False behind the last one. */
 struct attribute {
 	const char *name; /* NUL-terminated */
 	const void *value;
 	uint32_t size;
 };
-bool attribute_next(struct attribute *ret, uint32_t *at, const struct tree_node *node);
+bool attribute_next(struct attribute *ret, uint32_t *at, const char *packed, size_t size);

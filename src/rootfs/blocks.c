@@ -1,20 +1,41 @@
 /*
- * One upward cursor over the image file. Blocks that follow each other in the buffer follow each other in the file, so
- * every write() is a large sequential one. Places of superblock copies (groups 0, 1 and the powers of 3, 5 and 7) with
- * their descriptor tables are stepped over. Freed blocks are punched out, never handed out again: what lies at and
- * above the cursor is therefore always a hole.
+ * One upward cursor over the image file, under a mutex. Writers take runs from it, so that each writes large sequential
+ * pieces while others do the same elsewhere; a writer that is alone gets runs that follow each other. Places of
+ * superblock copies (groups 0, 1 and the powers of 3, 5 and 7) with their descriptor tables are stepped over.
+ *
+ * What a writer leaves of its run goes back to the cursor if it was the last one, else into a list that the next writer
+ * takes from first: many small layers must not take a run each. What is still in the list at the end are free blocks of
+ * the file system. Blocks are never handed out twice, so what lies at and above the cursor is always a hole.
  */
 #include "rootfs/blocks.h"
 
 #include <assert.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 
-enum { BUFFER_BLOCKS = 512 };
+enum {
+	RUN_BLOCKS = 512,
+	BUFFER_BLOCKS = 256,
+	LEFT_RUNS = 16,                    /* no more than there are writers at once */
+	MOST_SLACK = 64 * BLOCKS_PER_GROUP /* what places of superblocks add to BLOCKS_MOST, and more */
+};
+
+struct run {
+	uint64_t next, end;
+};
 
 struct blocks {
 	int fd;
-	uint64_t next;   /* first free block */
+	pthread_mutex_t mutex;
+	uint64_t next; /* first free block */
+	struct run left[LEFT_RUNS];
+	uint32_t left_count;
+};
+
+struct blocks_writer {
+	struct blocks *blocks;
+	struct run run;
 	uint64_t at;     /* where the buffer's first block belongs */
 	uint32_t filled; /* blocks in the buffer */
 	unsigned char *buffer;
@@ -32,29 +53,41 @@ bool blocks_has_super(uint64_t group)
 	return group <= 1 || is_power(group, 3) || is_power(group, 5) || is_power(group, 7);
 }
 
+static bool is_super_place(uint64_t block)
+{
+	return block % BLOCKS_PER_GROUP <= BLOCKS_DESCRIPTORS && blocks_has_super(block / BLOCKS_PER_GROUP);
+}
+
+bool blocks_are_for_data(uint64_t first, uint32_t count)
+{
+	uint64_t group = (first + count - 1) / BLOCKS_PER_GROUP;
+
+	if (count == 0 || count > BLOCKS_LONGEST_EXTENT || first > BLOCKS_MOST + MOST_SLACK || is_super_place(first))
+		return false;
+	return group == first / BLOCKS_PER_GROUP || !blocks_has_super(group);
+}
+
 /* Step over a superblock's place; give how many blocks are free in one piece from there. */
 static uint32_t settle(struct blocks *blocks)
 {
 	uint64_t group = blocks->next / BLOCKS_PER_GROUP, offset = blocks->next % BLOCKS_PER_GROUP;
 
-	if (offset <= BLOCKS_DESCRIPTORS && blocks_has_super(group)) {
+	if (is_super_place(blocks->next)) {
 		blocks->next = group * BLOCKS_PER_GROUP + 1 + BLOCKS_DESCRIPTORS;
 		offset = 1 + BLOCKS_DESCRIPTORS;
 	}
 	return (uint32_t)(BLOCKS_PER_GROUP - offset);
 }
 
-int blocks_new(struct blocks **ret, int fd)
+int blocks_new(struct blocks **ret, int fd, uint64_t first)
 {
 	struct blocks *blocks = calloc(1, sizeof(*blocks));
 
 	if (!blocks)
 		return -ENOMEM;
-	*blocks = (struct blocks){.fd = fd, .buffer = malloc((size_t)BUFFER_BLOCKS * BLOCKS_SIZE)};
-	if (!blocks->buffer) {
-		blocks_free(blocks);
-		return -ENOMEM;
-	}
+	pthread_mutex_init(&blocks->mutex, NULL);
+	blocks->fd = fd;
+	blocks->next = first;
 	settle(blocks);
 	*ret = blocks;
 	return 0;
@@ -64,55 +97,23 @@ void blocks_free(struct blocks *blocks)
 {
 	if (!blocks)
 		return;
-	free(blocks->buffer);
+	pthread_mutex_destroy(&blocks->mutex);
 	free(blocks);
 }
 
-uint64_t blocks_next(const struct blocks *blocks)
+int blocks_fd(const struct blocks *blocks)
 {
-	return blocks->next;
+	return blocks->fd;
 }
 
-int blocks_flush(struct blocks *blocks)
+uint64_t blocks_next(struct blocks *blocks)
 {
-	size_t size = (size_t)blocks->filled * BLOCKS_SIZE, done = 0;
-	off_t at = (off_t)(blocks->at * BLOCKS_SIZE);
+	uint64_t next;
 
-	while (done < size) {
-		ssize_t n = pwrite(blocks->fd, blocks->buffer + done, size - done, at + (off_t)done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		done += (size_t)n;
-	}
-	blocks->filled = 0;
-	return 0;
-}
-
-int blocks_append(struct blocks *blocks, const void *bytes, uint32_t count, uint64_t *ret_first, uint32_t *ret_count)
-{
-	uint32_t room = settle(blocks);
-	int result;
-
-	if (blocks->filled == BUFFER_BLOCKS || (blocks->filled && blocks->at + blocks->filled != blocks->next)) {
-		result = blocks_flush(blocks);
-		if (result < 0)
-			return result;
-	}
-	if (blocks->filled == 0)
-		blocks->at = blocks->next;
-	if (room > BUFFER_BLOCKS - blocks->filled)
-		room = BUFFER_BLOCKS - blocks->filled;
-	if (count > room)
-		count = room;
-	memcpy(blocks->buffer + (size_t)blocks->filled * BLOCKS_SIZE, bytes, (size_t)count * BLOCKS_SIZE);
-	*ret_first = blocks->next;
-	*ret_count = count;
-	blocks->filled += count;
-	blocks->next += count;
-	return 0;
+	pthread_mutex_lock(&blocks->mutex);
+	next = blocks->next;
+	pthread_mutex_unlock(&blocks->mutex);
+	return next;
 }
 
 uint64_t blocks_reserve(struct blocks *blocks, uint32_t count)
@@ -120,27 +121,122 @@ uint64_t blocks_reserve(struct blocks *blocks, uint32_t count)
 	uint64_t first;
 
 	assert(count <= BLOCKS_PER_GROUP - 1 - BLOCKS_DESCRIPTORS);
+	pthread_mutex_lock(&blocks->mutex);
 	if (settle(blocks) < count && blocks_has_super(blocks->next / BLOCKS_PER_GROUP + 1)) {
 		blocks->next = (blocks->next / BLOCKS_PER_GROUP + 1) * BLOCKS_PER_GROUP;
 		settle(blocks);
 	}
 	first = blocks->next;
 	blocks->next += count;
+	pthread_mutex_unlock(&blocks->mutex);
 	return first;
 }
 
-int blocks_release(struct blocks *blocks, uint64_t first, uint32_t count)
+static int take_run(struct run *ret, struct blocks *blocks)
 {
+	uint32_t room;
+	int result = 0;
+
+	pthread_mutex_lock(&blocks->mutex);
+	if (blocks->left_count > 0) {
+		*ret = blocks->left[--blocks->left_count];
+	} else {
+		room = settle(blocks);
+		room = room < RUN_BLOCKS ? room : RUN_BLOCKS;
+		if (blocks->next + room > BLOCKS_MOST)
+			result = -EFBIG;
+		else
+			*ret = (struct run){blocks->next, blocks->next + room};
+		blocks->next += result == 0 ? room : 0;
+	}
+	pthread_mutex_unlock(&blocks->mutex);
+	return result;
+}
+
+static void give_back(struct blocks *blocks, const struct run *run)
+{
+	if (run->next == run->end)
+		return;
+	pthread_mutex_lock(&blocks->mutex);
+	if (run->end == blocks->next)
+		blocks->next = run->next;
+	else if (blocks->left_count < LEFT_RUNS)
+		blocks->left[blocks->left_count++] = *run;
+	pthread_mutex_unlock(&blocks->mutex);
+}
+
+int blocks_writer_new(struct blocks_writer **ret, struct blocks *blocks)
+{
+	struct blocks_writer *writer = calloc(1, sizeof(*writer));
+
+	if (!writer)
+		return -ENOMEM;
+	writer->blocks = blocks;
+	writer->buffer = malloc((size_t)BUFFER_BLOCKS * BLOCKS_SIZE);
+	if (!writer->buffer) {
+		blocks_writer_free(writer);
+		return -ENOMEM;
+	}
+	*ret = writer;
+	return 0;
+}
+
+void blocks_writer_free(struct blocks_writer *writer)
+{
+	if (!writer)
+		return;
+	give_back(writer->blocks, &writer->run);
+	free(writer->buffer);
+	free(writer);
+}
+
+int blocks_flush(struct blocks_writer *writer)
+{
+	size_t size = (size_t)writer->filled * BLOCKS_SIZE, done = 0;
+	off_t at = (off_t)(writer->at * BLOCKS_SIZE);
+
+	while (done < size) {
+		ssize_t n = pwrite(writer->blocks->fd, writer->buffer + done, size - done, at + (off_t)done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	writer->filled = 0;
+	return 0;
+}
+
+int blocks_take(struct blocks_writer *writer, uint32_t count, uint64_t *ret_first, uint32_t *ret_count)
+{
+	struct run *run = &writer->run;
+	int result = run->next == run->end ? take_run(run, writer->blocks) : 0;
+
+	if (result < 0)
+		return result;
+	*ret_first = run->next;
+	*ret_count = count < run->end - run->next ? count : (uint32_t)(run->end - run->next);
+	run->next += *ret_count;
+	return 0;
+}
+
+int blocks_append(struct blocks_writer *writer, const void *bytes, uint32_t count, uint64_t *ret_first,
+		  uint32_t *ret_count)
+{
+	uint32_t room = BUFFER_BLOCKS - writer->filled;
 	int result;
 
-	if (blocks->filled && first < blocks->at + blocks->filled && first + count > blocks->at) {
-		result = blocks_flush(blocks);
-		if (result < 0)
-			return result;
-	}
-	if (fallocate(blocks->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(first * BLOCKS_SIZE),
-		      (off_t)count * BLOCKS_SIZE) < 0 &&
-	    errno != EOPNOTSUPP && errno != ENOSYS)
-		return -errno;
-	return 0;
+	result = blocks_take(writer, count < room ? count : room, ret_first, ret_count);
+	if (result < 0)
+		return result;
+	if (writer->filled && writer->at + writer->filled != *ret_first)
+		result = blocks_flush(writer);
+	if (result < 0)
+		return result;
+	if (writer->filled == 0)
+		writer->at = *ret_first;
+	memcpy(writer->buffer + (size_t)writer->filled * BLOCKS_SIZE, bytes, (size_t)*ret_count * BLOCKS_SIZE);
+	writer->filled += *ret_count;
+	return writer->filled == BUFFER_BLOCKS ? blocks_flush(writer) : 0;
 }

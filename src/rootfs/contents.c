@@ -4,8 +4,6 @@
  */
 #include "rootfs/contents.h"
 
-#include "rootfs/rootfs.h"
-
 #include <string.h>
 
 static const unsigned char zeros[BLOCKS_SIZE];
@@ -25,25 +23,28 @@ static uint32_t run_length(const unsigned char *at, uint32_t count, bool zero)
 	return run;
 }
 
+int contents_fail(int result, struct annex_error **err)
+{
+	if (result == -EFBIG)
+		return fail(err, ANNEX_ERROR_CORRUPT, "the image holds more than %u GiB",
+			    (unsigned)(ROOTFS_DATA >> 30));
+	return fail_os(err, result, "cannot write the disk image");
+}
+
 static int put_run(struct contents *contents, const unsigned char *at, uint32_t logical, uint32_t count,
 		   struct annex_error **err)
 {
-	*contents->written += (uint64_t)count * BLOCKS_SIZE;
-	if (*contents->written > ROOTFS_DATA)
-		return fail(err, ANNEX_ERROR_CORRUPT, "the image holds more than %u GiB",
-			    (unsigned)(ROOTFS_DATA >> 30));
 	while (count > 0) {
-		uint64_t first = 0;
-		uint32_t done = 0;
-		int result = blocks_append(contents->blocks, at, count, &first, &done);
+		struct blocks_extent extent = {.logical = logical};
+		int result = blocks_append(contents->blocks, at, count, &extent.physical, &extent.count);
 
 		if (result < 0)
-			return fail_os(err, result, "cannot write the disk image");
-		if (tree_add_extent(contents->tree, contents->node, logical, first, done, err) < 0)
+			return contents_fail(result, err);
+		if (index_put_extent(contents->index, &extent, err) < 0)
 			return -1;
-		at += (size_t)done * BLOCKS_SIZE;
-		logical += done;
-		count -= done;
+		at += (size_t)extent.count * BLOCKS_SIZE;
+		logical += extent.count;
+		count -= extent.count;
 	}
 	return 0;
 }
@@ -130,8 +131,5 @@ int contents_finish(struct contents *contents, uint64_t size, struct annex_error
 {
 	if (contents->position > size || size > ROOTFS_FILE)
 		return fail(err, ANNEX_ERROR_CORRUPT, "its contents and its size don't agree, or it is too large");
-	if (finish_partial(contents, err) < 0)
-		return -1;
-	contents->node->size = size;
-	return 0;
+	return finish_partial(contents, err);
 }

@@ -1,13 +1,12 @@
 #pragma once
-#include "rootfs/tree.h"
+#include "rootfs/index.h"
 
-/* Writes the contents of one regular file in order; blocks of zeros become holes. */
+/* Writes the contents of one regular file in order; blocks of zeros become holes. Where they went is put to the index.
+ */
 struct contents {
-	struct tree *tree;
-	struct blocks *blocks;
-	struct tree_node *node;
+	struct blocks_writer *blocks;
+	struct index_writer *index;
 	uint64_t position;
-	uint64_t *written; /* bytes of blocks over the whole image, capped */
 	unsigned char partial[BLOCKS_SIZE];
 	uint32_t partial_size;
 };
@@ -16,3 +15,5 @@ struct contents {
 MUST_USE int contents_write(struct contents *contents, uint64_t offset, const void *bytes, size_t size,
 			    struct annex_error **err);
 MUST_USE int contents_finish(struct contents *contents, uint64_t size, struct annex_error **err);
+/* Why blocks could not be had or written; -1. */
+int contents_fail(int result, struct annex_error **err);

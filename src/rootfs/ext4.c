@@ -16,10 +16,12 @@
  */
 #include "rootfs/ext4.h"
 
+#include "rootfs/channel.h"
 #include "rootfs/geometry.h"
 #include "rootfs/inode.h"
 
 #include <et/com_err.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -41,7 +43,7 @@ int ext4_fail(struct annex_error **err, errcode_t code, const char *what)
 int ext4_put_block(struct ext4 *ext4, const void *block, uint64_t *ret_physical, struct annex_error **err)
 {
 	uint32_t count = 0;
-	int result = blocks_append(ext4->blocks, block, 1, ret_physical, &count);
+	int result = blocks_append(ext4->writer, block, 1, ret_physical, &count);
 
 	if (result < 0)
 		return fail_os(err, result, "cannot write the disk image");
@@ -152,7 +154,9 @@ static int finish(struct ext4 *ext4, struct annex_error **err)
 	if (code)
 		return ext4_fail(err, code, "cannot set up the journal");
 	count_free(ext4->fs);
-	code = ext2fs_flush(ext4->fs); /* closing would hide late errors, or leak */
+	code = ext2fs_flush2(ext4->fs, EXT2_FLAG_FLUSH_NO_SYNC);
+	if (!code) /* closing would hide late errors, or leak */
+		code = -channel_flush(ext4->fs->io);
 	return code ? ext4_fail(err, code, "cannot write the disk image") : 0;
 }
 
@@ -160,11 +164,14 @@ static int write_all(struct ext4 *ext4, struct annex_error **err)
 {
 	int result;
 
+	if (blocks_writer_new(&ext4->writer, ext4->blocks) < 0)
+		return fail_memory(err);
 	if (identify(ext4->fs, err) < 0 || place_tables(ext4, err) < 0 || inode_write_all(ext4, err) < 0)
 		return -1;
-	result = blocks_flush(ext4->blocks);
+	result = blocks_flush(ext4->writer);
 	if (result < 0)
 		return fail_os(err, result, "cannot write the disk image");
+	blocks_writer_free(TAKE(ext4->writer)); /* so that the cursor is where blocks end */
 	if (inode_write_attributes(ext4, err) < 0)
 		return -1;
 	return finish(ext4, err);
@@ -187,13 +194,14 @@ static int add_lost_found(struct tree *tree, struct annex_error **err)
 	return 0;
 }
 
-int ext4_write(const char *path, struct tree *tree, struct blocks *blocks, uint64_t *ret_size, struct annex_error **err)
+int ext4_write(struct tree *tree, struct blocks *blocks, uint64_t *ret_size, struct annex_error **err)
 {
 	struct ext4 ext4 = {.tree = tree, .blocks = blocks};
 	struct geometry_need need = {.first_free = blocks_next(blocks)};
 	struct ext2_super_block super = {0};
 	struct geometry geometry;
 	errcode_t code;
+	char name[16];
 	int result;
 
 	if (add_lost_found(tree, err) < 0)
@@ -201,12 +209,14 @@ int ext4_write(const char *path, struct tree *tree, struct blocks *blocks, uint6
 	inode_number_all(tree, &need);
 	geometry = geometry_for(&need);
 	describe(&super, &geometry);
-	if (truncate(path, (off_t)ext2fs_blocks_count(&super) * BLOCKS_SIZE) < 0)
+	if (ftruncate(blocks_fd(blocks), (off_t)ext2fs_blocks_count(&super) * BLOCKS_SIZE) < 0)
 		return fail_os(err, errno, "cannot write the disk image");
-	code = ext2fs_initialize(path, EXT2_FLAG_64BITS, &super, unix_io_manager, &ext4.fs);
+	snprintf(name, sizeof(name), "%d", blocks_fd(blocks));
+	code = ext2fs_initialize(name, EXT2_FLAG_64BITS, &super, channel_manager, &ext4.fs);
 	if (code)
 		return ext4_fail(err, code, "cannot set up the file system");
 	result = write_all(&ext4, err);
+	blocks_writer_free(ext4.writer);
 	if (ext4.fs)
 		ext2fs_free(ext4.fs);
 	if (result == 0)

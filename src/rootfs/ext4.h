@@ -9,6 +9,7 @@ struct ext4 {
 	ext2_filsys fs;
 	struct tree *tree;
 	struct blocks *blocks;
+	struct blocks_writer *writer;
 };
 
 /* Turn libext2fs's code into an error that starts with `what`. */
@@ -16,7 +17,6 @@ int ext4_fail(struct annex_error **err, errcode_t code, const char *what);
 /* Put one block of metadata and mark it used. */
 MUST_USE int ext4_put_block(struct ext4 *ext4, const void *block, uint64_t *ret_physical, struct annex_error **err);
 
-/* Make a file system around the blocks that were written already: the tree, inodes, bitmaps, journal. `path` is the
- * file the blocks are in. *ret_size: its size in bytes. */
-MUST_USE int ext4_write(const char *path, struct tree *tree, struct blocks *blocks, uint64_t *ret_size,
-			struct annex_error **err);
+/* Make a file system around the blocks that were written already: the tree, inodes, bitmaps, journal. *ret_size: its
+ * size in bytes. Nothing is synced. */
+MUST_USE int ext4_write(struct tree *tree, struct blocks *blocks, uint64_t *ret_size, struct annex_error **err);

@@ -32,7 +32,7 @@ static void put_header(void *to, uint32_t entries, uint32_t most, uint32_t depth
 	memcpy(to, &header, sizeof(header));
 }
 
-static void put_leaf(void *to, const struct tree_extent *extents, uint32_t count, uint32_t most)
+static void put_leaf(void *to, const struct blocks_extent *extents, uint32_t count, uint32_t most)
 {
 	struct ext3_extent *at = (struct ext3_extent *)((char *)to + sizeof(struct ext3_extent_header));
 

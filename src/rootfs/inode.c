@@ -201,7 +201,7 @@ static int write_attributes(struct ext4 *ext4, struct tree_node *node, struct an
 	if (code)
 		return ext4_fail(err, code, "cannot write extended attributes");
 	code = ext2fs_xattrs_read(handle);
-	while (!code && attribute_next(&attribute, &at, node))
+	while (!code && attribute_next(&attribute, &at, node->attributes, node->attributes_size))
 		code = ext2fs_xattr_set(handle, attribute.name, attribute.value, attribute.size);
 	closed = ext2fs_xattrs_close(&handle);
 	if (code == EXT2_ET_EA_NO_SPACE || closed == EXT2_ET_EA_NO_SPACE)

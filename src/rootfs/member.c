@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "rootfs/rootfs.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const char whiteout[] = ".wh.", internal[] = ".wh..wh.", opaque[] = ".wh..wh..opq";
@@ -99,6 +100,14 @@ int member_parse(struct member *ret, const char *path, struct annex_error **err)
 	*ret = member;
 	member = (struct member){0};
 	return 0;
+}
+
+const char *member_path(char *buffer, const struct member *member)
+{
+	const char *name = member->name ? member->name : "";
+
+	snprintf(buffer, ROOTFS_PATH, "%s%s%s", member->folder, *member->folder && *name ? "/" : "", name);
+	return buffer;
 }
 
 void member_clear(struct member *member)

@@ -18,5 +18,7 @@ struct member {
 
 /* CORRUPT: climbs by "..", too long, or an impossible whiteout. */
 MUST_USE int member_parse(struct member *ret, const char *path, struct annex_error **err);
+/* "folder/name", in `buffer` of ROOTFS_PATH bytes, which it fits when it was parsed. */
+const char *member_path(char *buffer, const struct member *member);
 void member_clear(struct member *member);
 #define auto_member CLEANUP(member_clear)

@@ -1,87 +1,33 @@
 /*
- * Building: layers are applied to a tree in memory (rootfs/tree.h) while the contents of files go straight to their
- * places in the image file; when all are in, the file system is written around them (rootfs/ext4.h). One pass, and no
- * size needs to be known before. A reader for finished file systems follows below.
+ * Building: all layers are decoded at once (rootfs/build.h), the contents of files straight to their places in the
+ * image and everything else to an index for each layer (rootfs/index.h). The indexes are merged, in order, into a tree
+ * in memory (rootfs/tree.h); when all are in, the file system is written around the contents (rootfs/ext4.h). One pass,
+ * and no size needs to be known before. A reader for finished file systems follows below.
  */
 #include "rootfs/rootfs.h"
 
-#include "base/file.h"
 #include "base/text.h"
+#include "rootfs/blocks.h"
+#include "rootfs/build.h"
 #include "rootfs/ext4.h"
-#include "rootfs/layer.h"
+#include "rootfs/tree.h"
 
-#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
-struct build {
-	rootfs_progress_fn *progress;
-	void *data;
-	struct rootfs_report report;
-	uint64_t before; /* bytes of the layers that are done */
-};
-
-static int check(uint64_t done, void *data)
+int rootfs_build(int disk, const struct rootfs_layer *layers, size_t count, const struct rootfs_events *events,
+		 uint64_t *ret_size, struct annex_error **err)
 {
-	struct build *build = data;
+	static const struct rootfs_events none;
+	auto_blocks struct blocks *blocks = NULL;
+	auto_tree struct tree *tree = NULL;
 
-	build->report.done = build->before + done;
-	return build->progress ? build->progress(&build->report, build->data) : 0;
-}
-
-static int apply_all(struct tree *tree, struct blocks *blocks, const struct rootfs_layer *layers, size_t count,
-		     struct build *build, struct annex_error **err)
-{
-	struct layer_progress progress = {.check = check, .data = build};
-	uint64_t written = 0;
-
-	for (size_t i = 0; i < count; i++) {
-		if (layer_apply(tree, blocks, &layers[i], &progress, &written, err) < 0)
-			return fail_while(err, "layer %zu of %zu (%.19s)", i + 1, count, layers[i].digest);
-		build->before += layers[i].size;
-	}
-	return check(0, build) == 0 ? 0 : fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
-}
-
-static int build_into(int fd, const char *path, const struct rootfs_layer *layers, size_t count, struct build *build,
-		      uint64_t *ret_size, struct annex_error **err)
-{
-	struct blocks *blocks = NULL;
-	struct tree *tree = NULL;
-	int result = blocks_new(&blocks, fd);
-
-	if (result < 0)
-		return fail_memory(err);
-	result = tree_new(&tree, blocks, err);
-	if (result == 0)
-		result = apply_all(tree, blocks, layers, count, build, err);
-	if (result == 0)
-		result = ext4_write(path, tree, blocks, ret_size, err);
-	tree_free(tree);
-	blocks_free(blocks);
-	if (result == 0 && fdatasync(fd) < 0)
-		result = fail_os(err, errno, "cannot write the disk image");
-	return result;
-}
-
-int rootfs_build(const char *path, const struct rootfs_layer *layers, size_t count, rootfs_progress_fn *progress,
-		 void *data, uint64_t *ret_size, struct annex_error **err)
-{
-	auto_close int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	struct build build = {.progress = progress, .data = data};
-	uint64_t size = 0;
-
-	if (fd < 0 && errno == EEXIST)
-		return fail(err, ANNEX_ERROR_EXISTS, "%s exists", path);
-	if (fd < 0)
-		return fail_os(err, errno, "cannot create %s", path);
-	for (size_t i = 0; i < count; i++)
-		build.report.total += layers[i].size;
-	if (build_into(fd, path, layers, count, &build, &size, err) < 0) {
-		unlink(path);
+	events = events ? events : &none;
+	if (build_layers(&tree, &blocks, disk, layers, count, events, err) < 0)
 		return -1;
-	}
-	*ret_size = size;
-	return 0;
+	if (events->finishing)
+		events->finishing(events->data);
+	return ext4_write(tree, blocks, ret_size, err);
 }
 
 struct rootfs {

@@ -8,7 +8,7 @@
  * Image layers become one ext4 file system in a file, as an ordinary user and without mounting anything. Layers are
  * untrusted: what they can make us hold is capped here, and their names never reach the host's file system.
  */
-#define ROOTFS_ENTRIES  (8u << 20)          /* names in the tree */
+#define ROOTFS_ENTRIES  (8u << 20)          /* names in the tree, and entries of a layer */
 #define ROOTFS_METADATA (UINT64_C(2) << 30) /* memory for the tree, in bytes */
 #define ROOTFS_PATH     4096                /* bytes of a path or of a link's target, with the NUL */
 #define ROOTFS_NAME     255                 /* bytes of one name */
@@ -18,32 +18,55 @@
 #define ROOTFS_FILE     (UINT64_C(1) << 43) /* bytes of one file, holes included */
 #define ROOTFS_DATA     (UINT64_C(1) << 40) /* bytes of file contents without holes: of the disk */
 #define ROOTFS_STREAM   (UINT64_C(1) << 40) /* bytes of one layer after decompression */
+#define ROOTFS_BOMB     (UINT64_C(4) << 30) /* bytes after decompression from which the ratio counts */
+enum {
+	ROOTFS_BOMB_RATIO = 256, /* how many times the blob's size a layer may become */
+	ROOTFS_PARALLEL = 4      /* layers that are decoded at once */
+};
 
+enum rootfs_source {
+	ROOTFS_DECODE, /* `fd` is the blob */
+	ROOTFS_COPY,   /* decoded for another disk already: `donor_index`, with the contents on `donor_disk` */
+	ROOTFS_KEEP    /* decoded for this disk already, by a build that was interrupted: `index` is complete */
+};
 enum rootfs_compression { ROOTFS_PLAIN, ROOTFS_GZIP, ROOTFS_ZSTD };
 
-/* One layer. `fd` stands at the start of the blob and may be a pipe; it is borrowed and read to its end. */
+/* One layer. Descriptors are borrowed. */
 struct rootfs_layer {
-	int fd;
+	enum rootfs_source source;
+	int fd; /* DECODE: stands at the start of the blob, may be a pipe, is read to its end */
 	enum rootfs_compression compression;
 	const char *digest;  /* of the blob as stored, "sha256:…" */
 	uint64_t size;       /* of the blob as stored, in bytes */
 	const char *diff_id; /* of the plain tar stream, from the image's configuration */
+	int index; /* the layer's index (rootfs/index.h): DECODE, COPY: an empty file that gets it; KEEP: it is read */
+	int donor_index, donor_disk; /* COPY */
 };
 
-struct rootfs_report {
-	uint64_t done, total; /* bytes of blobs */
+/* All may be NULL; called from the thread that builds. */
+struct rootfs_events {
+	/* A few times per second, and when a layer is in. done[i]: bytes of blob i that were taken in; of those that
+	 * are not decoded its size, once the layer is in. Non-zero cancels. */
+	int (*progress)(const uint64_t *done, size_t count, void *data);
+	/* A layer that was not kept is verified and its index is complete: a later build of this disk can keep it. In
+	 * any order; also on the way out of a build that fails. */
+	void (*layer_done)(size_t layer, void *data);
+	/* All layers are in; what remains is the file system around them. */
+	void (*finishing)(void *data);
+	void *data;
 };
-/* Called from the thread that builds, a few times per megabyte and per second. Non-zero cancels. */
-typedef int rootfs_progress_fn(const struct rootfs_report *report, void *data);
 
 /*
- * Write the file system of the layers (lowest first) to the new file `path`; *ret_size is its apparent size, most of
- * which is holes. Blobs are read once, in order; sizes, digests and diff ids are verified. The file is synced; on
- * failure it is removed. `progress` may be NULL. Blocks. CORRUPT: a layer is not what it should be; UNSUPPORTED: ext4
- * can't hold it; SYSTEM: the host failed (ENOSPC: no space left); CANCELLED; EXISTS: there is such a file.
+ * Write the file system of the layers (lowest first) into `disk`, which is empty, or that of an interrupted build when
+ * layers are kept; what else is in it goes. *ret_size is its apparent size, most of which is holes. Up to
+ * ROOTFS_PARALLEL layers are decoded at once, begun lowest first: whoever feeds pipes must begin in that order too.
+ * Sizes, digests and diff ids are verified. Opens no file. Nothing is synced. On failure `disk` holds the contents of
+ * the layers that were reported done. `events` may be NULL. Blocks. CORRUPT: a layer is not what it should be, or an
+ * index or a donor is damaged, which the message says; UNSUPPORTED: ext4 can't hold it; SYSTEM: the host failed
+ * (ENOSPC: no space left); CANCELLED.
  */
-MUST_USE int rootfs_build(const char *path, const struct rootfs_layer *layers, size_t count,
-			  rootfs_progress_fn *progress, void *data, uint64_t *ret_size, struct annex_error **err);
+MUST_USE int rootfs_build(int disk, const struct rootfs_layer *layers, size_t count, const struct rootfs_events *events,
+			  uint64_t *ret_size, struct annex_error **err);
 
 /* Looks into a finished file system (raw, not an overlay). Not for two threads at once. */
 struct rootfs;

@@ -1,10 +1,15 @@
 /*
- * A ring of pieces between two threads. The worker fills pieces: it reads the blob, hashes it, decompresses it into the
- * piece and hashes that. The reader takes them in order and holds one at a time, which is not refilled before the next
- * tarball_read(). The mutex guards the counters, the end and the error; a piece belongs to one side at a time.
+ * A ring of pieces between two threads. The worker fills pieces: it reads the blob, hashes it, and decompresses it into
+ * the piece. The reader takes them in order and holds one at a time. A piece must also be hashed, in order, before it
+ * is filled again: whoever would have to wait, because the ring is full or empty, does that instead. So one large layer
+ * keeps two processors busy, whichever half of the work is the larger one.
+ *
+ * The mutex guards the counters, the end and the error. A piece is only written by the worker, before it counts as
+ * filled; from then on both sides may read it.
  *
  * The worker may wait for a pipe that nobody writes to: it polls the blob together with an eventfd that tarball_free()
- * raises. All signals are blocked in it, so that the program's handlers run where the program expects them.
+ * raises and with that of the whole build. All signals are blocked in it, so that the program's handlers run where the
+ * program expects them.
  */
 #include "rootfs/tarball.h"
 
@@ -14,12 +19,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <time.h>
 
-enum { PIECES = 6, PIECE_SIZE = 512 << 10, INPUT_SIZE = 256 << 10 };
+enum { PIECES = 8, PIECE_SIZE = 256 << 10, INPUT_SIZE = 128 << 10 };
 
 struct piece {
 	size_t size;
@@ -28,24 +30,50 @@ struct piece {
 
 struct tarball {
 	struct rootfs_layer layer;
+	const struct stop *stop;
+	_Atomic uint64_t *done;
 	const struct inflate_kind *kind;
 	struct inflate *inflate;
 	struct digest *blob_digest, *plain_digest;
 	unsigned char *input;
 	struct piece pieces[PIECES];
-	_Atomic uint64_t done;
-	uint64_t plain; /* bytes made so far */
-	int stop;       /* eventfd */
+	uint64_t plain;     /* bytes made so far */
+	struct stop closed; /* by tarball_free() */
 	pthread_t thread;
 	bool has_thread;
 
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
-	uint64_t filled, taken; /* pieces, ever counting */
-	bool holding;           /* the reader has pieces[taken] */
-	bool ended, stopping;
+	uint64_t filled, taken, hashed; /* pieces, ever counting */
+	bool holding;                   /* the reader has pieces[taken] */
+	bool hashing;                   /* somebody has pieces[hashed] */
+	bool ended;
 	struct annex_error *error;
 };
+
+/* Hash the next piece, if there is one that nobody has. The mutex is held, but not meanwhile. */
+static bool hash_one(struct tarball *tarball)
+{
+	const struct piece *piece = &tarball->pieces[tarball->hashed % PIECES];
+
+	if (tarball->hashing || tarball->hashed == tarball->filled)
+		return false;
+	tarball->hashing = true;
+	pthread_mutex_unlock(&tarball->mutex);
+	digest_add(tarball->plain_digest, piece->bytes, piece->size);
+	pthread_mutex_lock(&tarball->mutex);
+	tarball->hashing = false;
+	tarball->hashed++;
+	pthread_cond_broadcast(&tarball->changed);
+	return true;
+}
+
+static bool is_full(const struct tarball *tarball)
+{
+	uint64_t used = tarball->taken < tarball->hashed ? tarball->taken : tarball->hashed;
+
+	return tarball->filled - used == PIECES;
+}
 
 /* The next piece to fill, or NULL when the stream is being closed. */
 static struct piece *wait_for_room(struct tarball *tarball)
@@ -53,10 +81,14 @@ static struct piece *wait_for_room(struct tarball *tarball)
 	struct piece *piece = NULL;
 
 	pthread_mutex_lock(&tarball->mutex);
-	while (tarball->filled - tarball->taken == PIECES && !tarball->stopping)
-		pthread_cond_wait(&tarball->changed, &tarball->mutex);
-	if (!tarball->stopping)
+	while (is_full(tarball) && !stop_is_raised(&tarball->closed)) {
+		if (!hash_one(tarball))
+			pthread_cond_wait(&tarball->changed, &tarball->mutex);
+	}
+	if (!stop_is_raised(&tarball->closed)) {
 		piece = &tarball->pieces[tarball->filled % PIECES];
+		piece->size = 0;
+	}
 	pthread_mutex_unlock(&tarball->mutex);
 	return piece;
 }
@@ -72,13 +104,15 @@ static void hand_over(struct tarball *tarball)
 /* 0 at the end; -ECANCELED when the stream is being closed. */
 static ssize_t read_blob(struct tarball *tarball, void *bytes, size_t size)
 {
-	struct pollfd fds[2] = {{.fd = tarball->layer.fd, .events = POLLIN}, {.fd = tarball->stop, .events = POLLIN}};
+	struct pollfd fds[] = {{.fd = tarball->layer.fd, .events = POLLIN},
+			       {.fd = tarball->closed.fd, .events = POLLIN},
+			       {.fd = tarball->stop->fd, .events = POLLIN}};
 	ssize_t n;
 
 	do {
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, 3, -1) < 0)
 			n = -1;
-		else if (fds[1].revents)
+		else if (fds[1].revents || fds[2].revents)
 			return -ECANCELED;
 		else
 			n = read(tarball->layer.fd, bytes, size);
@@ -86,16 +120,19 @@ static ssize_t read_blob(struct tarball *tarball, void *bytes, size_t size)
 	return n < 0 ? -errno : n;
 }
 
-/* Count and hash a piece, then let the reader have it. */
+/* Count a piece, then let the reader have it. */
 static int finish_piece(struct tarball *tarball, struct piece **piece, struct annex_error **err)
 {
-	digest_add(tarball->plain_digest, (*piece)->bytes, (*piece)->size);
 	tarball->plain += (*piece)->size;
 	*piece = NULL;
 	hand_over(tarball);
 	if (tarball->plain > ROOTFS_STREAM)
 		return fail(err, ANNEX_ERROR_CORRUPT, "more than %u GiB after decompression",
 			    (unsigned)(ROOTFS_STREAM >> 30));
+	if (tarball->plain > ROOTFS_BOMB && tarball->plain / ROOTFS_BOMB_RATIO > tarball->layer.size)
+		return fail(err, ANNEX_ERROR_CORRUPT,
+			    "a decompression bomb: %llu bytes become more than %u GiB, over %d times as much",
+			    (unsigned long long)tarball->layer.size, (unsigned)(ROOTFS_BOMB >> 30), ROOTFS_BOMB_RATIO);
 	return 0;
 }
 
@@ -108,7 +145,7 @@ static int spread(struct tarball *tarball, struct piece **piece, size_t size, st
 
 	do {
 		if (!*piece && !(*piece = wait_for_room(tarball)))
-			return -1;
+			return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
 		buffers.out = (*piece)->bytes + (*piece)->size;
 		buffers.out_size = PIECE_SIZE - (*piece)->size;
 		in_before = buffers.in_size;
@@ -138,10 +175,10 @@ static int work_on(struct tarball *tarball, struct annex_error **err)
 		digest_add(tarball->blob_digest, tarball->input, (size_t)n);
 		if (spread(tarball, &piece, (size_t)n, err) < 0)
 			return -1;
-		atomic_store(&tarball->done, done);
+		atomic_store_explicit(tarball->done, done, memory_order_relaxed);
 	}
 	if (n == -ECANCELED)
-		return -1;
+		return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
 	if (n < 0)
 		return fail_os(err, (int)n, "cannot read it");
 	if (done < tarball->layer.size)
@@ -181,32 +218,10 @@ static int start(struct tarball *tarball, struct annex_error **err)
 	return 0;
 }
 
-static void init_condition(pthread_cond_t *condition)
+static int allocate(struct tarball *tarball, struct annex_error **err)
 {
-	pthread_condattr_t attributes;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(condition, &attributes);
-	pthread_condattr_destroy(&attributes);
-}
-
-int tarball_open(struct tarball **ret, const struct rootfs_layer *layer, struct annex_error **err)
-{
-	static const struct inflate_kind *const kinds[] = {
-		[ROOTFS_PLAIN] = &inflate_plain, [ROOTFS_GZIP] = &inflate_gzip, [ROOTFS_ZSTD] = &inflate_zstd};
-	auto_tarball struct tarball *tarball = calloc(1, sizeof(*tarball));
 	bool complete;
 
-	if (!tarball)
-		return fail_memory(err);
-	pthread_mutex_init(&tarball->mutex, NULL);
-	init_condition(&tarball->changed);
-	tarball->layer = *layer;
-	tarball->kind = kinds[layer->compression];
-	tarball->stop = eventfd(0, EFD_CLOEXEC);
-	if (tarball->stop < 0)
-		return fail_os(err, errno, "cannot start a thread");
 	tarball->inflate = tarball->kind->make();
 	tarball->input = malloc(INPUT_SIZE);
 	complete = tarball->inflate && tarball->input && digest_new(&tarball->blob_digest) == 0 &&
@@ -215,9 +230,29 @@ int tarball_open(struct tarball **ret, const struct rootfs_layer *layer, struct 
 		tarball->pieces[i].bytes = malloc(PIECE_SIZE);
 		complete = complete && tarball->pieces[i].bytes;
 	}
-	if (!complete)
+	return complete ? 0 : fail_memory(err);
+}
+
+int tarball_open(struct tarball **ret, const struct rootfs_layer *layer, const struct stop *stop,
+		 _Atomic uint64_t *done, struct annex_error **err)
+{
+	static const struct inflate_kind *const kinds[] = {
+		[ROOTFS_PLAIN] = &inflate_plain, [ROOTFS_GZIP] = &inflate_gzip, [ROOTFS_ZSTD] = &inflate_zstd};
+	auto_tarball struct tarball *tarball = calloc(1, sizeof(*tarball));
+	int result;
+
+	if (!tarball)
 		return fail_memory(err);
-	if (start(tarball, err) < 0)
+	pthread_mutex_init(&tarball->mutex, NULL);
+	pthread_cond_init(&tarball->changed, NULL);
+	tarball->layer = *layer;
+	tarball->stop = stop;
+	tarball->done = done;
+	tarball->kind = kinds[layer->compression];
+	result = stop_init(&tarball->closed);
+	if (result < 0)
+		return fail_os(err, result, "cannot start a thread");
+	if (allocate(tarball, err) < 0 || start(tarball, err) < 0)
 		return -1;
 	*ret = TAKE(tarball);
 	return 0;
@@ -228,28 +263,9 @@ static void let_go(struct tarball *tarball)
 {
 	if (!tarball->holding)
 		return;
-	tarball->pieces[tarball->taken++ % PIECES].size = 0;
+	tarball->taken++;
 	tarball->holding = false;
 	pthread_cond_broadcast(&tarball->changed);
-}
-
-bool tarball_wait(struct tarball *tarball, unsigned timeout_ms)
-{
-	struct timespec until;
-	int result = 0;
-	bool ready;
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += (long)timeout_ms % 1000 * 1000000;
-	until.tv_sec += (time_t)timeout_ms / 1000 + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	pthread_mutex_lock(&tarball->mutex);
-	let_go(tarball);
-	while (tarball->filled == tarball->taken && !tarball->ended && result != ETIMEDOUT)
-		result = pthread_cond_timedwait(&tarball->changed, &tarball->mutex, &until);
-	ready = tarball->filled > tarball->taken || tarball->ended;
-	pthread_mutex_unlock(&tarball->mutex);
-	return ready;
 }
 
 int tarball_read(struct tarball *tarball, const void **ret, size_t *ret_size, struct annex_error **err)
@@ -260,8 +276,10 @@ int tarball_read(struct tarball *tarball, const void **ret, size_t *ret_size, st
 
 	pthread_mutex_lock(&tarball->mutex);
 	let_go(tarball);
-	while (tarball->filled == tarball->taken && !tarball->ended)
-		pthread_cond_wait(&tarball->changed, &tarball->mutex);
+	while (tarball->filled == tarball->taken && !tarball->ended) {
+		if (!hash_one(tarball))
+			pthread_cond_wait(&tarball->changed, &tarball->mutex);
+	}
 	if (tarball->filled > tarball->taken) {
 		piece = &tarball->pieces[tarball->taken % PIECES];
 		tarball->holding = true;
@@ -281,6 +299,17 @@ int tarball_read(struct tarball *tarball, const void **ret, size_t *ret_size, st
 	return 0;
 }
 
+/* The thread has ended or is about to: what is not hashed is ours, but for the piece it may have. */
+static void hash_rest(struct tarball *tarball)
+{
+	pthread_mutex_lock(&tarball->mutex);
+	while (tarball->hashed < tarball->filled) {
+		if (!hash_one(tarball))
+			pthread_cond_wait(&tarball->changed, &tarball->mutex);
+	}
+	pthread_mutex_unlock(&tarball->mutex);
+}
+
 int tarball_finish(struct tarball *tarball, struct annex_error **err)
 {
 	char digest[DIGEST_TEXT];
@@ -291,6 +320,7 @@ int tarball_finish(struct tarball *tarball, struct annex_error **err)
 		if (tarball_read(tarball, &bytes, &size, err) < 0)
 			return -1;
 	} while (size > 0);
+	hash_rest(tarball);
 	digest_finish(tarball->blob_digest, digest);
 	if (strcmp(digest, tarball->layer.digest) != 0)
 		return fail(err, ANNEX_ERROR_CORRUPT, "wrong digest: its content has %s", digest);
@@ -301,27 +331,18 @@ int tarball_finish(struct tarball *tarball, struct annex_error **err)
 	return 0;
 }
 
-uint64_t tarball_done(const struct tarball *tarball)
-{
-	return atomic_load(&tarball->done);
-}
-
 void tarball_free(struct tarball *tarball)
 {
-	uint64_t one = 1;
-
 	if (!tarball)
 		return;
 	if (tarball->has_thread) {
 		pthread_mutex_lock(&tarball->mutex);
-		tarball->stopping = true;
+		stop_raise(&tarball->closed);
 		pthread_cond_broadcast(&tarball->changed);
 		pthread_mutex_unlock(&tarball->mutex);
-		while (write(tarball->stop, &one, sizeof(one)) < 0 && errno == EINTR)
-			;
 		pthread_join(tarball->thread, NULL);
 	}
-	cleanup_close(&tarball->stop);
+	stop_clear(&tarball->closed);
 	if (tarball->inflate)
 		tarball->kind->free(tarball->inflate);
 	digest_free(tarball->blob_digest);

@@ -19,7 +19,6 @@
 #include <sys/stat.h>
 
 struct tree {
-	struct blocks *blocks;
 	struct tree_node *root;
 	uint64_t memory;
 	uint32_t layer;
@@ -89,28 +88,6 @@ void tree_discard(struct tree *tree, struct tree_node *node)
 	free(node);
 }
 
-/* The last name is gone: so are the contents. */
-static int forget(struct tree *tree, struct tree_node *node, struct annex_error **err)
-{
-	int result = 0;
-
-	for (uint32_t i = 0; i < node->extent_count && result == 0; i++)
-		result = blocks_release(tree->blocks, node->extents[i].physical, node->extents[i].count);
-	tree_discard(tree, node);
-	return result < 0 ? fail_os(err, result, "cannot write the disk image") : 0;
-}
-
-static int drop_name(struct tree *tree, struct tree_node *folder, struct tree_name *name, struct annex_error **err);
-
-static int empty(struct tree *tree, struct tree_node *folder, struct annex_error **err)
-{
-	while (folder->folder->first) {
-		if (drop_name(tree, folder, folder->folder->first, err) < 0)
-			return -1;
-	}
-	return 0;
-}
-
 static void unlink_name(struct tree *tree, struct tree_node *folder, struct tree_name *name)
 {
 	struct tree_folder *in = folder->folder;
@@ -123,23 +100,32 @@ static void unlink_name(struct tree *tree, struct tree_node *folder, struct tree
 	free(name);
 }
 
-static int drop_name(struct tree *tree, struct tree_node *folder, struct tree_name *name, struct annex_error **err)
+static void empty(struct tree *tree, struct tree_node *folder);
+
+/* The last name gone, so is the node; its contents become free blocks. */
+static void drop_name(struct tree *tree, struct tree_node *folder, struct tree_name *name)
 {
 	struct tree_node *node = name->node;
 
-	if (node->folder && empty(tree, node, err) < 0)
-		return -1;
+	if (node->folder)
+		empty(tree, node);
 	unlink_name(tree, folder, name);
-	return --node->names == 0 ? forget(tree, node, err) : 0;
+	if (--node->names == 0)
+		tree_discard(tree, node);
 }
 
-int tree_new(struct tree **ret, struct blocks *blocks, struct annex_error **err)
+static void empty(struct tree *tree, struct tree_node *folder)
+{
+	while (folder->folder->first)
+		drop_name(tree, folder, folder->folder->first);
+}
+
+int tree_new(struct tree **ret, struct annex_error **err)
 {
 	struct tree *tree = calloc(1, sizeof(*tree));
 
 	if (!tree)
 		return fail_memory(err);
-	tree->blocks = blocks;
 	if (tree_make(&tree->root, tree, S_IFDIR | 0755, err) < 0) {
 		free(tree);
 		return -1;
@@ -150,27 +136,11 @@ int tree_new(struct tree **ret, struct blocks *blocks, struct annex_error **err)
 	return 0;
 }
 
-/* The same as empty(), but nothing is written and nothing can fail. */
-static void free_below(struct tree *tree, struct tree_node *folder)
-{
-	struct tree_name *name;
-
-	while ((name = folder->folder->first)) {
-		struct tree_node *node = name->node;
-
-		if (node->folder)
-			free_below(tree, node);
-		unlink_name(tree, folder, name);
-		if (--node->names == 0)
-			tree_discard(tree, node);
-	}
-}
-
 void tree_free(struct tree *tree)
 {
 	if (!tree)
 		return;
-	free_below(tree, tree->root);
+	empty(tree, tree->root);
 	tree_discard(tree, tree->root);
 	free(tree);
 }
@@ -193,12 +163,12 @@ void tree_next_layer(struct tree *tree)
 int tree_add_extent(struct tree *tree, struct tree_node *node, uint32_t logical, uint64_t physical, uint32_t count,
 		    struct annex_error **err)
 {
-	struct tree_extent *last = node->extent_count ? &node->extents[node->extent_count - 1] : NULL;
+	struct blocks_extent *last = node->extent_count ? &node->extents[node->extent_count - 1] : NULL;
 	uint32_t capacity = node->extent_capacity ? node->extent_capacity * 2 : 1;
-	struct tree_extent *grown;
+	struct blocks_extent *grown;
 
 	if (last && last->logical + last->count == logical && last->physical + last->count == physical &&
-	    last->count + count <= BLOCKS_PER_GROUP) {
+	    last->count + count <= BLOCKS_LONGEST_EXTENT) {
 		last->count += count;
 		return 0;
 	}
@@ -212,7 +182,7 @@ int tree_add_extent(struct tree *tree, struct tree_node *node, uint32_t logical,
 		node->extent_capacity = capacity;
 	}
 	assert(node->extents);
-	node->extents[node->extent_count++] = (struct tree_extent){physical, logical, count};
+	node->extents[node->extent_count++] = (struct blocks_extent){physical, logical, count};
 	return 0;
 }
 
@@ -232,8 +202,8 @@ int tree_put(struct tree *tree, struct tree_node *folder, const char *text, stru
 
 	if (node->folder && in->depth >= ROOTFS_DEPTH)
 		return fail(err, ANNEX_ERROR_CORRUPT, "more than %d folders within each other", ROOTFS_DEPTH);
-	if (name && drop_name(tree, folder, name, err) < 0)
-		return -1;
+	if (name)
+		drop_name(tree, folder, name);
 	if (tree->name_count >= ROOTFS_ENTRIES)
 		return fail(err, ANNEX_ERROR_CORRUPT, "the image has more than %u files", ROOTFS_ENTRIES);
 	if (tree_charge(tree, sizeof(*name) + NAME_OVERHEAD + length, err) < 0)
@@ -334,46 +304,40 @@ int tree_enter(struct tree_node **ret, struct tree *tree, const char *path, cons
 	return 0;
 }
 
-/* *ret: does something of this layer remain? */
-static int hide_below(bool *ret, struct tree *tree, struct tree_node *folder, struct annex_error **err);
+/* Does something of this layer remain? */
+static bool hide_below(struct tree *tree, struct tree_node *folder);
 
-static int hide_name(bool *ret, struct tree *tree, struct tree_node *folder, struct tree_name *name,
-		     struct annex_error **err)
+static bool hide_name(struct tree *tree, struct tree_node *folder, struct tree_name *name)
 {
-	bool stays = false;
+	bool stays = name->node->folder && hide_below(tree, name->node);
 
-	if (name->node->folder && hide_below(&stays, tree, name->node, err) < 0)
-		return -1;
 	if (name->layer == tree->layer || stays)
-		*ret = true;
-	else
-		return drop_name(tree, folder, name, err);
-	return 0;
+		return true;
+	drop_name(tree, folder, name);
+	return false;
 }
 
-static int hide_below(bool *ret, struct tree *tree, struct tree_node *folder, struct annex_error **err)
+static bool hide_below(struct tree *tree, struct tree_node *folder)
 {
 	struct tree_name *next;
+	bool stays = false;
 
 	for (struct tree_name *name = folder->folder->first; name; name = next) {
 		next = name->next;
-		if (hide_name(ret, tree, folder, name, err) < 0)
-			return -1;
+		stays |= hide_name(tree, folder, name);
 	}
-	return 0;
+	return stays;
 }
 
-int tree_hide(struct tree *tree, struct tree_node *folder, const char *name, struct annex_error **err)
+void tree_hide(struct tree *tree, struct tree_node *folder, const char *name)
 {
 	struct tree_name *found = tree_find(folder, name);
-	bool stays = false;
 
-	return found ? hide_name(&stays, tree, folder, found, err) : 0;
+	if (found)
+		hide_name(tree, folder, found);
 }
 
-int tree_hide_all(struct tree *tree, struct tree_node *folder, struct annex_error **err)
+void tree_hide_all(struct tree *tree, struct tree_node *folder)
 {
-	bool stays = false;
-
-	return hide_below(&stays, tree, folder, err);
+	hide_below(tree, folder);
 }

@@ -13,12 +13,6 @@
 struct tree;
 struct tree_node;
 
-struct tree_extent {
-	uint64_t physical; /* block of the image file */
-	uint32_t logical;  /* block of the file's contents */
-	uint32_t count;
-};
-
 struct tree_name {
 	struct tree_node *node;
 	struct tree_name *next, *previous; /* in the folder, in the order of appearance */
@@ -45,14 +39,19 @@ struct tree_node {
 	uint32_t mtime_ns;
 	uint32_t attributes_size;
 	uint64_t size;
-	struct tree_extent *extents;
+	struct blocks_extent *extents;
 	struct tree_folder *folder; /* of folders only */
 	char *target;               /* of symbolic links only */
-	char *attributes;           /* packed by attribute_pack(), or NULL */
+	char *attributes;           /* by attribute_pack(), or NULL */
 };
 
-MUST_USE int tree_new(struct tree **ret, struct blocks *blocks, struct annex_error **err); /* borrows blocks */
+MUST_USE int tree_new(struct tree **ret, struct annex_error **err);
 void tree_free(struct tree *tree);
+static inline void cleanup_tree(struct tree **tree)
+{
+	tree_free(*tree);
+}
+#define auto_tree CLEANUP(cleanup_tree)
 struct tree_node *tree_root(struct tree *tree);
 uint32_t tree_name_count(const struct tree *tree);
 /* What is put from now on belongs to the next layer. */
@@ -77,5 +76,5 @@ MUST_USE int tree_put(struct tree *tree, struct tree_node *folder, const char *n
 /* The name is (also) this layer's. */
 void tree_touch(struct tree *tree, struct tree_name *name);
 /* Whiteouts: remove what lower layers have under that name, or in that folder. */
-MUST_USE int tree_hide(struct tree *tree, struct tree_node *folder, const char *name, struct annex_error **err);
-MUST_USE int tree_hide_all(struct tree *tree, struct tree_node *folder, struct annex_error **err);
+void tree_hide(struct tree *tree, struct tree_node *folder, const char *name);
+void tree_hide_all(struct tree *tree, struct tree_node *folder);

@@ -4,12 +4,11 @@
 #include "base/file.h"
 #include "rootfs/rootfs.h"
 
-#include <stdio.h>
 #include <sys/mman.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static int make_blob(const uint8_t *data, size_t size)
+static int make_file(const uint8_t *data, size_t size)
 {
 	auto_close int fd = memfd_create("layer", MFD_CLOEXEC);
 
@@ -20,18 +19,20 @@ static int make_blob(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	auto_close int first = make_blob(data, size), second = make_blob(data, size);
+	auto_close int first = make_file(data, size), second = make_file(data, size);
+	auto_close int disk = make_file(NULL, 0), first_index = make_file(NULL, 0), second_index = make_file(NULL, 0);
 	auto_error struct annex_error *error = NULL;
-	char digest[DIGEST_TEXT], path[64];
+	char digest[DIGEST_TEXT];
 	struct rootfs_layer layers[2];
 	uint64_t built = 0;
 
 	digest_of(digest, data, size);
-	layers[0] = (struct rootfs_layer){.fd = first, .digest = digest, .size = size, .diff_id = digest};
+	layers[0] = (struct rootfs_layer){
+		.fd = first, .index = first_index, .digest = digest, .size = size, .diff_id = digest};
 	layers[1] = layers[0];
 	layers[1].fd = second;
-	snprintf(path, sizeof(path), "/tmp/annex-fuzz-layer-%d", (int)getpid());
-	if (rootfs_build(path, layers, COUNT_OF(layers), NULL, NULL, &built, &error) == 0)
-		unlink(path);
+	layers[1].index = second_index;
+	if (rootfs_build(disk, layers, COUNT_OF(layers), NULL, &built, &error) == 0 && built == 0)
+		abort();
 	return 0;
 }

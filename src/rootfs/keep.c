@@ -1,0 +1,120 @@
+/*
+ * The file system is written around the contents in the belief that everything else reads as zeros: inode tables and
+ * the journal are not cleared. So what layers left that were not finished must go, and so must a file system that was
+ * begun.
+ */
+#include "rootfs/keep.h"
+
+#include "rootfs/index.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+struct range {
+	uint64_t first, end;
+};
+
+struct ranges {
+	struct range *items;
+	size_t count, capacity;
+};
+
+enum { MOST_RANGES = ROOTFS_METADATA / sizeof(struct range) / 2 };
+
+static int add(struct ranges *ranges, uint64_t first, uint64_t count, struct annex_error **err)
+{
+	struct range *last = ranges->count ? &ranges->items[ranges->count - 1] : NULL;
+	struct range *grown;
+	size_t capacity;
+
+	if (last && last->end == first) {
+		last->end += count;
+		return 0;
+	}
+	if (ranges->count == ranges->capacity) {
+		capacity = ranges->capacity ? ranges->capacity * 2 : 256;
+		grown = capacity <= MOST_RANGES ? reallocarray(ranges->items, capacity, sizeof(*grown)) : NULL;
+		if (!grown)
+			return fail_memory(err);
+		ranges->items = grown;
+		ranges->capacity = capacity;
+	}
+	ranges->items[ranges->count++] = (struct range){first, first + count};
+	return 0;
+}
+
+static int scan(struct ranges *ranges, const struct rootfs_layer *layer, uint64_t disk_blocks, struct annex_error **err)
+{
+	auto_index_reader struct index_reader *reader = NULL;
+	const struct blocks_extent *extent;
+	const struct index_entry *entry;
+
+	if (index_reader_new(&reader, layer->index, layer->diff_id, disk_blocks, err) < 0)
+		return -1;
+	do {
+		if (index_next(&entry, reader, err) < 0)
+			return -1;
+		while (entry) {
+			if (index_next_extent(&extent, reader, err) < 0)
+				return -1;
+			if (!extent)
+				break;
+			if (add(ranges, extent->physical, extent->count, err) < 0)
+				return -1;
+		}
+	} while (entry);
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+
+	return x->first < y->first ? -1 : x->first > y->first;
+}
+
+/* All between the ranges, and all behind them. */
+static int clear_rest(uint64_t *ret_first, int disk, struct ranges *ranges, struct annex_error **err)
+{
+	uint64_t at = 0;
+
+	if (ranges->count)
+		qsort(ranges->items, ranges->count, sizeof(*ranges->items), compare);
+	for (size_t i = 0; i < ranges->count; i++) {
+		const struct range *range = &ranges->items[i];
+
+		if (range->first > at &&
+		    fallocate(disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(at * BLOCKS_SIZE),
+			      (off_t)((range->first - at) * BLOCKS_SIZE)) < 0 &&
+		    errno != EOPNOTSUPP && errno != ENOSYS)
+			return fail_os(err, errno, "cannot write the disk image");
+		at = range->end > at ? range->end : at;
+	}
+	if (ftruncate(disk, (off_t)(at * BLOCKS_SIZE)) < 0)
+		return fail_os(err, errno, "cannot write the disk image");
+	*ret_first = at;
+	return 0;
+}
+
+int keep_layers(uint64_t *ret_first, int disk, const struct rootfs_layer *layers, size_t count,
+		struct annex_error **err)
+{
+	struct ranges ranges = {0};
+	int result = 0;
+	struct stat st;
+
+	if (fstat(disk, &st) < 0)
+		return fail_os(err, errno, "cannot read the disk image");
+	for (size_t i = 0; i < count && result == 0; i++) {
+		if (layers[i].source != ROOTFS_KEEP)
+			continue;
+		result = scan(&ranges, &layers[i], (uint64_t)st.st_size / BLOCKS_SIZE, err);
+		if (result < 0)
+			fail_while(err, "layer %zu of %zu (%.19s)", i + 1, count, layers[i].digest);
+	}
+	if (result == 0)
+		result = clear_rest(ret_first, disk, &ranges, err);
+	free(ranges.items);
+	return result;
+}
