@@ -10,6 +10,7 @@
 #include <annex/machine.h>
 #include <annex/progress.h>
 #include <annex/session.h>
+#include <annex/usage.h>
 #include <annex/vm.h>
 
 #endif

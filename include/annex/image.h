@@ -45,6 +45,26 @@ int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct annex_
 void annex_image_list_free(struct annex_image **list, size_t count);
 /* Removes the name; with the last name the record; the base disk goes when no image and no machine uses it. */
 int annex_image_delete(struct annex_context *context, const char *name, struct annex_error **err);
+
+struct annex_image_prune_options {
+	size_t size;
+	int all;     /* also images that have a name; else only those without one */
+	int dry_run; /* only tell */
+};
+#define ANNEX_IMAGE_PRUNE_OPTIONS_INIT                         \
+	{                                                      \
+		sizeof(struct annex_image_prune_options), 0, 0 \
+	}
+/* What goes: an image by its names or its id, or something else ("unfinished download of debian:12"), and how many
+ * bytes on disk come free by that. */
+typedef void annex_image_pruned_fn(const char *what, uint64_t bytes, void *data);
+/*
+ * Remove images that no machine uses, and unfinished downloads that nobody is at. What another process uses or makes at
+ * this time is passed by. fn, options and ret_freed may be NULL. Can be cancelled between two images.
+ */
+int annex_image_prune(struct annex_context *context, const struct annex_image_prune_options *options,
+		      annex_image_pruned_fn *fn, void *data, uint64_t *ret_freed, struct annex_error **err);
+
 void annex_image_unref(struct annex_image *image);
 
 /* Owned by the image. */

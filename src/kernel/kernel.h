@@ -12,6 +12,7 @@
  * stay where they are.
  */
 #define KERNEL_NAME_LIMIT 64
+#define KERNEL_FILES      ".files"
 
 struct kernel {
 	char *name;    /* of the folder: the release. For one named by a path: that path */

@@ -16,8 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define FILES ".files"
-
 static void cleanup_folder(DIR **folder)
 {
 	if (*folder)
@@ -74,7 +72,7 @@ static void remove_older(const char *root, const char *file, const char *name)
 int named_install(char **ret, const char *root, const char *file, struct annex_error **err)
 {
 	auto_staging struct staging staging = STAGING_NONE;
-	auto_free char *bytes = NULL, *files = path_join(root, FILES), *full = NULL, *folder = NULL;
+	auto_free char *bytes = NULL, *files = path_join(root, KERNEL_FILES), *full = NULL, *folder = NULL;
 	char digest[DIGEST_TEXT];
 	const char *name = digest + strlen("sha256:");
 	size_t size = 0;

@@ -11,7 +11,7 @@
 #include "base/time.h"
 #include "lib/context.h"
 #include "lib/import.h"
-#include "machine/record.h"
+#include "lib/uses.h"
 #include "registry/manifest.h"
 #include "registry/reference.h"
 #include "registry/source.h"
@@ -251,37 +251,12 @@ API int annex_image_delete(struct annex_context *context, const char *name, stru
 	return image_collect(context, err);
 }
 
-struct user_search {
-	struct annex_context *context;
-	const char *key;
-};
-
-/* 1 if the machine uses the base. When in doubt, it does. */
-static int check_machine(const char *name, void *data)
-{
-	const struct user_search *search = data;
-	auto_machine_paths struct machine_paths paths = {0};
-	auto_machine_record struct machine_record record = {0};
-	auto_error struct annex_error *err = NULL;
-
-	if (*name == '.')
-		return 0;
-	if (machine_paths_make(&paths, search->context->data, search->context->runtime, name, NULL) < 0)
-		return 1;
-	if (machine_record_load(&record, &paths, &err) < 0)
-		return annex_error_kind(err) != ANNEX_ERROR_NOT_FOUND;
-	return text_equal(record.base, search->key);
-}
-
+/* When in doubt, it is. */
 static bool is_used_by_machine(const char *key, void *data)
 {
-	struct user_search search = {.context = data, .key = key};
-	auto_free char *folder = path_join(search.context->data, "machines");
-	auto_close int dir = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	auto_uses struct uses uses = {0};
 
-	if (dir < 0)
-		return !folder || errno != ENOENT;
-	return store_each_name(dir, check_machine, &search) != 0;
+	return uses_load(&uses, data, NULL) < 0 || uses_base(&uses, key);
 }
 
 int image_collect(struct annex_context *context, struct annex_error **err)
@@ -366,7 +341,29 @@ static int wait_unless_cancelled(void *data)
 	return context_is_cancelled(data);
 }
 
-/* Imported already. The disk is looked for while it is held. */
+/* The record, and its base held. The image may be deleted or pruned until then, and made anew: so it is looked for
+ * again while nobody can take the base away. */
+static int find_held(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
+		     const char *text, struct annex_error **err)
+{
+	for (;;) {
+		auto_image_record struct image_record record = {0}, again = {0};
+		auto_close int hold = -EBADF;
+
+		if (find(&record, store, text, err) < 0 ||
+		    base_hold(&hold, store, record.base, wait_unless_cancelled, context, err) < 0 ||
+		    find(&again, store, text, err) < 0)
+			return -1;
+		if (strcmp(again.base, record.base) != 0)
+			continue;
+		*ret = again;
+		again = (struct image_record){0};
+		*ret_hold = TAKE_FD(hold);
+		return 0;
+	}
+}
+
+/* Imported already. */
 static int open_held(struct annex_image **ret, int *ret_hold, struct annex_context *context, const char *text,
 		     struct annex_error **err)
 {
@@ -375,8 +372,7 @@ static int open_held(struct annex_image **ret, int *ret_hold, struct annex_conte
 	auto_image_record struct image_record record = {0};
 	auto_close int hold = -EBADF;
 
-	if (open_store(&store, context, err) < 0 || find(&record, store, text, err) < 0 ||
-	    base_hold(&hold, store, record.base, wait_unless_cancelled, context, err) < 0)
+	if (open_store(&store, context, err) < 0 || find_held(&record, &hold, context, store, text, err) < 0)
 		return -1;
 	if (!base_exists(store, record.base)) {
 		fail(err, ANNEX_ERROR_NOT_FOUND, "the disk of image %s is missing", text);

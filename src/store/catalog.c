@@ -342,6 +342,15 @@ int catalog_read_blob(char **ret, size_t *ret_size, struct store *store, const c
 	return 0;
 }
 
+uint64_t catalog_documents_size(const struct store *store, const struct image_record *record)
+{
+	char name[RECORD_NAME];
+
+	record_name(name, record->id);
+	return file_tree_size(store->records, name) + file_tree_size(store->blobs, hex_of(record->id)) +
+	       file_tree_size(store->blobs, hex_of(record->digest));
+}
+
 struct collection {
 	struct store *store;
 	const struct catalog *catalog;

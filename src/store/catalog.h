@@ -33,6 +33,8 @@ MUST_USE int catalog_delete(struct store *store, const char *name, const char *t
 /* A document by its digest, which is checked. The caller frees *ret. */
 MUST_USE int catalog_read_blob(char **ret, size_t *ret_size, struct store *store, const char *digest, size_t limit,
 			       struct annex_error **err);
+/* Bytes on disk of a record and its documents: what goes with it besides the base. */
+uint64_t catalog_documents_size(const struct store *store, const struct image_record *record);
 /* Does anything outside the store use the base? Asked while nobody can begin to hold it. */
 typedef bool catalog_in_use_fn(const char *key, void *data);
 /* Remove what no record names: blobs, leftovers of interrupted writes, and bases, unless they are held or in use; and
