@@ -314,8 +314,10 @@ static int parse_word(json_t **ret, struct toml *toml)
 	while (peek(toml) && strchr(BARE "+.:", peek(toml)))
 		toml->at++;
 	text_add(&word, "");
-	for (const char *at = start + (*start == '+' && toml->at > start); at < toml->at; at++) {
-		if (*at != '_')
+	for (const char *at = start; at < toml->at; at++) {
+		bool is_sign = at == start && *at == '+' && at[1] != '-';
+
+		if (*at != '_' && !is_sign)
 			text_add_char(&word, *at);
 	}
 	if (!text_ok(&word))
