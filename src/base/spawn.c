@@ -16,10 +16,12 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+enum { FD_SPARE = 64 };
+
 /* The child's wanted descriptors lie below: where ours are moved to first. */
 static int safe_number(const struct spawn_options *options)
 {
-	int safe = 64;
+	int safe = FD_SPARE;
 
 	for (size_t i = 0; i < options->fd_count; i++) {
 		if (options->fds[i].to >= safe)
@@ -63,6 +65,17 @@ static void allow_files(struct rlimit *was)
 {
 	if (getrlimit(RLIMIT_NOFILE, was) == 0)
 		setrlimit(RLIMIT_NOFILE, &(struct rlimit){was->rlim_max, was->rlim_max});
+}
+
+/* The program must still be able to open what it needs to start. */
+static void restore_files(struct rlimit *was, int safe)
+{
+	rlim_t needed = safe > FD_SPARE ? (rlim_t)safe + FD_SPARE : 0;
+
+	if (was->rlim_cur < needed)
+		was->rlim_cur = needed < was->rlim_max ? needed : was->rlim_max;
+	if (was->rlim_max > 0)
+		setrlimit(RLIMIT_NOFILE, was);
 }
 
 static int move_high(int fd, int safe)
@@ -130,8 +143,7 @@ _Noreturn static void child(const char *program, const struct spawn_options *opt
 	allow_files(&files);
 	if (place_fds(options, high, safe, &report) == 0 && (!options->folder || chdir(options->folder) == 0)) {
 		close_above(safe, report);
-		if (files.rlim_max > 0)
-			setrlimit(RLIMIT_NOFILE, &files);
+		restore_files(&files, safe);
 		execve(program, (char *const *)options->argv,
 		       options->environment ? (char *const *)options->environment : environ);
 	}
