@@ -21,8 +21,8 @@ MUST_USE int unpacker_start(struct unpacker **ret, const char *program, int disk
 /* Readable when unpacker_dispatch() has something to do. */
 int unpacker_fd(const struct unpacker *unpacker);
 /* Takes in what the process said, without blocking. *ret_ended: it ended, well. -1: it failed, with its own error, or
- * it died (SYSTEM; the message says by which signal), or it said what makes no sense (CORRUPT); then only
- * unpacker_free() is left to do. */
+ * it died (SYSTEM; the message says by which signal), or it said what makes no sense (CORRUPT); what
+ * it had told before counts. Then don't call it again. */
 MUST_USE int unpacker_dispatch(struct unpacker *unpacker, bool *ret_ended, struct annex_error **err);
 /* Bytes of blob `layer` taken in so far. */
 uint64_t unpacker_done(const struct unpacker *unpacker, size_t layer);

@@ -5,14 +5,18 @@
  * ROOTFS_BUILD_INDEXES=FOLDER keeps the indexes of the layers that are done there, by diff id. ROOTFS_BUILD_KEEP=1 goes
  * on with OUT and the layers that are in that folder. ROOTFS_BUILD_DONOR=IMAGE,FOLDER copies what that folder has from
  * that image. ROOTFS_BUILD_CANCEL=BYTES stops when so much of the blobs was read, ROOTFS_BUILD_CANCEL_LAYERS=COUNT when
- * so many layers are done. A build that fails removes OUT, unless indexes are kept.
+ * so many layers are done. A build that fails removes OUT, unless indexes are kept. ROOTFS_BUILD_UNPACK=PROGRAM lets
+ * annex-unpack build.
  */
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/text.h"
 #include "rootfs/rootfs.h"
+#include "unpack/unpacker.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -123,19 +127,63 @@ static void on_layer_done(size_t i, void *data)
 		perror(run->inputs[i].done);
 }
 
-static int build(struct run *run)
+static int build_here(struct run *run, int disk, uint64_t *ret_size, struct annex_error **err)
 {
 	const struct rootfs_events events = {.progress = check, .layer_done = on_layer_done, .data = run};
+
+	return rootfs_build(disk, run->layers, run->count, &events, ret_size, err);
+}
+
+/* What unpacker_dispatch() has found out becomes events, each once. */
+static int tell_events(struct run *run, const struct unpacker *unpacker, bool *told)
+{
+	auto_free uint64_t *done = calloc(run->count + 1, sizeof(*done));
+
+	for (size_t i = 0; done && i < run->count; i++) {
+		done[i] = unpacker_done(unpacker, i);
+		if (unpacker_is_layer_done(unpacker, i) && !told[i])
+			on_layer_done(i, run);
+		told[i] = unpacker_is_layer_done(unpacker, i);
+	}
+	return check(done, run->count, run);
+}
+
+static int build_there(struct run *run, const char *program, int disk, uint64_t *ret_size, struct annex_error **err)
+{
+	auto_free bool *told = calloc(run->count + 1, sizeof(*told));
+	auto_unpacker struct unpacker *unpacker = NULL;
+	bool ended = false;
+	int result = unpacker_start(&unpacker, program, disk, run->layers, run->count, err);
+
+	for (size_t i = 0; i < run->count; i++)
+		close(run->layers[i].fd);
+	while (result == 0 && !ended) {
+		struct pollfd ready = {.fd = unpacker_fd(unpacker), .events = POLLIN};
+
+		poll(&ready, 1, -1);
+		result = unpacker_dispatch(unpacker, &ended, err);
+		if (tell_events(run, unpacker, told) && result == 0 && !ended)
+			return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
+	}
+	*ret_size = result == 0 ? unpacker_size(unpacker) : 0;
+	return result;
+}
+
+static int build(struct run *run)
+{
+	const char *program = getenv("ROOTFS_BUILD_UNPACK");
 	int flags = O_RDWR | O_CLOEXEC | (run->keep ? 0 : O_CREAT | O_EXCL);
 	auto_close int disk = open(run->out, flags, 0600);
 	auto_error struct annex_error *error = NULL;
 	uint64_t size = 0;
+	int result;
 
 	if (disk < 0) {
 		perror(run->out);
 		return 2;
 	}
-	if (rootfs_build(disk, run->layers, run->count, &events, &size, &error) < 0) {
+	result = program ? build_there(run, program, disk, &size, &error) : build_here(run, disk, &size, &error);
+	if (result < 0) {
 		fprintf(stderr, "%d: %s\n", (int)annex_error_kind(error), annex_error_message(error));
 		if (!run->indexes)
 			unlink(run->out);
