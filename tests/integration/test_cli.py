@@ -38,8 +38,9 @@ def test_annex_alone_shows_the_overview(quiet_host):
 
 def test_the_overview_names_the_commands_that_there_are():
     assert {"create", "run", "start", "stop", "restart", "list", "inspect", "set", "set-default", "logs", "delete",
-            "image import", "image list", "image inspect", "image delete", "kernel install", "kernel list",
-            "kernel set", "kernel delete", "doctor", "version", "completion", "help"} == set(COMMANDS)
+            "image import", "image list", "image inspect", "image delete", "image prune",
+            "kernel install", "kernel list", "kernel set", "kernel delete", "df", "doctor", "version", "completion",
+            "help"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -71,6 +72,9 @@ USAGE = [
     ("xyzzy", "unknown command 'xyzzy'", "annex help"),
     ("image imprt", "unknown command 'image imprt'", "did you mean 'annex image import'?"),
     ("imags", "unknown command 'imags'", "did you mean 'annex image list'?"),
+    ("image prune", "image prune: nobody to ask whether images may go", "annex image prune --force"),
+    ("image prune -a", "image prune: nobody to ask whether images may go", "annex image prune --force --all"),
+    ("df --format=xml", "df: --format: 'xml' is not one of table|json", "annex df --help"),
     ("--bogus", "unknown option '--bogus'", "annex help"),
     ("help bogus", "help: there is no command 'bogus'", "annex help"),
     ("create", "create: IMAGE is missing", "annex create --help"),

@@ -34,7 +34,7 @@ ANSWERS = [
     (["crea"], ["create"]),
     (["m", "crea"], ["create"]),
     (["im"], ["image"]),
-    (["image", ""], ["import", "list", "inspect", "delete"]),
+    (["image", ""], ["import", "list", "inspect", "delete", "prune"]),
     (["list", "--fo"], ["--format"]),
     (["list", "--format", ""], ["table", "json"]),
     (["list", "--format=j"], ["--format=json"]),
@@ -44,6 +44,8 @@ ANSWERS = [
     (["create", "-n", "x", "--no-boot", "tin"], ["tiny:1"]),
     (["create", "tiny:1", ""], []),
     (["image", "inspect", "tin"], ["tiny:1"]),
+    (["image", "prune", "--d"], ["--dry-run"]),
+    (["df", "--format", ""], ["table", "json"]),
     (["run", "--env-file", ""], [":files "]),
     (["run", "--env-file=x"], [":files --env-file="]),
     (["run", "-it", "--wor"], ["--workdir"]),
@@ -113,7 +115,7 @@ def test_zsh_completes(stocked):
 
 FISH = [
     ("annex crea", ["create"]),
-    ("annex image ", ["import", "list", "inspect", "delete"]),
+    ("annex image ", ["import", "list", "inspect", "delete", "prune"]),
     ("annex create tin", ["tiny:1"]),
     ("annex set mem", ["memory="]),
     ("annex list --format=j", ["--format=json"]),
