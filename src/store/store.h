@@ -9,6 +9,8 @@
  *   records/HEX.json     one per image; HEX is the digest of its configuration (store/catalog.h)
  *   blobs/sha256/HEX     manifests and configurations, as they came (store/catalog.h)
  *   bases/KEY.ext4       base disks, read-only, complete since they appear by rename (store/base.h)
+ *   bases/KEY.layers/HEX indexes of its layers; HEX is a diff id (store/base-donor.h)
+ *   bases/KEY.part       a base disk that is being made, or was when its maker was interrupted (store/base-draft.h)
  *   bases/KEY.lock       held shared by who needs the disk to stay, exclusively by who makes or removes it
  *   tmp/PID-START-…      one per process that has something half-made; removed when its process is gone
  *   lock                 held by who changes records, blobs or the set of bases

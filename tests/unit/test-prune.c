@@ -200,8 +200,6 @@ static const struct annex_usage *usage(const char *kind)
 
 static void images_without_a_name_go_and_with_all_those_that_no_machine_uses(void **state)
 {
-	auto_free char *named = NULL;
-
 	(void)state;
 	make_image('a', 'a', "docker.io/library/a:1");
 	make_image('b', 'b', NULL);
