@@ -6,6 +6,7 @@
  */
 #include "registry/manifest.h"
 
+#include "base/base64.h"
 #include "base/digest.h"
 #include "base/time.h"
 
@@ -36,6 +37,8 @@ struct raw_descriptor {
 	char *media_type, *digest;
 	uint64_t size;
 	json_t *platform, *annotations;
+	char *data;
+	struct text_list urls;
 };
 
 static const struct json_row descriptor_rows[] = {
@@ -44,6 +47,8 @@ static const struct json_row descriptor_rows[] = {
 	JSON_ROW(JSON_ROW_U64, "size", struct raw_descriptor, size, true),
 	JSON_ROW(JSON_ROW_VALUE, "platform", struct raw_descriptor, platform, false),
 	JSON_ROW(JSON_ROW_VALUE, "annotations", struct raw_descriptor, annotations, false),
+	JSON_ROW(JSON_ROW_TEXT, "data", struct raw_descriptor, data, false),
+	JSON_ROW(JSON_ROW_TEXTS, "urls", struct raw_descriptor, urls, false),
 };
 
 struct raw_document {
@@ -67,6 +72,8 @@ static void descriptor_clear(struct descriptor *descriptor)
 	free(descriptor->digest);
 	free(descriptor->ref_name);
 	free(descriptor->image_name);
+	free(descriptor->data);
+	text_list_clear(&descriptor->urls);
 	*descriptor = (struct descriptor){0};
 }
 
@@ -102,6 +109,34 @@ static int check_digest(const char *digest, const char *what, struct annex_error
 	return fail(err, ANNEX_ERROR_CORRUPT, "%s: malformed digest '%.80s'", what, digest);
 }
 
+/* Contents that are embedded count only when they are what the descriptor says; else they are asked for as usual. */
+static int decode_data(struct descriptor *into, const char *text, struct annex_error **err)
+{
+	char digest[DIGEST_TEXT];
+	auto_free char *bytes = NULL;
+	size_t size = 0;
+	int result = base64_decode(&bytes, &size, text);
+
+	if (result == -ENOMEM)
+		return fail_memory(err);
+	if (result < 0 || size != into->size)
+		return 0;
+	digest_of(digest, bytes, size);
+	if (strcmp(digest, into->digest) == 0)
+		into->data = TAKE(bytes);
+	return 0;
+}
+
+/* Only HTTPS: the digest protects what comes, but not who is asked. */
+static int keep_urls(struct descriptor *into, const struct text_list *urls, struct annex_error **err)
+{
+	for (size_t i = 0; i < urls->count && into->urls.count < URL_COUNT_LIMIT; i++) {
+		if (text_starts(urls->items[i], "https://") && text_list_add(&into->urls, urls->items[i]) < 0)
+			return fail_memory(err);
+	}
+	return 0;
+}
+
 static int decode_descriptor(struct descriptor *into, const json_t *value, const char *what, struct annex_error **err)
 {
 	struct raw_descriptor raw = {0};
@@ -116,6 +151,10 @@ static int decode_descriptor(struct descriptor *into, const json_t *value, const
 		result = decode_platform(&into->platform, raw.platform, what, err);
 	if (result == 0 && raw.annotations)
 		result = decode_annotations(into, raw.annotations, what, err);
+	if (result == 0 && raw.data)
+		result = decode_data(into, raw.data, err);
+	if (result == 0)
+		result = keep_urls(into, &raw.urls, err);
 	json_clear(&raw, descriptor_rows, COUNT_OF(descriptor_rows));
 	return result;
 }

@@ -14,6 +14,7 @@
 #define MANIFEST_LAYER_LIMIT 512u
 #define INDEX_LIMIT          1024u        /* entries of one index */
 #define LAYER_SIZE_LIMIT     (1ull << 40) /* bytes of one compressed layer */
+#define URL_COUNT_LIMIT      16u          /* addresses of one layer */
 
 struct descriptor {
 	char *media_type; /* NULL where a registry or an old index leaves it out */
@@ -23,6 +24,8 @@ struct descriptor {
 	char *ref_name;           /* annotation org.opencontainers.image.ref.name, or NULL */
 	char *image_name;         /* annotation io.containerd.image.name, or NULL */
 	bool attestation;         /* a provenance document of BuildKit's, not an image */
+	char *data;               /* the contents, `size` bytes of this digest, where they are embedded; else NULL */
+	struct text_list urls;    /* where else they are, of layers that registries may not have */
 };
 
 struct document {

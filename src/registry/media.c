@@ -69,6 +69,17 @@ int media_expect(const struct media_type **ret, const char *name, enum media_kin
 	return 0;
 }
 
+char *media_accept(void)
+{
+	auto_text struct text list = {0};
+
+	for (size_t i = 0; i < COUNT_OF(types); i++) {
+		if (types[i].kind == MEDIA_INDEX || types[i].kind == MEDIA_MANIFEST)
+			text_printf(&list, "%s%s", list.size ? ", " : "", types[i].name);
+	}
+	return text_take(&list);
+}
+
 const char *media_layer_name(enum media_compression compression)
 {
 	for (size_t i = 0; i < COUNT_OF(types); i++) {

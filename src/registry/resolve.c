@@ -47,8 +47,16 @@ static int fetch(char **ret, size_t *ret_size, struct search *search, const stru
 			    RESOLVE_DOCUMENT_LIMIT);
 	if (wanted->size > limit)
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s %s: larger than %zu MiB", what, wanted->digest, limit >> 20);
-	if (search->fetch(&bytes, &size, wanted, limit, search->data, err) < 0)
+	if (wanted->data) {
+		bytes = malloc(wanted->size + 1);
+		if (!bytes)
+			return fail_memory(err);
+		size = wanted->size;
+		memcpy(bytes, wanted->data, size);
+		bytes[size] = '\0';
+	} else if (search->fetch(&bytes, &size, wanted, limit, search->data, err) < 0) {
 		return -1;
+	}
 	if (size != wanted->size)
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s %s: %zu bytes, not %llu", what, wanted->digest, size,
 			    (unsigned long long)wanted->size);
@@ -58,6 +66,22 @@ static int fetch(char **ret, size_t *ret_size, struct search *search, const stru
 			    digest);
 	*ret = TAKE(bytes);
 	*ret_size = size;
+	return 0;
+}
+
+static int copy_extras(struct image_layer *into, const struct descriptor *item)
+{
+	if (item->data) {
+		into->data = malloc(item->size + 1);
+		if (!into->data)
+			return -ENOMEM;
+		memcpy(into->data, item->data, item->size);
+		into->data[item->size] = '\0';
+	}
+	for (size_t i = 0; i < item->urls.count; i++) {
+		if (text_list_add(&into->urls, item->urls.items[i]) < 0)
+			return -ENOMEM;
+	}
 	return 0;
 }
 
@@ -85,7 +109,7 @@ static int add_layers(struct image_manifest *into, const struct document *docume
 						       .diff_id = strdup(diff_ids->items[i]),
 						       .size = item->size,
 						       .compression = type->compression};
-		if (!into->layers[i].digest || !into->layers[i].diff_id)
+		if (!into->layers[i].digest || !into->layers[i].diff_id || copy_extras(&into->layers[i], item) < 0)
 			return fail_memory(err);
 	}
 	return 0;
@@ -268,6 +292,8 @@ void image_manifest_clear(struct image_manifest *manifest)
 	for (size_t i = 0; i < manifest->layer_count; i++) {
 		free(manifest->layers[i].digest);
 		free(manifest->layers[i].diff_id);
+		free(manifest->layers[i].data);
+		text_list_clear(&manifest->layers[i].urls);
 	}
 	free(manifest->layers);
 	*manifest = (struct image_manifest){0};

@@ -10,6 +10,8 @@ struct image_layer {
 	char *diff_id;
 	uint64_t size; /* compressed */
 	enum media_compression compression;
+	char *data;            /* all of it, where the manifest embeds it; else NULL */
+	struct text_list urls; /* HTTPS, where registries may not have it */
 };
 
 struct image_manifest {

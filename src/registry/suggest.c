@@ -1,5 +1,8 @@
 #include "registry/suggest.h"
 
+#include "base/closest.h"
+#include "json/json.h"
+
 #include "base/file.h"
 #include "base/text.h"
 #include "registry/reference.h"
@@ -86,4 +89,55 @@ char *suggest_name(const char *full, const char *annotation, const char *path, c
 	if (!composed || reference_normalise(&made, composed, NULL) < 0)
 		return NULL;
 	return made;
+}
+
+/* The less the better: a slip away, then those with the same beginning, then those that hold it. */
+static unsigned tag_distance(const char *tag, const char *wanted)
+{
+	unsigned slips = closest_distance(tag, wanted);
+
+	if (closest_is_near(wanted, slips))
+		return slips;
+	if (text_starts(tag, wanted) || text_starts(wanted, tag))
+		return 10;
+	return strstr(tag, wanted) ? 20 : 100 + slips;
+}
+
+static const char *nearest_tag(const json_t *tags, const char *wanted, const char *const *taken, size_t count)
+{
+	const char *best = NULL;
+	unsigned nearest = 0;
+
+	for (size_t i = 0; i < json_array_size(tags); i++) {
+		const char *tag = json_string_value(json_array_get(tags, i));
+		bool is_taken = !tag || !reference_is_tag(tag);
+
+		for (size_t j = 0; j < count; j++)
+			is_taken |= tag == taken[j];
+		if (is_taken || (best && tag_distance(tag, wanted) >= nearest))
+			continue;
+		best = tag;
+		nearest = tag_distance(tag, wanted);
+	}
+	return best;
+}
+
+char *suggest_tags(const char *bytes, size_t size, const char *wanted)
+{
+	auto_error struct annex_error *ignored = NULL;
+	auto_json json_t *list = NULL;
+	auto_text struct text names = {0};
+	const char *taken[SUGGEST_TAGS];
+	const json_t *tags;
+
+	if (json_parse(&list, bytes, size, "tags", &ignored) < 0)
+		return NULL;
+	tags = json_object_get(list, "tags");
+	for (size_t count = 0; count < SUGGEST_TAGS; count++) {
+		taken[count] = nearest_tag(tags, wanted, taken, count);
+		if (!taken[count])
+			break;
+		text_printf(&names, "%s%s", count ? ", " : "", taken[count]);
+	}
+	return names.size ? text_take(&names) : NULL;
 }
