@@ -67,7 +67,7 @@ static int empty(struct window *window)
 /* Bytes, of which a negative count is a number. */
 static size_t size_of(io_channel channel, int count)
 {
-	return count < 0 ? (size_t)-(int64_t)count : (size_t)count * (size_t)channel->block_size;
+	return count < 0 ? (size_t) - (int64_t)count : (size_t)count * (size_t)channel->block_size;
 }
 
 static errcode_t read_blocks(io_channel channel, unsigned long long block, int count, void *data)

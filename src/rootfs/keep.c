@@ -74,8 +74,9 @@ static int compare(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
-/* All between the ranges, and all behind them. */
-static int clear_rest(uint64_t *ret_first, int disk, struct ranges *ranges, struct annex_error **err)
+/* All between the ranges, and all behind them. A file that has the right size already is left alone: ext4 would write
+ * back at once what gets into one that was truncated, when it is closed. */
+static int clear_rest(uint64_t *ret_first, int disk, uint64_t size, struct ranges *ranges, struct annex_error **err)
 {
 	uint64_t at = 0;
 
@@ -91,7 +92,7 @@ static int clear_rest(uint64_t *ret_first, int disk, struct ranges *ranges, stru
 			return fail_os(err, errno, "cannot write the disk image");
 		at = range->end > at ? range->end : at;
 	}
-	if (ftruncate(disk, (off_t)(at * BLOCKS_SIZE)) < 0)
+	if (size != at * BLOCKS_SIZE && ftruncate(disk, (off_t)(at * BLOCKS_SIZE)) < 0)
 		return fail_os(err, errno, "cannot write the disk image");
 	*ret_first = at;
 	return 0;
@@ -114,7 +115,7 @@ int keep_layers(uint64_t *ret_first, int disk, const struct rootfs_layer *layers
 			fail_while(err, "layer %zu of %zu (%.19s)", i + 1, count, layers[i].digest);
 	}
 	if (result == 0)
-		result = clear_rest(ret_first, disk, &ranges, err);
+		result = clear_rest(ret_first, disk, (uint64_t)st.st_size, &ranges, err);
 	free(ranges.items);
 	return result;
 }
