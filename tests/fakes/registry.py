@@ -363,7 +363,7 @@ class Registry:
             return self.token(request, urllib.parse.parse_qs(request.body.decode() if request.method == "POST" else query))
         if not path.startswith("/v2/"):
             return error(404, "NOT_FOUND", "no such page")
-        found = re.fullmatch(r"/v2/(.+)/(manifests|blobs)/([^/]+)", path)
+        found = re.fullmatch(r"/v2/(.+)/(manifests|blobs|tags)/([^/]+)", path)
         refused = self.refuse(request, f"repository:{found[1]}:pull" if found else "")
         if refused:
             return refused
@@ -376,7 +376,7 @@ class Registry:
         folder = self.repositories.get(found[1])
         if not folder:
             return error(404, "NAME_UNKNOWN", "repository name not known to registry")
-        return (self.manifest if found[2] == "manifests" else self.blob)(request, folder, found[3])
+        return {"manifests": self.manifest, "blobs": self.blob, "tags": self.tags}[found[2]](request, folder, found[3])
 
     def refuse(self, request, scope):
         """The answer to who may not do this, or None."""
@@ -427,6 +427,14 @@ class Registry:
         if kind not in accepted and "*/*" not in accepted and kind.startswith(OCI):
             return error(404, "MANIFEST_UNKNOWN", "OCI manifest found, but accept header does not support OCI manifests")
         return Answer(200, data, {"Content-Type": kind, "Docker-Content-Digest": digest, "ETag": f'"{digest}"'})
+
+    def tags(self, request, folder, what):
+        if what != "list":
+            return error(404, "NOT_FOUND", "no such page")
+        index = json.loads((folder / "index.json").read_bytes())
+        names = {entry.get("annotations", {}).get(REF_NAME) for entry in index["manifests"]} - {None}
+        document = {"name": request.path.split("/tags/")[0][len("/v2/"):], "tags": sorted(names)}
+        return Answer(200, json.dumps(document).encode(), {"Content-Type": "application/json"})
 
     def blob(self, _request, folder, digest):
         data = read_blob(folder, digest)

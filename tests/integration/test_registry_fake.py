@@ -75,6 +75,7 @@ def test_it_serves_a_layout_as_it_is(one, layout):
     status, headers, body = blob(one, layout)
     assert (status, body) == (200, layout.path(layer(layout)).read_bytes())
     assert fetch(one.url + "/v2/team/app/manifests/latest", Accept="application/json")[0] == 404
+    assert json.loads(fetch(one.url + "/v2/team/app/tags/list")[2]) == {"name": "team/app", "tags": ["latest", "old"]}
     assert fetch(one.url + "/v2/team/app/manifests/none")[0] == 404
     assert fetch(one.url + "/v2/team/none/manifests/latest")[0] == 404
     assert fetch(one.url + "/v2/team/app/blobs/sha256:" + "0" * 64)[0] == 404
