@@ -9,6 +9,7 @@
 #include <annex/kernel.h>
 #include <annex/machine.h>
 #include <annex/progress.h>
+#include <annex/registry.h>
 #include <annex/session.h>
 #include <annex/usage.h>
 #include <annex/vm.h>

@@ -23,6 +23,8 @@ static const struct command *const commands[] = {
 	&image_inspect_command,
 	&image_delete_command,
 	&image_prune_command,
+	&image_login_command,
+	&image_logout_command,
 	&kernel_install_command,
 	&kernel_list_command,
 	&kernel_set_command,

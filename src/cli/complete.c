@@ -89,6 +89,18 @@ static void offer_kernels(const struct completer *completer)
 	annex_kernel_list_free(list, count);
 }
 
+static void offer_registries(const struct completer *completer)
+{
+	char **list = NULL;
+	size_t count = 0;
+
+	if (annex_registry_list(&list, &count, completer->cli->context, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		offer(completer, list[i], NULL);
+	annex_registry_list_free(list);
+}
+
 static void offer_settings(const struct completer *completer)
 {
 	const char *key;
@@ -167,6 +179,9 @@ static void offer_value(const struct completer *completer, const struct option *
 		break;
 	case COMPLETES_KERNEL:
 		offer_kernels(completer);
+		break;
+	case COMPLETES_REGISTRY:
+		offer_registries(completer);
 		break;
 	case COMPLETES_SETTING:
 		offer_settings(completer);

@@ -1,7 +1,7 @@
 /*
- * Raw mode, and the way back.
+ * Raw and silent mode, and the way back.
  *
- * A shell behind a terminal that was left raw is unusable, so every way out goes through terminal_restore(): the
+ * A shell behind a terminal that was left so is unusable, so every way out goes through terminal_restore(): the
  * caller, atexit(), and the signals that end a process and that nobody else handles. Those that a session passes on are
  * blocked and read from a descriptor while the terminal is raw; they never end the process. The state is the
  * terminal's, hence the process's.
@@ -32,7 +32,8 @@ static void restore_and_die(int number)
 	raise(number);
 }
 
-int terminal_make_raw(struct annex_error **err)
+/* `before` becomes `raw`, by `change`. */
+static int enter(void (*change)(struct termios *mode), struct annex_error **err)
 {
 	static const int deadly[] = {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2};
 	static bool prepared;
@@ -50,14 +51,38 @@ int terminal_make_raw(struct annex_error **err)
 		prepared = true;
 	}
 	raw = before;
-	cfmakeraw(&raw);
-	raw.c_lflag |= before.c_lflag & ISIG;
-	raw.c_cc[VSUSP] = _POSIX_VDISABLE;
+	change(&raw);
 	is_raw = 1;
 	if (tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0)
 		return 0;
 	is_raw = 0;
 	return fail_os(err, errno, "cannot set the terminal's mode");
+}
+
+static void be_raw(struct termios *mode)
+{
+	tcflag_t keys = mode->c_lflag & ISIG;
+
+	cfmakeraw(mode);
+	mode->c_lflag |= keys;
+	mode->c_cc[VSUSP] = _POSIX_VDISABLE;
+}
+
+int terminal_make_raw(struct annex_error **err)
+{
+	return enter(be_raw, err);
+}
+
+static void be_silent(struct termios *mode)
+{
+	mode->c_lflag &= ~(tcflag_t)ECHO;
+	mode->c_lflag |= ECHONL;
+	mode->c_cc[VSUSP] = mode->c_cc[VQUIT] = _POSIX_VDISABLE;
+}
+
+int terminal_make_silent(struct annex_error **err)
+{
+	return enter(be_silent, err);
 }
 
 void terminal_pass_keys(void)

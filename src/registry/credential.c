@@ -1,6 +1,5 @@
 #include "registry/credential.h"
 
-#include "base/text.h"
 #include "registry/dockerconfig.h"
 #include "registry/helper.h"
 #include "registry/place.h"
@@ -222,6 +221,49 @@ int credential_store(char **ret_where, const char *domain, const struct credenti
 		return fail_memory(err);
 	}
 	*ret_where = TAKE(where);
+	return 0;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted, each once. */
+static void tidy(struct text_list *list)
+{
+	size_t kept = 0;
+
+	if (list->count)
+		qsort(list->items, list->count, sizeof(*list->items), by_text);
+	for (size_t i = 0; i < list->count; i++) {
+		if (kept && strcmp(list->items[i], list->items[kept - 1]) == 0)
+			free(list->items[i]);
+		else
+			list->items[kept++] = list->items[i];
+	}
+	list->count = kept;
+	if (list->items)
+		list->items[kept] = NULL;
+}
+
+int credential_list(struct text_list *ret, struct annex_error **err)
+{
+	auto_text_list struct text_list made = {0};
+	auto_sources struct sources sources = {0};
+
+	if (sources_list(&sources, err) < 0)
+		return -1;
+	for (size_t i = 0; i < sources.count; i++) {
+		auto_dockerconfig struct dockerconfig config = DOCKERCONFIG_INIT;
+		int result = read_source(&config, &sources.items[i], err);
+
+		if (result < 0 || (result > 0 && dockerconfig_list(&made, &config, err) < 0))
+			return -1;
+	}
+	tidy(&made);
+	*ret = made;
+	made = (struct text_list){0};
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 #include "base/error.h"
+#include "base/text.h"
 
 #include <stdbool.h>
 
@@ -34,5 +35,8 @@ MUST_USE int credential_find(struct credential *ret, const char *domain, const c
  */
 MUST_USE int credential_store(char **ret_where, const char *domain, const struct credential *credential,
 			      struct annex_error **err);
+/* The domains for which there are any, in order; as far as files tell: helpers are not asked. */
+MUST_USE int credential_list(struct text_list *ret, struct annex_error **err);
+
 /* Everywhere. NOT_FOUND when there were none. Those for a part of the registry stay. */
 MUST_USE int credential_erase(const char *domain, struct annex_error **err);

@@ -354,6 +354,23 @@ bool dockerconfig_holds(const struct dockerconfig *config, const char *domain)
 	return find_key(&key, json_object_get(config->root, "auths"), domain, true, NULL) == 0 && key;
 }
 
+int dockerconfig_list(struct text_list *list, const struct dockerconfig *config, struct annex_error **err)
+{
+	json_t *value;
+	const char *key;
+
+	json_object_foreach(json_object_get(config->root, "auths"), key, value)
+	{
+		char *plain = plain_key(key);
+
+		if (plain)
+			plain[strcspn(plain, "/")] = '\0';
+		if (text_list_add_owned(list, plain) < 0)
+			return fail_memory(err);
+	}
+	return 0;
+}
+
 size_t dockerconfig_servers(const char *ret[DOCKERCONFIG_SERVERS], const struct dockerconfig *config,
 			    const char *domain)
 {

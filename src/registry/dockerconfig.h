@@ -41,6 +41,9 @@ MUST_USE int dockerconfig_find(struct credential *ret, const struct dockerconfig
 /* Does it hold any for just this domain? */
 bool dockerconfig_holds(const struct dockerconfig *config, const char *domain);
 
+/* Add the domains that it has anything for. */
+MUST_USE int dockerconfig_list(struct text_list *list, const struct dockerconfig *config, struct annex_error **err);
+
 /* Change the object in memory. A NULL credential marks a domain whose credentials a helper keeps. */
 MUST_USE int dockerconfig_put(struct dockerconfig *config, const char *domain, const struct credential *credential,
 			      struct annex_error **err);

@@ -96,18 +96,54 @@ static bool is_domain(const char *domain)
 	}
 }
 
+static bool names_a_domain(const char *text, size_t length)
+{
+	return *text == '[' || (length == 9 && strncmp(text, "localhost", 9) == 0) ||
+	       strcspn(text, ".:" UPPER) < length;
+}
+
+/* What Docker's own registry is called elsewhere than in names of images. */
+static bool is_default_domain(const char *domain)
+{
+	static const char *const others[] = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"};
+
+	for (size_t i = 0; i < COUNT_OF(others); i++) {
+		if (strcmp(domain, others[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+int reference_parse_domain(char **ret, const char *text, struct annex_error **err)
+{
+	const char *scheme = strstr(text, "://"), *at = scheme ? scheme + 3 : text;
+	size_t length = strcspn(at, "/");
+	auto_free char *domain = strndup(at, length);
+
+	if (!domain)
+		return fail_memory(err);
+	if (strlen(text) > REFERENCE_NAME_LIMIT || !is_domain(domain)) {
+		fail(err, ANNEX_ERROR_USAGE, "'%.100s' is not the name of a registry", text);
+		return fail_hint(err, "registries are named like ghcr.io or localhost:5000");
+	}
+	if (!scheme && at[length] && at[length + 1]) {
+		fail(err, ANNEX_ERROR_USAGE, "'%.100s' is not the name of a registry, but of something in one", text);
+		return fail_hint(err, "the registry is %s", domain);
+	}
+	if (!names_a_domain(domain, length)) {
+		fail(err, ANNEX_ERROR_USAGE, "'%.100s' is not the name of a registry", text);
+		return fail_hint(err, "a registry's name has a dot or a port in it, or is localhost");
+	}
+	*ret = is_default_domain(domain) ? strdup(default_domain) : TAKE(domain);
+	return *ret ? 0 : fail_memory(err);
+}
+
 bool reference_is_tag(const char *text)
 {
 	size_t length = strlen(text);
 
 	return length > 0 && length <= REFERENCE_TAG_LIMIT && is_one_of(*text, LOWER UPPER DIGITS "_") &&
 	       strspn(text, LOWER UPPER DIGITS "_.-") == length;
-}
-
-static bool names_a_domain(const char *text, size_t length)
-{
-	return *text == '[' || (length == 9 && strncmp(text, "localhost", 9) == 0) ||
-	       strcspn(text, ".:" UPPER) < length;
 }
 
 /* Splits "domain/path" or "path", which is modified by nobody afterwards. */

@@ -33,3 +33,7 @@ char *reference_familiar(const struct reference *reference);
 MUST_USE int reference_normalise(char **ret, const char *text, struct annex_error **err);
 
 bool reference_is_tag(const char *text);
+
+/* A registry's domain, as in the names of its images, from what people write: "ghcr.io", "https://ghcr.io/",
+ * "index.docker.io". USAGE; the caller frees it. */
+MUST_USE int reference_parse_domain(char **ret, const char *text, struct annex_error **err);

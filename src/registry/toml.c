@@ -315,7 +315,7 @@ static int parse_word(json_t **ret, struct toml *toml)
 		toml->at++;
 	text_add(&word, "");
 	for (const char *at = start; at < toml->at; at++) {
-		bool is_sign = at == start && *at == '+' && at[1] != '-';
+		bool is_sign = at == start && *at == '+' && (at + 1 == toml->at || at[1] != '-');
 
 		if (*at != '_' && !is_sign)
 			text_add_char(&word, *at);
