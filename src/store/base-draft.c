@@ -5,8 +5,9 @@
  * name. There is no draft without KEY.part: it is made last when a draft is begun, after what another one left is
  * gone, and moves away when the draft is published.
  *
- * Indexes are not synced for the finished base either. Only the disk has to survive a power loss: an index that did not
- * is recognised by its own checksum (rootfs/index.h), and then the base is no donor of that layer any more.
+ * The contents of indexes are not synced for the finished base either. Only the disk has to survive a power loss: an
+ * index that did not is recognised by its own checksum (rootfs/index.h), and then the base is no donor of that layer
+ * any more. Their names are synced, or an index of an earlier try, whole and of another disk, could come back.
  *
  * A maker that was killed may have a child which still writes to the disk for a moment, when nobody holds the base any
  * more. So the disk is locked too. That lock goes with the open file, which the child has inherited: as long as it
@@ -310,6 +311,8 @@ int base_draft_publish(struct base_draft *draft, struct annex_error **err)
 	if (finish_disk(draft, err) < 0)
 		return -1;
 	result = tidy(draft);
+	if (result == 0 && fsync(draft->layers) < 0)
+		result = -errno;
 	if (result < 0)
 		return fail_os(err, result, "cannot finish the base disk");
 	base_file_name(before, draft->key, BASE_DRAFT);

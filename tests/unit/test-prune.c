@@ -356,9 +356,9 @@ static void a_cancelled_prune_keeps_the_rest(void **state)
 /* Makes machines of the image as annex_machine_create() does: each has its base, or the image is said to be gone. */
 static void create_machines(void)
 {
-	int made = 0, gone = 0;
+	int made = 0, gone = 0; /* both are to happen */
 
-	for (int i = 0; i < 5000 && (made < 20 || gone < 20); i++) {
+	for (int i = 0; made < 20 || gone < 20; i++) {
 		auto_error struct annex_error *err = NULL;
 		auto_image_found struct image_found found = {0};
 		auto_free char *path = NULL;
@@ -366,10 +366,10 @@ static void create_machines(void)
 
 		snprintf(name, sizeof(name), "m%d", i);
 		if (image_find_or_import(&found, context, "a:1", NULL, -1, &err) < 0) {
-
 			assert_int_equal(annex_error_kind(err), ANNEX_ERROR_NOT_FOUND);
 			assert_non_null(strstr(annex_error_message(err), "is not imported"));
 			gone++;
+			usleep(1000);
 			continue;
 		}
 		assert_int_equal(access(found.base_path, R_OK), 0);
@@ -381,7 +381,6 @@ static void create_machines(void)
 		assert_int_equal(file_remove_tree(AT_FDCWD, path), 0);
 		made++;
 	}
-	assert_true(made >= 20 && gone >= 20);
 }
 
 static void pruning_beside_the_making_of_machines_breaks_none(void **state)

@@ -3,7 +3,7 @@
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "store/base.h"
+#include "store/base-draft.h"
 #include "store/catalog.h"
 
 #include <fcntl.h>
@@ -275,15 +275,13 @@ static void deleting_a_name_keeps_the_image_until_its_last(void **state)
 
 static void write_base(const char *key)
 {
-	const char *temporary = NULL;
-	auto_free char *path = NULL;
 	auto_close int hold = -1;
+	auto_base_draft struct base_draft *draft = NULL;
 
 	assert_int_equal(base_hold_alone(&hold, store, key, NULL, NULL, NULL), 0);
-	assert_int_equal(store_temporary_folder(&temporary, store, NULL), 0);
-	path = path_join(temporary, "base.ext4");
-	assert_int_equal(file_write_atomic(AT_FDCWD, path, "disk", 4, 0600), 0);
-	assert_int_equal(base_publish(store, key, path, NULL), 0);
+	assert_int_equal(base_draft_open(&draft, store, key, NULL), 0);
+	assert_int_equal(write(base_draft_disk(draft), "disk", 4), 4);
+	assert_int_equal(base_draft_publish(draft, NULL), 0);
 }
 
 static bool is_used(const char *key, void *data)
