@@ -323,6 +323,8 @@ static int decode_entry(struct credential *ret, const struct dockerconfig *confi
 		made.username = TAKE(entry.username);
 		made.password = TAKE(entry.password);
 	}
+	if (made.username && strchr(made.username, ':'))
+		return damaged(config, "a user name in it has a colon", err);
 	if (result == -ENOMEM)
 		return fail_memory(err);
 	if (result < 0)

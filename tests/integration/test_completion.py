@@ -34,7 +34,7 @@ ANSWERS = [
     (["crea"], ["create"]),
     (["m", "crea"], ["create"]),
     (["im"], ["image"]),
-    (["image", ""], ["import", "list", "inspect", "delete", "prune"]),
+    (["image", ""], ["import", "list", "inspect", "delete", "prune", "login", "logout"]),
     (["list", "--fo"], ["--format"]),
     (["list", "--format", ""], ["table", "json"]),
     (["list", "--format=j"], ["--format=json"]),
@@ -115,7 +115,7 @@ def test_zsh_completes(stocked):
 
 FISH = [
     ("annex crea", ["create"]),
-    ("annex image ", ["import", "list", "inspect", "delete", "prune"]),
+    ("annex image ", ["import", "list", "inspect", "delete", "prune", "login", "logout"]),
     ("annex create tin", ["tiny:1"]),
     ("annex set mem", ["memory="]),
     ("annex list --format=j", ["--format=json"]),

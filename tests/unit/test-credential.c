@@ -191,6 +191,8 @@ static void a_damaged_file_is_named_and_nothing_of_it_quoted(void **state)
 		{"{\"auths\": {\"a.io\": {\"auth\": \"secret\"}}}", "not a user name and a password in base64"},
 		{"{\"auths\": {\"a.io\": {\"auth\": \"c2VjcmV0\"}}}", "not a user name and a password in base64"},
 		{"{\"auths\": {\"a.io\": {\"auth\": \"c2U6AGNyZXQ=\"}}}", "not a user name and a password in base64"},
+		{"{\"auths\": {\"a.io\": {\"username\": \"a:b\", \"password\": \"secret\"}}}",
+		 "a user name in it has a colon"},
 		{"{\"credsStore\": \"../secret\"}", "can't be one"},
 		{"{\"credHelpers\": {\"a.io\": \"/bin/secret\"}}", "can't be one"},
 	};
