@@ -25,8 +25,9 @@ install: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
 	@meson install -C $(BUILD) --no-rebuild
 
-bench: all
-	@$(PYTHON) bench/run.py
+bench: all ## measure against other tools, as root, and write docs/benchmarks.md
+	@tools/install-deps --bench
+	@$(PYTHON) bench/run.py --write
 
 format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
