@@ -27,7 +27,7 @@ enum {
 	STATUS_USAGE = 2,
 	STATUS_ABANDONED = 3, /* by the parent */
 	REPORT_EVERY_MS = 100,
-	ARENAS = 8 /* of malloc; without a limit it would look for the number of processors in /sys */
+	ARENAS = 1 /* of malloc: for more it asks in /sys how many there may be, and in /proc whether they may shrink */
 };
 
 struct job {

@@ -268,16 +268,22 @@ static void hear(struct unpacker *unpacker)
 	}
 }
 
-/* The first line on standard error that is no debug line; the caller frees it. NULL: there is none. */
-static char *complaint(struct unpacker *unpacker)
+/* The line on standard error that names an error, else the first that says anything and is no debug line; the caller
+ * frees it. NULL: there is none. */
+static char *complaint(const struct unpacker *unpacker)
 {
-	char *left = text_ok(&unpacker->said) ? unpacker->said.data : NULL, *line;
+	auto_free char *copy = text_ok(&unpacker->said) && unpacker->said.data ? strdup(unpacker->said.data) : NULL;
+	char *left = copy, *line, *found = NULL;
 
 	while (left && (line = strsep(&left, "\n"))) {
-		if (*line && !text_starts(line, "annex["))
-			return strndup(line, REPORT_TEXT);
+		bool says = strpbrk(line, "abcdefghijklmnopqrstuvwxyz") && !text_starts(line, "annex[");
+
+		if (says && (!found || strcasestr(line, "error")))
+			found = line;
+		if (found && strcasestr(found, "error"))
+			break;
 	}
-	return NULL;
+	return found ? strndup(found, REPORT_TEXT) : NULL;
 }
 
 static void log_said(struct unpacker *unpacker)

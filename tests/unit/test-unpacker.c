@@ -153,8 +153,11 @@ static void a_death_is_told_by_its_signal_or_status(void **state)
 	expect_failure("kill -9 $$", ANNEX_ERROR_SYSTEM, "annex-unpack was killed by signal 9 (Killed)");
 	expect_failure("kill -SEGV $$", ANNEX_ERROR_SYSTEM,
 		       "annex-unpack was killed by signal 11 (Segmentation fault)");
-	expect_failure("echo 'annex[1] 2.3: a debug line' >&2; echo '==1==ERROR: AddressSanitizer' >&2; exit 99",
+	expect_failure("echo 'annex[1] 2.3: a debug error' >&2; echo ===== >&2; echo '==1==WARNING: x' >&2;"
+		       "echo '==1==ERROR: AddressSanitizer' >&2; echo 'other error' >&2; exit 99",
 		       ANNEX_ERROR_SYSTEM, "annex-unpack ended with status 99: ==1==ERROR: AddressSanitizer");
+	expect_failure("echo '!' >&2; echo so what >&2; exit 1", ANNEX_ERROR_SYSTEM,
+		       "annex-unpack ended with status 1: so what");
 	expect_failure("exit 0", ANNEX_ERROR_SYSTEM, "annex-unpack ended without a result");
 	expect_failure("echo '{\"report\":\"result\",\"size\":1}' >&3; exit 4", ANNEX_ERROR_SYSTEM,
 		       "annex-unpack ended with status 4");
