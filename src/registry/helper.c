@@ -71,8 +71,12 @@ static int start(struct running *ret, const char *program, const char *verb, con
 		 struct annex_error **err)
 {
 	auto_close int input = make_input(request), out = -EBADF, errors = -EBADF;
+	auto_free char *path = spawn_find(program);
 	int pipes[2];
 
+	/* Not NOT_FOUND: what the user asked for is another thing. */
+	if (!path)
+		return fail(err, ANNEX_ERROR_SYSTEM, "program %s is not installed", program);
 	if (input < 0)
 		return fail_os(err, input, "cannot start %s", program);
 	if (pipe2(pipes, O_CLOEXEC) < 0)

@@ -271,7 +271,7 @@ static void helpers_that_fail_are_errors(void **state)
 
 	(void)state;
 	home_write(docker, "{\"credsStore\": \"bad\"}", 0600);
-	expect_failure("a.io", ANNEX_ERROR_NOT_FOUND, "docker-credential-bad is not installed");
+	expect_failure("a.io", ANNEX_ERROR_SYSTEM, "docker-credential-bad is not installed");
 	for (size_t i = 0; i < COUNT_OF(cases); i++) {
 		write_helper("bad", cases[i].get, "", "");
 		expect_failure("a.io", cases[i].kind, cases[i].message);
