@@ -147,7 +147,7 @@ static int take_run(struct run *ret, struct blocks *blocks)
 		room = settle(blocks);
 		room = room < RUN_BLOCKS ? room : RUN_BLOCKS;
 		if (blocks->next + room > BLOCKS_MOST)
-			result = -EFBIG;
+			result = -EOVERFLOW;
 		else
 			*ret = (struct run){blocks->next, blocks->next + room};
 		blocks->next += result == 0 ? room : 0;

@@ -54,7 +54,7 @@ static inline void cleanup_blocks_writer(struct blocks_writer **writer)
 }
 #define auto_blocks_writer CLEANUP(cleanup_blocks_writer)
 
-/* Write up to `count` blocks; how many went to one piece, and where, is told. -errno; -EFBIG past BLOCKS_MOST. */
+/* Write up to `count` blocks; how many went to one piece, and where, is told. -errno; -EOVERFLOW past BLOCKS_MOST. */
 MUST_USE int blocks_append(struct blocks_writer *writer, const void *bytes, uint32_t count, uint64_t *ret_first,
 			   uint32_t *ret_count);
 /* The same without writing: the caller does. */

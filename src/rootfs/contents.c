@@ -25,7 +25,7 @@ static uint32_t run_length(const unsigned char *at, uint32_t count, bool zero)
 
 int contents_fail(int result, struct annex_error **err)
 {
-	if (result == -EFBIG)
+	if (result == -EOVERFLOW)
 		return fail(err, ANNEX_ERROR_CORRUPT, "the image holds more than %u GiB",
 			    (unsigned)(ROOTFS_DATA >> 30));
 	return fail_os(err, result, "cannot write the disk image");
