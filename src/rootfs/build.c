@@ -203,7 +203,7 @@ static void wait_for_jobs(struct build *build)
 static int run(struct build *build, struct annex_error **err)
 {
 	for (;;) {
-		if (start_some(build, err) < 0 || reap(build, err) < 0)
+		if (reap(build, err) < 0 || start_some(build, err) < 0)
 			return -1;
 		if (report(build) != 0)
 			return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");

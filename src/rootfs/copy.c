@@ -8,13 +8,14 @@
 #include "rootfs/contents.h"
 #include "rootfs/index.h"
 
+#include <fcntl.h>
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
 enum {
-	RANGE_BLOCKS = 2048, /* between two looks at the stop */
+	STEP_BLOCKS = 256, /* between two looks at the stop, and what the host is told to write to its disk at once */
 	CHUNK = 1 << 18
 };
 
@@ -103,13 +104,15 @@ static int flush(struct copy *copy, struct annex_error **err)
 	uint64_t done = 0;
 
 	while (done < copy->count) {
-		uint64_t step = copy->count - done < RANGE_BLOCKS ? copy->count - done : RANGE_BLOCKS;
+		uint64_t step = copy->count - done < STEP_BLOCKS ? copy->count - done : STEP_BLOCKS;
+		off_t from = (off_t)((copy->from + done) * BLOCKS_SIZE), to = (off_t)((copy->to + done) * BLOCKS_SIZE);
 
 		if (stop_is_raised(copy->stop))
 			return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
-		if (move_range(copy, (off_t)((copy->from + done) * BLOCKS_SIZE),
-			       (off_t)((copy->to + done) * BLOCKS_SIZE), (size_t)step * BLOCKS_SIZE, err) < 0)
+		if (move_range(copy, from, to, (size_t)step * BLOCKS_SIZE, err) < 0)
 			return -1;
+		if (copy->way != WAY_SHARE) /* a hint */
+			sync_file_range(copy->disk, to, (off_t)step * BLOCKS_SIZE, SYNC_FILE_RANGE_WRITE);
 		done += step;
 	}
 	copy->count = 0;

@@ -7,8 +7,8 @@
  *
  * flex_bg allows the tables of all groups to lie anywhere. Up to the attributes, blocks are handed out by the cursor of
  * rootfs/blocks.h and marked in the bitmap at once; from then on by libext2fs from the bitmap, so the order must stay.
- * What lies behind the cursor is a hole and reads as zeros: inode tables and the journal need no clearing and take no
- * space.
+ * What libext2fs places goes behind the cursor too, see write_rest(). What lies behind the cursor is a hole and reads
+ * as zeros: inode tables and the journal need no clearing and take no space.
  *
  * Descriptor blocks and those reserved for growth are BLOCKS_DESCRIPTORS together, whatever the size, because contents
  * are placed before it is known. They let the kernel grow the mounted file system to 2 TiB; beyond, it goes on with
@@ -144,20 +144,75 @@ static void count_free(ext2_filsys fs)
 	ext2fs_mark_super_dirty(fs);
 }
 
-static int finish(struct ext4 *ext4, struct annex_error **err)
+static int add_special(struct ext4 *ext4, struct annex_error **err)
 {
 	errcode_t code = ext2fs_create_resize_inode(ext4->fs);
 
 	if (!code)
 		code = ext2fs_add_journal_inode2(ext4->fs, GEOMETRY_JOURNAL, blocks_next(ext4->blocks),
 						 EXT2_MKJOURNAL_LAZYINIT | EXT2_MKJOURNAL_NO_MNT_CHECK);
-	if (code)
-		return ext4_fail(err, code, "cannot set up the journal");
+	return code ? ext4_fail(err, code, "cannot set up the journal") : 0;
+}
+
+static int finish(struct ext4 *ext4, struct annex_error **err)
+{
+	errcode_t code;
+
 	count_free(ext4->fs);
 	code = ext2fs_flush2(ext4->fs, EXT2_FLAG_FLUSH_NO_SYNC);
 	if (!code) /* closing would hide late errors, or leak */
 		code = -channel_flush(ext4->fs->io);
 	return code ? ext4_fail(err, code, "cannot write the disk image") : 0;
+}
+
+/* Make all below the cursor look used; *ret_saved is how it was. */
+static errcode_t hide_free(struct ext4 *ext4, ext2fs_block_bitmap *ret_saved)
+{
+	errcode_t code = ext2fs_copy_bitmap(ext4->fs->block_map, ret_saved);
+
+	for (uint64_t at = 0; !code && at < blocks_next(ext4->blocks); at += BLOCKS_PER_GROUP) {
+		uint64_t left = blocks_next(ext4->blocks) - at;
+
+		ext2fs_mark_block_bitmap_range2(ext4->fs->block_map, at,
+						left < BLOCKS_PER_GROUP ? (unsigned)left : BLOCKS_PER_GROUP);
+	}
+	return code;
+}
+
+static errcode_t show_free(struct ext4 *ext4, ext2fs_block_bitmap saved)
+{
+	unsigned char bits[BLOCKS_PER_GROUP / 8];
+	errcode_t code = 0;
+
+	for (uint64_t at = 0; !code && at < blocks_next(ext4->blocks); at += BLOCKS_PER_GROUP) {
+		uint64_t left = blocks_next(ext4->blocks) - at;
+		size_t count = left < BLOCKS_PER_GROUP ? (size_t)left : BLOCKS_PER_GROUP;
+
+		code = ext2fs_get_block_bitmap_range2(saved, at, count, bits);
+		ext2fs_unmark_block_bitmap_range2(ext4->fs->block_map, at, (unsigned)count); /* setting only adds */
+		if (!code)
+			code = ext2fs_set_block_bitmap_range2(ext4->fs->block_map, at, count, bits);
+	}
+	return code;
+}
+
+/* What libext2fs places by itself. Free blocks below the cursor may hold contents that no file of this image has any
+ * more, but that a layer's index refers to: nothing may be put there. */
+static int write_rest(struct ext4 *ext4, struct annex_error **err)
+{
+	ext2fs_block_bitmap saved = NULL;
+	errcode_t code = hide_free(ext4, &saved);
+	int result = 0;
+
+	if (!code)
+		result = inode_write_attributes(ext4, err);
+	if (!code && result == 0)
+		result = add_special(ext4, err);
+	if (!code && result == 0)
+		code = show_free(ext4, saved);
+	if (saved)
+		ext2fs_free_block_bitmap(saved);
+	return code ? ext4_fail(err, code, "cannot set up the file system") : result;
 }
 
 static int write_all(struct ext4 *ext4, struct annex_error **err)
@@ -172,9 +227,7 @@ static int write_all(struct ext4 *ext4, struct annex_error **err)
 	if (result < 0)
 		return fail_os(err, result, "cannot write the disk image");
 	blocks_writer_free(TAKE(ext4->writer)); /* so that the cursor is where blocks end */
-	if (inode_write_attributes(ext4, err) < 0)
-		return -1;
-	return finish(ext4, err);
+	return write_rest(ext4, err) < 0 ? -1 : finish(ext4, err);
 }
 
 /* e2fsck wants a place for what it finds without a name. */
