@@ -7,6 +7,7 @@
 #include "kernel/kernel.h"
 #include "lib/context.h"
 #include "qemu/accel.h"
+#include "unpack/support.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -176,7 +177,7 @@ static void check_limits(struct findings *to)
 
 static void check_helpers(struct findings *to)
 {
-	static const char *const names[] = {"annex-supervisor", "annex-guest"};
+	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-guest"};
 	auto_free char *qemu_img = spawn_find("qemu-img");
 	bool good = qemu_img != NULL;
 
@@ -194,8 +195,28 @@ static void check_helpers(struct findings *to)
 		add_error(to, ANNEX_DOCTOR_BROKEN, "helpers", err);
 	}
 	if (good)
-		add(to, ANNEX_DOCTOR_GOOD, "helpers", NULL, "%s, and annex-supervisor and annex-guest in %s", qemu_img,
-		    to->context->helpers);
+		add(to, ANNEX_DOCTOR_GOOD, "helpers", NULL,
+		    "%s, and annex-supervisor, annex-unpack and annex-guest in %s", qemu_img, to->context->helpers);
+}
+
+/* Of the process that decodes layers. */
+static void check_sandbox(struct findings *to)
+{
+	struct support has = support_probe();
+
+	if (has.landlock > 0 && has.seccomp)
+		add(to, ANNEX_DOCTOR_GOOD, "sandbox", NULL,
+		    "layers are decoded under Landlock (ABI %d) and a filter of system calls (seccomp)", has.landlock);
+	else if (has.seccomp)
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "sandbox",
+		    strdup("use a kernel with Landlock, and name it in lsm= on its command line"),
+		    "layers are decoded under a filter of system calls (seccomp), but without Landlock, which this "
+		    "kernel has "
+		    "not, or not switched on");
+	else
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "sandbox", strdup("use a kernel with seccomp and Landlock"),
+		    "layers are decoded %s, as this kernel has no seccomp",
+		    has.landlock > 0 ? "under Landlock only" : "unconfined");
 }
 
 API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struct annex_context *context,
@@ -210,6 +231,7 @@ API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struc
 	check_disk(&found);
 	check_limits(&found);
 	check_helpers(&found);
+	check_sandbox(&found);
 	if (found.broken) {
 		annex_doctor_free(found.list, found.count);
 		return fail_memory(err);

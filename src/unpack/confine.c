@@ -12,11 +12,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-struct confinement confine_support(void)
-{
-	return (struct confinement){.landlock = landlock_abi(), .seccomp = filter_is_supported()};
-}
-
 static int set_limits(void)
 {
 	static const struct {
@@ -35,9 +30,9 @@ static int set_limits(void)
 	return 0;
 }
 
-int confine(struct confinement *ret, struct annex_error **err)
+int confine(struct support *ret, struct annex_error **err)
 {
-	struct confinement has = confine_support();
+	struct support has = support_probe();
 	int result = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 
 	/* The limit of core files does not hold for hosts that pipe them into a program. */

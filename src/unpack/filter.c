@@ -12,14 +12,12 @@
 #include <assert.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 
 /* Names, a space between two of them: no architecture has all of them. */
 static const char allowed[] =
@@ -107,13 +105,6 @@ static const struct rule rules[] = {
 	{SCMP_ACT_ALLOW, "prctl", 1, {IF(0, PR_SET_NAME)}},
 	{SCMP_ACT_ALLOW, "prlimit64", 2, {IF(0, 0), IF(2, 0)}}, /* to ask for one's own */
 };
-
-bool filter_is_supported(void)
-{
-	static const uint32_t action = SECCOMP_RET_KILL_PROCESS;
-
-	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
-}
 
 /* What this architecture or this libseccomp does not know can't be meant. */
 static int add(scmp_filter_ctx filter, uint32_t action, const char *call, unsigned count,

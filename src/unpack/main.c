@@ -133,9 +133,9 @@ static int watch_parent(struct annex_error **err)
 static int work(struct job *job, uint64_t *ret_size, struct annex_error **err)
 {
 	const struct rootfs_events events = {on_progress, on_layer_done, on_finishing, job};
-	struct confinement confinement;
+	struct support support;
 
-	if (read_request(&job->request, err) < 0 || prepare(err) < 0 || confine(&confinement, err) < 0 ||
+	if (read_request(&job->request, err) < 0 || prepare(err) < 0 || confine(&support, err) < 0 ||
 	    watch_parent(err) < 0)
 		return -1;
 	return rootfs_build(REQUEST_DISK_FD, job->request.layers, job->request.count, &events, ret_size, err);

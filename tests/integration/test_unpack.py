@@ -16,10 +16,11 @@ import pytest
 
 import annex_test
 import test_rootfs
-from test_confine import SECCOMP
+from test_confine import LANDLOCK, SECCOMP, needs_both
 from test_rootfs import Image, digest, entry, folder, hard, layer, link
 
 PROGRAM = annex_test.for_everybody(annex_test.BUILD / "annex-unpack")
+WITHOUT = annex_test.for_everybody(annex_test.BUILD / "tests" / "kernel-without")
 BUILDER = test_rootfs.BUILDER
 SANITIZED = b"__asan_init" in PROGRAM.read_bytes()
 KILLED = "1: annex-unpack was killed by signal 9 (Killed)\n"
@@ -229,6 +230,37 @@ def test_it_opens_nothing_once_it_is_confined(place):
     refused = [line for line in lines[begin:] if re.search(r"= -1 E(PERM|ACCES|NOSYS)|\bopen|socket\(", line)
                and "clone3" not in line and int(line.split()[0]) >= ours]
     assert refused == []
+
+
+@pytest.mark.parametrize("lacking", ["landlock", "seccomp", "both"])
+def test_it_makes_do_with_what_the_kernel_has(place, lacking):
+    pipe, argument = place.fifo(FIRST)
+    script = place.path / "lesser"  # the builder starts a program without arguments
+    script.write_text(f"#!/bin/sh\nexec {WITHOUT} {lacking} {PROGRAM}\n")
+    script.chmod(0o755)
+    with place.start(argument, program=script) as process, open(pipe, "wb"):
+        status = status_of(confined_child(process))
+        assert status["NoNewPrivs"] == "1"
+        filters = (1 if SECCOMP and lacking == "landlock" else 0) + 1  # that of kernel-without
+        assert status.get("Seccomp_filters", str(filters)) == str(filters)
+    place.empty()
+    done = place.build(*place.store(FIRST), program=script)
+    assert done.returncode == 0, done.stderr
+    assert Image(place.disk).names() == ["d", "d/kept", "gone"]
+
+
+@needs_both
+@pytest.mark.parametrize("lacking, words", [
+    ("landlock", "under a filter of system calls (seccomp), but without Landlock"),
+    ("seccomp", "under Landlock only"), ("both", "unconfined")])
+def test_doctor_says_what_layers_are_decoded_under(user_host, lacking, words):
+    found = {finding["subject"]: finding for finding in json.loads(user_host.annex("doctor", "--format", "json").stdout)}
+    assert found["sandbox"]["level"] == "good"
+    assert f"Landlock (ABI {LANDLOCK}) and a filter of system calls" in found["sandbox"]["text"]
+    result = user_host.program([WITHOUT, lacking, annex_test.ANNEX, "doctor", "--format", "json"])
+    found = {finding["subject"]: finding for finding in json.loads(result.stdout)}
+    assert found["sandbox"]["level"] == "could-be-better"
+    assert words in found["sandbox"]["text"] and "kernel" in found["sandbox"]["hint"]
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------

@@ -377,11 +377,11 @@ static int set_up(struct scene *ret, int argc, char **argv)
 
 static int restrain(const char *how, struct annex_error **err)
 {
-	struct confinement confinement;
+	struct support support;
 	int result;
 
 	if (strcmp(how, "confined") == 0)
-		return confine(&confinement, err);
+		return confine(&support, err);
 	if (strcmp(how, "free") == 0)
 		return 0;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -398,7 +398,7 @@ int main(int argc, char **argv)
 	struct scene scene = {.open = -1};
 
 	if (argc == 2 && strcmp(argv[1], "support") == 0) {
-		printf("%d %d\n", confine_support().landlock, confine_support().seccomp);
+		printf("%d %d\n", support_probe().landlock, support_probe().seccomp);
 		return 0;
 	}
 	if (argc < 4 || set_up(&scene, argc, argv) < 0) {
