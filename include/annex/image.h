@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /*
- * Images (OCI image specification 1.1, and Docker's `save` format). An imported image is a record and a base disk;
+ * Images (OCI image specification 1.1, and Docker's `save` format). An image that is here is a record and a base disk;
  * machines made from it keep working when it is deleted.
  */
 struct annex_image;
@@ -35,6 +35,27 @@ struct annex_image_import_options {
 int annex_image_import(struct annex_image **ret, struct annex_context *context, const char *source,
 		       const struct annex_image_import_options *options, struct annex_error **err);
 
+struct annex_image_pull_options {
+	size_t size;
+	const char *platform; /* "linux/amd64[/variant]"; NULL: the host's */
+	const char
+		*scheme; /* "auto", "https" or "http"; NULL: auto, which is HTTPS, and HTTP on this host's loopback */
+};
+#define ANNEX_IMAGE_PULL_OPTIONS_INIT                               \
+	{                                                           \
+		sizeof(struct annex_image_pull_options), NULL, NULL \
+	}
+
+/*
+ * Take an image from a registry (OCI distribution specification 1.1, Docker's registry API v2): "debian:12",
+ * "ghcr.io/org/name@sha256:…". When the image that is here is the one that the reference leads to, that costs one
+ * request, and *ret_changed (may be NULL) is 0. Blocks; reports progress; can be cancelled; layers that were complete
+ * are kept for the next try. Errors: USAGE, NOT_FOUND (repository, tag, platform), AUTH, NETWORK, TIMEOUT, CORRUPT,
+ * UNSUPPORTED, SYSTEM. The caller owns *ret. options may be NULL.
+ */
+int annex_image_pull(struct annex_image **ret, int *ret_changed, struct annex_context *context, const char *reference,
+		     const struct annex_image_pull_options *options, struct annex_error **err);
+
 /* By name ("debian:12" means "docker.io/library/debian:12"), digest, or unambiguous start of an id of at least 6
  * digits. NOT_FOUND. */
 int annex_image_open(struct annex_image **ret, struct annex_context *context, const char *name,
@@ -45,6 +66,11 @@ int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct annex_
 void annex_image_list_free(struct annex_image **list, size_t count);
 /* Removes the name; with the last name the record; the base disk goes when no image and no machine uses it. */
 int annex_image_delete(struct annex_context *context, const char *name, struct annex_error **err);
+
+/* Write the image to fd as an archive: an OCI layout in a tar file that 'docker load', 'podman load' and
+ * annex_image_import() read. Its layers are made anew from the base disk: they hold the same files, but have other
+ * digests, and so the image has another id. Blocks; reports progress; can be cancelled. NOT_FOUND, SYSTEM. */
+int annex_image_export(struct annex_image *image, int fd, struct annex_error **err);
 
 struct annex_image_prune_options {
 	size_t size;

@@ -32,17 +32,20 @@ struct annex_machine_options {
 	size_t size;
 	const char *name;            /* NULL: from the image, made unique with a number */
 	const char *const *settings; /* "key=value" as for annex_machine_set(), NULL-terminated; NULL: defaults */
-	const char *platform;        /* of an image that is imported; NULL: the host's */
+	const char *platform;        /* of the image; NULL: the host's */
 	int input_fd;                /* for image "-" */
 	int make_default;            /* the first machine becomes the default anyway */
+	const char *pull;            /* "missing", "always" or "never" ask a registry; NULL: missing */
+	const char *scheme;          /* as in annex_image_pull_options */
 };
-#define ANNEX_MACHINE_OPTIONS_INIT                                           \
-	{                                                                    \
-		sizeof(struct annex_machine_options), NULL, NULL, NULL, 0, 0 \
+#define ANNEX_MACHINE_OPTIONS_INIT                                                       \
+	{                                                                                \
+		sizeof(struct annex_machine_options), NULL, NULL, NULL, 0, 0, NULL, NULL \
 	}
 
 /*
- * Make a stopped machine from an image: a name known to annex_image_open() or a source of annex_image_import(). Blocks;
+ * Make a stopped machine from an image: a name known to annex_image_open(), a source of annex_image_import(), or a
+ * reference of annex_image_pull(), which is asked for as `pull` says. Blocks;
  * reports progress; can be cancelled; on failure nothing stays. Errors besides the image's: EXISTS (the name is taken),
  * USAGE (name or setting), NOT_FOUND (no kernel), UNSUPPORTED. *ret is the caller's. options may be NULL.
  */

@@ -193,6 +193,22 @@ void context_report(struct annex_context *context, const char *step, const char 
 		context->progress(&progress, context->progress_data);
 }
 
+void context_report_item(struct annex_context *context, const char *step, const struct context_item *item,
+			 const char *text, uint64_t done, uint64_t total, bool finished)
+{
+	struct annex_progress progress = {.step = step,
+					  .text = text,
+					  .done = done,
+					  .total = total,
+					  .finished = finished,
+					  .item = item->name,
+					  .index = item->index,
+					  .count = item->count};
+
+	if (context->progress)
+		context->progress(&progress, context->progress_data);
+}
+
 bool context_is_cancelled(const struct annex_context *context)
 {
 	return context->cancelled;

@@ -31,6 +31,14 @@ MUST_USE int context_helper(char **ret, const struct annex_context *context, con
 void context_report(struct annex_context *context, const char *step, const char *text, uint64_t done, uint64_t total,
 		    bool finished);
 
+/* One of the parts of a step that go on side by side. */
+struct context_item {
+	const char *name;
+	unsigned index, count;
+};
+void context_report_item(struct annex_context *context, const char *step, const struct context_item *item,
+			 const char *text, uint64_t done, uint64_t total, bool finished);
+
 bool context_is_cancelled(const struct annex_context *context);
 /* Fails with CANCELLED when it is; else 0. */
 MUST_USE int context_check_cancelled(const struct annex_context *context, struct annex_error **err);

@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/inits.h"
 #include "base/time.h"
-#include "lib/image.h"
+#include "lib/obtain.h"
 #include "machine/name.h"
 #include "machine/plan.h"
 #include "rootfs/overlay.h"
@@ -84,7 +84,7 @@ static int check_init(const struct machine_record *record, const char *base, str
 	return fail_hint(err, "leave out --init, or use --init builtin");
 }
 
-static int fill_record(struct machine_record *record, const struct image_found *image, const char *name,
+static int fill_record(struct machine_record *record, const struct obtained *image, const char *name,
 		       struct annex_error **err)
 {
 	record->version = MACHINE_RECORD_VERSION;
@@ -144,7 +144,7 @@ static int publish(const char *scratch, const struct machine_paths *paths, struc
 }
 
 static int make(struct machine_record *record, const struct machine_paths *paths, struct annex_context *context,
-		const struct image_found *image, struct annex_error **err)
+		const struct obtained *image, struct annex_error **err)
 {
 	auto_free char *scratch = NULL;
 	int result;
@@ -185,16 +185,17 @@ API int annex_machine_create(struct annex_machine **ret, struct annex_context *c
 	struct annex_machine_options chosen = ANNEX_MACHINE_OPTIONS_INIT;
 	auto_machine_record struct machine_record record = {0};
 	auto_machine_paths struct machine_paths paths = {0};
-	auto_image_found struct image_found found = {0};
+	auto_obtained struct obtained found = {0};
+	struct obtain_options with = {0};
 	auto_free char *standard = NULL;
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
+	with = (struct obtain_options){chosen.platform, chosen.pull, chosen.scheme, chosen.input_fd};
 	machine_sweep(context);
 	if (check_first(&record, &paths, context, image, &chosen, err) < 0 ||
-	    image_find_or_import(&found, context, image, chosen.platform, chosen.input_fd, err) < 0 ||
-	    fill_record(&record, &found, paths.name, err) < 0 || check_init(&record, found.base_path, err) < 0 ||
-	    make(&record, &paths, context, &found, err) < 0)
+	    obtain_image(&found, context, image, &with, err) < 0 || fill_record(&record, &found, paths.name, err) < 0 ||
+	    check_init(&record, found.base_path, err) < 0 || make(&record, &paths, context, &found, err) < 0)
 		return fail_while(err, "cannot create machine from %s", image);
 	if (machine_default_name(&standard, context, err) < 0)
 		return -1;

@@ -1,7 +1,6 @@
 /*
  * Images for users of the library. An object is a copy of the record as it was when it was opened, together with the
- * configuration it names; it holds nothing in the store, except where a machine is about to be made from it
- * (image_find_or_import()).
+ * configuration it names; it holds nothing in the store.
  */
 #include "lib/image.h"
 
@@ -11,31 +10,17 @@
 #include "base/time.h"
 #include "lib/context.h"
 #include "lib/import.h"
+#include "lib/pull.h"
 #include "lib/uses.h"
 #include "registry/manifest.h"
 #include "registry/reference.h"
-#include "registry/source.h"
 #include "store/base.h"
 
 #include <assert.h>
 #include <fcntl.h>
 #include <string.h>
 
-struct annex_image {
-	struct annex_context *context;
-	struct image_record record;
-	struct image_config config;
-	struct text_list names; /* familiar */
-	char *base_path;
-	uint64_t size;
-};
-
-static inline void cleanup_image(struct annex_image **image)
-{
-	annex_image_unref(*image);
-}
-
-static int open_store(struct store **ret, struct annex_context *context, struct annex_error **err)
+int image_open_store(struct store **ret, struct annex_context *context, struct annex_error **err)
 {
 	auto_free char *folder = NULL;
 
@@ -65,7 +50,7 @@ static int load_config(struct annex_image *image, struct store *store, struct an
 static int make(struct annex_image **ret, struct annex_context *context, struct store *store,
 		struct image_record *record, struct annex_error **err)
 {
-	CLEANUP(cleanup_image) struct annex_image *image = calloc(1, sizeof(*image));
+	auto_image struct annex_image *image = calloc(1, sizeof(*image));
 
 	if (!image)
 		return fail_memory(err);
@@ -84,10 +69,10 @@ static int make(struct annex_image **ret, struct annex_context *context, struct 
 	return 0;
 }
 
-static int make_whole(struct annex_image **ret, struct annex_context *context, struct store *store,
-		      struct image_record *record, struct annex_error **err)
+int image_make(struct annex_image **ret, struct annex_context *context, struct store *store,
+	       struct image_record *record, struct annex_error **err)
 {
-	CLEANUP(cleanup_image) struct annex_image *image = NULL;
+	auto_image struct annex_image *image = NULL;
 
 	if (make(&image, context, store, record, err) < 0)
 		return -1;
@@ -110,8 +95,8 @@ API void annex_image_unref(struct annex_image *image)
 	free(image);
 }
 
-static int import(struct annex_image **ret, int *ret_hold, struct annex_context *context, const char *source,
-		  const struct annex_image_import_options *options, struct annex_error **err)
+API int annex_image_import(struct annex_image **ret, struct annex_context *context, const char *source,
+			   const struct annex_image_import_options *options, struct annex_error **err)
 {
 	struct annex_image_import_options chosen = ANNEX_IMAGE_IMPORT_OPTIONS_INIT;
 	auto_store struct store *store = NULL;
@@ -120,19 +105,36 @@ static int import(struct annex_image **ret, int *ret_hold, struct annex_context 
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
-	if (open_store(&store, context, err) < 0 ||
-	    import_image(&record, &hold, context, store, source, &chosen, err) < 0 ||
-	    make_whole(ret, context, store, &record, err) < 0)
+	if (image_open_store(&store, context, err) < 0 ||
+	    import_image(&record, &hold, context, store, source, &chosen, err) < 0)
 		return -1;
-	if (ret_hold)
-		*ret_hold = TAKE_FD(hold);
-	return 0;
+	return image_make(ret, context, store, &record, err);
 }
 
-API int annex_image_import(struct annex_image **ret, struct annex_context *context, const char *source,
-			   const struct annex_image_import_options *options, struct annex_error **err)
+API int annex_image_pull(struct annex_image **ret, int *ret_changed, struct annex_context *context,
+			 const char *reference, const struct annex_image_pull_options *options,
+			 struct annex_error **err)
 {
-	return import(ret, NULL, context, source, options, err);
+	struct annex_image_pull_options chosen = ANNEX_IMAGE_PULL_OPTIONS_INIT;
+	struct pull_request request = {.context = context, .reference = reference};
+	auto_store struct store *store = NULL;
+	auto_image_record struct image_record record = {0};
+	auto_close int hold = -EBADF;
+	bool changed = false;
+
+	if (options)
+		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
+	if (image_open_store(&store, context, err) < 0)
+		return -1;
+	request.store = store;
+	request.platform = chosen.platform;
+	request.scheme = chosen.scheme;
+	if (pull_image(&record, &hold, &changed, &request, err) < 0 ||
+	    image_make(ret, context, store, &record, err) < 0)
+		return -1;
+	if (ret_changed)
+		*ret_changed = changed;
+	return 0;
 }
 
 /* What a user's text stands for: a name in normalised spelling (NULL: it can only be an id), and a digest or an id. */
@@ -173,7 +175,7 @@ static void suggest_source(struct annex_error **err, const char *text)
 			  S_ISDIR(st.st_mode) ? "oci" : "oci-archive", text);
 }
 
-static int find(struct image_record *ret, struct store *store, const char *text, struct annex_error **err)
+int image_find(struct image_record *ret, struct store *store, const char *text, struct annex_error **err)
 {
 	CLEANUP(wanted_clear) struct wanted wanted = {0};
 	auto_error struct annex_error *why = NULL;
@@ -196,15 +198,44 @@ static int find(struct image_record *ret, struct store *store, const char *text,
 	return -1;
 }
 
+static int wait_unless_cancelled(void *data)
+{
+	return context_is_cancelled(data);
+}
+
+int image_find_held(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
+		    const char *text, struct annex_error **err)
+{
+	for (;;) {
+		auto_image_record struct image_record record = {0}, again = {0};
+		auto_close int hold = -EBADF;
+
+		if (image_find(&record, store, text, err) < 0 ||
+		    base_hold(&hold, store, record.base, wait_unless_cancelled, context, err) < 0 ||
+		    image_find(&again, store, text, err) < 0)
+			return -1;
+		if (strcmp(again.base, record.base) != 0)
+			continue;
+		if (!base_exists(store, again.base)) {
+			fail(err, ANNEX_ERROR_NOT_FOUND, "the disk of image %s is missing", text);
+			return fail_hint(err, "annex image pull %s", text);
+		}
+		*ret = again;
+		again = (struct image_record){0};
+		*ret_hold = TAKE_FD(hold);
+		return 0;
+	}
+}
+
 API int annex_image_open(struct annex_image **ret, struct annex_context *context, const char *name,
 			 struct annex_error **err)
 {
 	auto_store struct store *store = NULL;
 	auto_image_record struct image_record record = {0};
 
-	if (open_store(&store, context, err) < 0 || find(&record, store, name, err) < 0)
+	if (image_open_store(&store, context, err) < 0 || image_find(&record, store, name, err) < 0)
 		return -1;
-	return make_whole(ret, context, store, &record, err);
+	return image_make(ret, context, store, &record, err);
 }
 
 API int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct annex_context *context,
@@ -214,7 +245,7 @@ API int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct an
 	auto_catalog struct catalog catalog = {0};
 	struct annex_image **list;
 
-	if (open_store(&store, context, err) < 0 || catalog_list(&catalog, store, err) < 0)
+	if (image_open_store(&store, context, err) < 0 || catalog_list(&catalog, store, err) < 0)
 		return -1;
 	list = calloc(catalog.count + 1, sizeof(struct annex_image *));
 	if (!list)
@@ -245,7 +276,7 @@ API int annex_image_delete(struct annex_context *context, const char *name, stru
 	CLEANUP(wanted_clear) struct wanted wanted = {0};
 	auto_store struct store *store = NULL;
 
-	if (open_store(&store, context, err) < 0 || understand(&wanted, name, err) < 0 ||
+	if (image_open_store(&store, context, err) < 0 || understand(&wanted, name, err) < 0 ||
 	    catalog_delete(store, wanted.name, wanted.id, err) < 0)
 		return fail_while(err, "cannot delete image %.200s", name);
 	return image_collect(context, err);
@@ -263,149 +294,9 @@ int image_collect(struct annex_context *context, struct annex_error **err)
 {
 	auto_store struct store *store = NULL;
 
-	if (open_store(&store, context, err) < 0)
+	if (image_open_store(&store, context, err) < 0)
 		return -1;
 	return catalog_collect(store, is_used_by_machine, context, err);
-}
-
-void image_found_clear(struct image_found *found)
-{
-	free(found->name);
-	free(found->id);
-	free(found->base_key);
-	free(found->base_path);
-	free(found->stop_signal);
-	text_list_clear(&found->environment);
-	text_list_clear(&found->command);
-	if (found->hold > 0)
-		close(found->hold);
-	*found = (struct image_found){0};
-}
-
-static int copy_texts(struct text_list *to, const struct text_list *from)
-{
-	for (size_t i = 0; i < from->count; i++) {
-		if (text_list_add(to, from->items[i]) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-/* The name that the user gave if that is what it is, else the latest. */
-static const char *name_for(const struct annex_image *image, const char *text)
-{
-	auto_free char *name = NULL;
-	ssize_t index = 0;
-
-	if (image->names.count == 0)
-		return image->record.id;
-	if (reference_normalise(&name, text, NULL) == 0)
-		index = image_record_find_name(&image->record, name);
-	return image->names.items[index < 0 ? 0 : index];
-}
-
-static int fill_found(struct image_found *found, const struct annex_image *image, const char *text,
-		      struct annex_error **err)
-{
-	const char *name = name_for(image, text);
-	const struct image_config *config = &image->config;
-
-	found->name = strdup(name);
-	found->id = strdup(image->record.id);
-	found->base_key = strdup(image->record.base);
-	found->base_path = strdup(image->base_path);
-	found->stop_signal = config->stop_signal ? strdup(config->stop_signal) : NULL;
-	if (!found->name || !found->id || !found->base_key || !found->base_path ||
-	    (config->stop_signal && !found->stop_signal) || copy_texts(&found->environment, &config->env) < 0 ||
-	    copy_texts(&found->command, &config->entrypoint) < 0 || copy_texts(&found->command, &config->command) < 0)
-		return fail_memory(err);
-	return 0;
-}
-
-static int check_platform(const struct annex_image *image, const char *text, struct annex_error **err)
-{
-	struct platform wanted, there;
-
-	if (!text)
-		return 0;
-	if (platform_parse(&wanted, text, err) < 0 || platform_parse(&there, image->record.platform, err) < 0)
-		return -1;
-	if (platform_match(&wanted, &there) > 0)
-		return 0;
-	fail(err, ANNEX_ERROR_NOT_FOUND, "the imported image is for %s, not for %s", image->record.platform, text);
-	return fail_hint(err, "annex image import --platform %s SOURCE", text);
-}
-
-static int wait_unless_cancelled(void *data)
-{
-	return context_is_cancelled(data);
-}
-
-/* The record, and its base held. The image may be deleted or pruned until then, and made anew: so it is looked for
- * again while nobody can take the base away. */
-static int find_held(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
-		     const char *text, struct annex_error **err)
-{
-	for (;;) {
-		auto_image_record struct image_record record = {0}, again = {0};
-		auto_close int hold = -EBADF;
-
-		if (find(&record, store, text, err) < 0 ||
-		    base_hold(&hold, store, record.base, wait_unless_cancelled, context, err) < 0 ||
-		    find(&again, store, text, err) < 0)
-			return -1;
-		if (strcmp(again.base, record.base) != 0)
-			continue;
-		*ret = again;
-		again = (struct image_record){0};
-		*ret_hold = TAKE_FD(hold);
-		return 0;
-	}
-}
-
-/* Imported already. */
-static int open_held(struct annex_image **ret, int *ret_hold, struct annex_context *context, const char *text,
-		     struct annex_error **err)
-{
-	CLEANUP(cleanup_image) struct annex_image *image = NULL;
-	auto_store struct store *store = NULL;
-	auto_image_record struct image_record record = {0};
-	auto_close int hold = -EBADF;
-
-	if (open_store(&store, context, err) < 0 || find_held(&record, &hold, context, store, text, err) < 0)
-		return -1;
-	if (!base_exists(store, record.base)) {
-		fail(err, ANNEX_ERROR_NOT_FOUND, "the disk of image %s is missing", text);
-		return fail_hint(err, "annex image import SOURCE");
-	}
-	if (make_whole(&image, context, store, &record, err) < 0)
-		return -1;
-	*ret = TAKE(image);
-	*ret_hold = TAKE_FD(hold);
-	return 0;
-}
-
-int image_find_or_import(struct image_found *ret, struct annex_context *context, const char *text, const char *platform,
-			 int input_fd, struct annex_error **err)
-{
-	struct annex_image_import_options options = ANNEX_IMAGE_IMPORT_OPTIONS_INIT;
-	CLEANUP(cleanup_image) struct annex_image *image = NULL;
-	auto_image_found struct image_found found = {0};
-
-	options.platform = platform;
-	options.input_fd = input_fd;
-	if (image_source_is_spec(text)) {
-		if (import(&image, &found.hold, context, text, &options, err) < 0)
-			return -1;
-	} else if (open_held(&image, &found.hold, context, text, err) < 0) {
-		return -1;
-	}
-	assert(image);
-	if (check_platform(image, platform, err) < 0 || fill_found(&found, image, text, err) < 0)
-		return -1;
-	*ret = found;
-	found = (struct image_found){0};
-	return 0;
 }
 
 API const char *annex_image_id(const struct annex_image *image)

@@ -1,27 +1,36 @@
 #pragma once
-#include "base/text.h"
+#include "annex/image.h"
 
-/* An image as the making of a machine needs it. */
+#include "base/text.h"
+#include "registry/manifest.h"
+#include "store/catalog.h"
+
 struct annex_context;
 
-struct image_found {
-	char *name;        /* familiar: "debian:12" */
-	char *id;          /* "sha256:…" of the configuration */
-	char *base_key;    /* of the base disk in the store */
-	char *base_path;   /* absolute */
-	char *stop_signal; /* as the configuration has it, or NULL */
-	struct text_list environment;
-	struct text_list command; /* entrypoint and command */
-	int hold;                 /* keeps the base disk until this is cleared; 0: nothing is held */
+struct annex_image {
+	struct annex_context *context;
+	struct image_record record;
+	struct image_config config;
+	struct text_list names; /* familiar */
+	char *base_path;
+	uint64_t size;
 };
-void image_found_clear(struct image_found *found);
-#define auto_image_found CLEANUP(image_found_clear)
+static inline void cleanup_image(struct annex_image **image)
+{
+	annex_image_unref(*image);
+}
+#define auto_image CLEANUP(cleanup_image)
 
-/* By what the user gives to `annex create`: the name or id of an imported image, else a source that is imported now.
- * platform and input_fd as in annex_image_import_options. NOT_FOUND with a hint when it is neither. The base disk stays
- * at least until image_found_clear(), so a machine's record must be there by then. */
-MUST_USE int image_find_or_import(struct image_found *ret, struct annex_context *context, const char *text,
-				  const char *platform, int input_fd, struct annex_error **err);
+MUST_USE int image_open_store(struct store **ret, struct annex_context *context, struct annex_error **err);
+/* By what a user calls it. NOT_FOUND, or USAGE when it can't be a name, with a hint. */
+MUST_USE int image_find(struct image_record *ret, struct store *store, const char *text, struct annex_error **err);
+/* The same, with its base held. The image may be deleted or pruned until then, and made anew: so it is looked for again
+ * while nobody can take the base away. NOT_FOUND also when the base is missing. */
+MUST_USE int image_find_held(struct image_record *ret, int *ret_hold, struct annex_context *context,
+			     struct store *store, const char *text, struct annex_error **err);
+/* Takes the contents of the record. */
+MUST_USE int image_make(struct annex_image **ret, struct annex_context *context, struct store *store,
+			struct image_record *record, struct annex_error **err);
 
 /* Remove base disks that neither an image nor a machine uses or is about to use. */
 MUST_USE int image_collect(struct annex_context *context, struct annex_error **err);

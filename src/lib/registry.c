@@ -2,25 +2,12 @@
 
 #include "base/text.h"
 #include "lib/context.h"
+#include "lib/pull.h"
 #include "registry/client.h"
 #include "registry/credential.h"
 #include "registry/reference.h"
 
 #include <string.h>
-
-static int pull_scheme(enum registry_scheme *ret, const char *text, struct annex_error **err)
-{
-	static const char *const names[] = {
-		[REGISTRY_AUTO] = "auto", [REGISTRY_HTTPS] = "https", [REGISTRY_HTTP] = "http"};
-
-	for (size_t i = 0; i < COUNT_OF(names); i++) {
-		if (strcmp(text ? text : "auto", names[i]) == 0) {
-			*ret = (enum registry_scheme)i;
-			return 0;
-		}
-	}
-	return fail(err, ANNEX_ERROR_USAGE, "scheme '%.40s' is not one of auto, https, http", text);
-}
 
 static int check_cancelled(void *data)
 {

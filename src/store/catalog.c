@@ -273,8 +273,11 @@ static ssize_t search(bool *ret_by_name, const struct catalog *catalog, const ch
 		found = (ssize_t)i;
 	}
 	if (found < 0) {
-		fail(err, ANNEX_ERROR_NOT_FOUND, "image %.200s is not imported", text);
-		fail_hint(err, "annex image import SOURCE");
+		fail(err, ANNEX_ERROR_NOT_FOUND, "image %.200s is not here", text);
+		if (may_be_id)
+			fail_hint(err, "annex image list");
+		else
+			fail_hint(err, "annex image pull %.200s", text);
 	}
 	return found;
 }

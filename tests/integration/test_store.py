@@ -44,8 +44,12 @@ def temporary(host):
     return list(folder.iterdir()) if folder.exists() else []
 
 
+def drafts(host):
+    return list((host.data / "images" / "bases").glob("*.part"))
+
+
 def check_nothing_is_there(host):
-    assert (bases(host), records(host), temporary(host)) == ([], [], [])
+    assert (bases(host), drafts(host), records(host), temporary(host)) == ([], [], [], [])
     assert list((host.data / "images" / "blobs" / "sha256").glob("*")) == []
 
 
@@ -170,7 +174,7 @@ def test_an_image_that_is_not_there_is_not_found(user_host):
         for name in ("debian:12", "abcdef012345", "sha256:" + "0" * 64):
             result = user_host.annex("image", verb, name)
             assert (result.returncode, result.stdout) == (3, output)
-            assert "is not imported" in result.stderr and "hint: annex image import SOURCE" in result.stderr
+            assert "is not here" in result.stderr and "hint: annex image " in result.stderr
 
 
 def test_what_is_no_image_is_refused(host, place):
@@ -461,7 +465,7 @@ def test_a_killed_import_leaves_nothing_to_the_next(host, place, moment):
         wait_for(lambda: any(path.stat().st_size > 1 << 20 for path in (host.data / "images" / "tmp").rglob("*")))
     else:
         process = host.start("image", "import", f"oci-archive:{archive}", "--name", "big", text=False)
-        wait_for(lambda: list((host.data / "images" / "tmp").glob("*/base.ext4")))
+        wait_for(lambda: drafts(host))
     process.kill()
     process.communicate()
     assert len(temporary(host)) == 1 and bases(host) == [] and records(host) == []
@@ -469,13 +473,14 @@ def test_a_killed_import_leaves_nothing_to_the_next(host, place, moment):
     assert temporary(host) == []
     assert host.ok("image", "import", f"oci-archive:{archive}", "--name", "big") == "big:latest\n"
     subprocess.run(["e2fsck", "-fn", *bases(host)], check=True, stdout=subprocess.DEVNULL)
+    assert drafts(host) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_import_cleans_up(host, place, number):
     archive = big(place / "big")
     process = host.start("image", "import", f"oci-archive:{archive}", text=True)
-    wait_for(lambda: list((host.data / "images" / "tmp").glob("*/base.ext4")))
+    wait_for(lambda: drafts(host))
     process.send_signal(number)
     output, _ = process.communicate(timeout=annex_test.TIMEOUT)
     assert process.returncode != 0 and output == ""
@@ -491,7 +496,7 @@ def test_no_space_left_is_said_and_nothing_stays(host, place):
     if mounted.returncode != 0:
         pytest.skip(f"a small file system can't be mounted here: {mounted.stderr.strip()}")
     try:
-        hint = f"make room in {host.data}/images: annex image list; annex image delete NAME"
+        hint = f"make room in {host.data}: annex image prune --all, or annex image delete NAME"
         for source in (f"oci-archive:{archive}", f"oci:{place}/big"):
             result = attempt(host, source)
             assert (result.returncode, result.stdout) == (1, "")
@@ -553,15 +558,15 @@ def test_a_disk_stays_while_a_machine_uses_it(host, place):
 
 def test_a_machine_is_not_made_from_what_is_no_image(host, place):
     fake_kernel(host)
-    result = host.annex("create", "--no-boot", "debian:12", "-n", "web")
-    annex_test.check_failure(result, 3, "cannot create machine from debian:12: image debian:12 is not imported",
-                             "annex image import SOURCE")
+    result = host.annex("create", "--no-boot", "--pull", "never", "debian:12", "-n", "web")
+    annex_test.check_failure(result, 3, "cannot create machine from debian:12: image debian:12 is not here",
+                             "annex image pull debian:12")
     archive = host.file("debian.tar", "x")
     result = host.annex("create", "--no-boot", archive, "-n", "web")
     assert result.returncode == 2 and f"hint: for the archive: oci-archive:{archive}" in result.stderr
     oci.simple(place / "one", FILES)
     host.ok("image", "import", f"oci:{place}/one")
-    result = host.annex("create", "--no-boot", "one", "-n", "web", "--platform", f"linux/{OTHER}")
-    annex_test.check_failure(result, 3, f"cannot create machine from one: the imported image is for {HOST}, not for "
-                             f"linux/{OTHER}", f"annex image import --platform linux/{OTHER} SOURCE")
+    result = host.annex("create", "--no-boot", "--pull", "never", "one", "-n", "web", "--platform", f"linux/{OTHER}")
+    annex_test.check_failure(result, 3, f"cannot create machine from one: the image that is here is for {HOST}, not for "
+                             f"linux/{OTHER}", f"annex image pull --platform linux/{OTHER} one")
     assert json.loads(host.ok("list", "--format", "json")) == []

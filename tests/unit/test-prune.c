@@ -9,7 +9,7 @@
 #include "base/spawn.h"
 #include "folder.h"
 #include "lib/context.h"
-#include "lib/image.h"
+#include "lib/obtain.h"
 #include "machine/record.h"
 #include "store/base-draft.h"
 #include "store/catalog.h"
@@ -360,21 +360,22 @@ static void create_machines(void)
 
 	for (int i = 0; made < 20 || gone < 20; i++) {
 		auto_error struct annex_error *err = NULL;
-		auto_image_found struct image_found found = {0};
+		const struct obtain_options options = {.pull = "never", .input_fd = -1};
+		auto_obtained struct obtained found = {0};
 		auto_free char *path = NULL;
 		char name[16];
 
 		snprintf(name, sizeof(name), "m%d", i);
-		if (image_find_or_import(&found, context, "a:1", NULL, -1, &err) < 0) {
+		if (obtain_image(&found, context, "a:1", &options, &err) < 0) {
 			assert_int_equal(annex_error_kind(err), ANNEX_ERROR_NOT_FOUND);
-			assert_non_null(strstr(annex_error_message(err), "is not imported"));
+			assert_non_null(strstr(annex_error_message(err), "is not here"));
 			gone++;
 			usleep(1000);
 			continue;
 		}
 		assert_int_equal(access(found.base_path, R_OK), 0);
 		make_machine(name, 'a', 'a', false);
-		image_found_clear(&found);
+		obtained_clear(&found);
 		assert_true(base_exists(store, key('a')));
 		path = path_join(folder, "machines");
 		assert_non_null(path);
