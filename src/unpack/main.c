@@ -109,10 +109,7 @@ static void *wait_for_parent(void *data)
 static int prepare(struct annex_error **err)
 {
 	/* libarchive will ask for one, which has the C library look for its list of converters, once. */
-	iconv_t converter = iconv_open("ASCII", "UTF-8");
-
-	if (converter != (iconv_t)-1)
-		iconv_close(converter);
+	(void)iconv_close(iconv_open("ASCII", "UTF-8"));
 	mallopt(M_ARENA_MAX, ARENAS);
 	if (chdir("/") < 0)
 		return fail_os(err, errno, "cannot leave the folder");

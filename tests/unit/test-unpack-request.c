@@ -37,7 +37,7 @@ static void every_source_is_passed_on_with_the_descriptors_it_needs(void **state
 	assert_non_null(text);
 	assert_int_equal(request_decode(&request, text, strlen(text), NULL), 0);
 	assert_int_equal(request.count, COUNT_OF(layers));
-	for (size_t i = 0; i < request.count; i++) {
+	for (size_t i = 0; i < COUNT_OF(layers); i++) {
 		assert_int_equal(request.layers[i].source, layers[i].source);
 		assert_int_equal(request.layers[i].compression, layers[i].compression);
 		assert_int_equal(request.layers[i].index, layers[i].index);

@@ -19,11 +19,13 @@
 static struct unpacker *start_layers(const char *script, const struct rootfs_layer *layers, size_t count)
 {
 	auto_error struct annex_error *err = NULL;
-	auto_free char *program = path_join(folder, "unpack"), *text = NULL;
+	auto_free char *program = path_join(folder, "unpack");
 	auto_close int disk = memfd_create("disk", MFD_CLOEXEC);
 	struct unpacker *unpacker = NULL;
+	char text[2048];
 
-	assert_true(program && disk >= 0 && asprintf(&text, "#!/bin/sh\n%s\n", script) > 0);
+	assert_true(program && disk >= 0 && strlen(script) < sizeof(text) - 16);
+	snprintf(text, sizeof(text), "#!/bin/sh\n%s\n", script);
 	assert_int_equal(file_write_atomic(AT_FDCWD, program, text, strlen(text), 0700), 0);
 	assert_int_equal(unpacker_start(&unpacker, program, disk, layers, count, &err), 0);
 	return unpacker;
@@ -169,19 +171,18 @@ static void nonsense_is_corrupt(void **state)
 	static const char *const scripts[] = {
 		"echo hello >&3; sleep 1000",
 		"echo '{\"report\":\"layer\",\"layer\":2}' >&3; sleep 1000",
-		"echo '{\"report\":\"progress\",\"done\":[101,0]}' >&3; sleep 1000",
-		"echo '{\"report\":\"progress\",\"done\":[50,0]}' >&3; echo "
-		"'{\"report\":\"progress\",\"done\":[49,0]}' >&3; sleep "
-		"1000",
-		"echo '{\"report\":\"layer\",\"layer\":0}' >&3; echo '{\"report\":\"progress\",\"done\":[99,0]}' >&3; "
-		"sleep 1000",
 		"head -c 100000 /dev/zero | tr '\\0' x >&3; sleep 1000",
+		"echo '{\"report\":\"progress\",\"done\":[101,0]}' >&3; sleep 1000",
+		"for i in 50 49; do echo \"{\\\"report\\\":\\\"progress\\\",\\\"done\\\":[$i,0]}\"; done >&3; sleep "
+		"1000",
+		"(echo '{\"report\":\"layer\",\"layer\":0}'; echo '{\"report\":\"progress\",\"done\":[99,0]}') >&3; "
+		"sleep 1000",
 	};
 
 	(void)state;
 	for (size_t i = 0; i < COUNT_OF(scripts); i++)
 		expect_failure(scripts[i], ANNEX_ERROR_CORRUPT,
-			       i < 2 || i == 5 ? "annex-unpack makes no sense" : "impossible progress");
+			       i < 3 ? "annex-unpack makes no sense" : "impossible progress");
 }
 
 static void it_may_complain_without_end(void **state)
