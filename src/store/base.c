@@ -116,30 +116,6 @@ int base_hold_alone(int *ret_fd, struct store *store, const char *key, base_wait
 	return hold(ret_fd, store, key, LOCK_EX, waiting, data, err);
 }
 
-static int sync_file(const char *path)
-{
-	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-
-	/* Overlays are written to it, it is not. */
-	if (fd < 0 || fchmod(fd, 0400) < 0 || fsync(fd) < 0)
-		return -errno;
-	return 0;
-}
-
-int base_publish(struct store *store, const char *key, const char *path, struct annex_error **err)
-{
-	char name[BASE_FILE_NAME];
-	int result = sync_file(path);
-
-	if (result < 0)
-		return fail_os(err, result, "cannot finish the base disk");
-	base_file_name(name, key, BASE_DISK);
-	if (renameat(AT_FDCWD, path, store->bases, name) < 0)
-		return fail_os(err, errno, "cannot move the base disk to %s/bases", store->path);
-	result = file_sync_folder(store->bases, ".");
-	return result < 0 ? fail_os(err, result, "cannot sync %s/bases", store->path) : 0;
-}
-
 static int try_hold(int *ret_fd, struct store *store, const char *key, int operation)
 {
 	char name[BASE_FILE_NAME];

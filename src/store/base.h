@@ -42,6 +42,3 @@ MUST_USE int base_try_hold(int *ret_fd, struct store *store, const char *key);
 
 /* Remove the disk and what belongs to it. The caller holds the base alone. -errno. */
 MUST_USE int base_remove(struct store *store, const char *key);
-
-/* Move a finished disk from the temporary folder to its place, synced. The caller holds the base alone. */
-MUST_USE int base_publish(struct store *store, const char *key, const char *path, struct annex_error **err);
