@@ -189,10 +189,12 @@ static int check_realm(const struct auth_target *target, const char *realm, stru
 	if (url_is_https(realm) || (url_is_http(realm) && target->plain))
 		return 0;
 	if (url_is_http(realm))
-		return fail(err, ANNEX_ERROR_NETWORK, "%s sends us to log in over HTTP, which nothing protects: %.200s",
-			    target->domain, public);
-	return fail(err, ANNEX_ERROR_CORRUPT, "%s sends us to log in at '%.200s', which is not an address of HTTP",
-		    target->domain, public);
+		fail(err, ANNEX_ERROR_NETWORK, "%s sends us to log in over HTTP, which nothing protects: %.200s",
+		     target->domain, public);
+	else
+		fail(err, ANNEX_ERROR_CORRUPT, "%s sends us to log in at '%.200s', which is not an address of HTTP",
+		     target->domain, public);
+	return fail_hint(err, "the registry's administrator has to change the realm of its challenge");
 }
 
 static int get_url(char **ret, const struct challenge *challenge, const char *scope,
@@ -236,13 +238,11 @@ static int post_form(char **ret, const struct challenge *challenge, const char *
 
 struct token {
 	char *token, *access_token;
-	int64_t expires_in, issued_at;
 };
 
 static const struct json_row token_rows[] = {
 	JSON_ROW(JSON_ROW_TEXT, "token", struct token, token, false),
 	JSON_ROW(JSON_ROW_TEXT, "access_token", struct token, access_token, false),
-	JSON_ROW(JSON_ROW_I64, "expires_in", struct token, expires_in, false),
 };
 
 static bool is_token(const char *text)
@@ -257,10 +257,11 @@ static bool is_token(const char *text)
 }
 
 /* How much of a token's life is left, by its own clock if that makes sense beside ours; renewed a little sooner. */
-static uint64_t life_ms(const struct token *token, const json_t *body)
+static uint64_t life_ms(const json_t *body)
 {
 	const char *issued = json_string_value(json_object_get(body, "issued_at"));
-	int64_t now = time_realtime_ns() / 1000000000, life = token->expires_in, at;
+	int64_t now = time_realtime_ns() / 1000000000, at;
+	int64_t life = (int64_t)json_integer_value(json_object_get(body, "expires_in"));
 
 	if (life <= 0)
 		life = AUTH_LIFETIME_S;
@@ -293,7 +294,7 @@ static int take_token(struct entry *entry, const struct http_response *response,
 		entry->value = NULL;
 		result = fail_memory(err);
 	}
-	entry->expires_ms = asked_ms + life_ms(&token, body);
+	entry->expires_ms = asked_ms + life_ms(body);
 	forget(&token.token);
 	forget(&token.access_token);
 	return result;
@@ -337,7 +338,7 @@ static int fetch_token(struct entry *entry, struct auth *auth, const struct auth
 	if (request_perform(&response, &failure, auth->http, &request, err) < 0)
 		return fail_while(err, "logging in to %s", target->domain);
 	if (response.status != 200) {
-		struct failure_subject subject = {target->domain, target->path, NULL};
+		struct failure_subject subject = {.domain = target->domain, .path = target->path};
 
 		if (response.status == 400 || response.status == 404)
 			response.status = 401;

@@ -17,7 +17,6 @@
 
 struct registry_client {
 	struct exchange *exchange;
-	struct text_list away; /* domains of mirrors that were not reached */
 };
 
 int registry_client_new(struct registry_client **ret, const struct registry_client_options *options,
@@ -38,7 +37,6 @@ void registry_client_free(struct registry_client *client)
 	if (!client)
 		return;
 	exchange_free(client->exchange);
-	text_list_clear(&client->away);
 	free(client);
 }
 
@@ -56,60 +54,70 @@ struct question {
 	bool by_digest;
 };
 
-static bool is_away(const struct registry_client *client, const char *domain)
-{
-	for (size_t i = 0; i < client->away.count; i++) {
-		if (strcmp(client->away.items[i], domain) == 0)
-			return true;
-	}
-	return false;
-}
-
 static bool is_unreachable(const struct annex_error *error)
 {
 	return annex_error_kind(error) == ANNEX_ERROR_NETWORK || annex_error_kind(error) == ANNEX_ERROR_TIMEOUT;
 }
 
-static void describe(struct failure_subject *ret, char name[DIGEST_TEXT + REFERENCE_TAG_LIMIT],
-		     const struct question *question, const struct endpoint *endpoint)
+/* A body that is what it says it is: neither encoded nor of another digest than was asked for, or was said. */
+static int check_document(const struct question *question, const struct endpoint *endpoint,
+			  const struct http_response *response, struct annex_error **err)
 {
-	const struct reference *reference = question->reference;
-	bool is_manifest = strcmp(question->request.folder, "manifests") == 0;
+	const char *wanted = question->by_digest ? question->request.name : response->content_digest;
+	char digest[DIGEST_TEXT];
 
-	*name = '\0';
-	if (!is_manifest)
-		snprintf(name, DIGEST_TEXT + REFERENCE_TAG_LIMIT, " with the blob %s", question->request.name);
-	else
-		snprintf(name, DIGEST_TEXT + REFERENCE_TAG_LIMIT, "%c%s", question->by_digest ? '@' : ':',
-			 question->request.name);
-	*ret = (struct failure_subject){.domain = endpoint->is_mirror ? endpoint->domain : reference->domain,
-					.path = endpoint->is_mirror ? endpoint->path : reference->path,
-					.name = name};
+	if (response->content_encoding && strcasecmp(response->content_encoding, "identity") != 0) {
+		fail(err, ANNEX_ERROR_UNSUPPORTED, "%s sends %s encoded (%.40s), which it was asked not to do",
+		     endpoint->domain, question->request.what, response->content_encoding);
+		return fail_hint(err, "the registry, or a proxy in between, should not change what it is asked for");
+	}
+	if (!wanted || !digest_is_valid(wanted))
+		return 0;
+	digest_of(digest, response->body.data ? response->body.data : "", response->body.size);
+	if (strcmp(wanted, digest) == 0)
+		return 0;
+	fail(err, ANNEX_ERROR_CORRUPT, "%s from %s is damaged: the digest of its contents is %s, not %s",
+	     question->request.what, endpoint->domain, digest, wanted);
+	failure_hint(err);
+	return -1;
+}
+
+/* A HEAD that a registry can't answer is asked in another way. */
+static bool cannot_head(const struct question *question, unsigned status)
+{
+	return question->request.method == HTTP_HEAD && status >= 400 && status != 401 && status != 403 &&
+	       status != 404 && status != 429 && (status < 500 || status == 501);
+}
+
+static int refused(const struct question *question, const struct endpoint *endpoint,
+		   const struct http_response *response, struct annex_error **err)
+{
+	char name[DIGEST_TEXT + REFERENCE_TAG_LIMIT];
+	struct failure_subject subject = {.domain = exchange_domain(endpoint), .path = endpoint->path, .name = name};
+
+	snprintf(name, sizeof(name), "%c%s", question->by_digest ? '@' : ':', question->request.name);
+	if (strcmp(question->request.folder, "blobs") == 0)
+		subject.blob = question->request.name;
+	return failure_of_status(err, &subject, response);
 }
 
 static int ask_one(struct http_response *ret, const struct question *question, const struct endpoint *endpoint,
 		   struct annex_error **err)
 {
-	char name[DIGEST_TEXT + REFERENCE_TAG_LIMIT];
 	auto_http_response struct http_response response = {0};
-	struct failure_subject subject;
 	enum failure failure;
 
 	if (exchange(&response, &failure, question->client->exchange, endpoint, &question->request, err) < 0)
 		return -1;
-	describe(&subject, name, question, endpoint);
 	if (failure_is_web_page(&response) && response.status < 400)
 		return failure_web_page(err, endpoint->domain, &response);
-	/* A registry that can't HEAD is asked in another way. */
-	if (response.status == 200 ||
-	    (question->request.method == HTTP_HEAD && response.status != 401 && response.status != 403 &&
-	     response.status != 404 && response.status != 429 && response.status < 500) ||
-	    (question->request.method == HTTP_HEAD && response.status == 501)) {
-		*ret = response;
-		response = (struct http_response){0};
-		return 0;
-	}
-	return failure_of_status(err, &subject, &response);
+	if (response.status != 200 && !cannot_head(question, response.status))
+		return refused(question, endpoint, &response, err);
+	if (question->request.method != HTTP_HEAD && check_document(question, endpoint, &response, err) < 0)
+		return -1;
+	*ret = response;
+	response = (struct http_response){0};
+	return 0;
 }
 
 /* Adds what the mirrors said to the error of the registry itself. */
@@ -138,14 +146,14 @@ static int ask(struct http_response *ret, const struct question *question, struc
 		auto_error struct annex_error *why = NULL;
 
 		if ((endpoint->digest_only && !question->by_digest) ||
-		    (endpoint->is_mirror && is_away(question->client, endpoint->domain)))
+		    exchange_is_away(question->client->exchange, endpoint))
 			continue;
 		if (ask_one(ret, question, endpoint, &why) == 0)
 			return 0;
 		if (annex_error_kind(why) != ANNEX_ERROR_CANCELLED && endpoint->is_mirror) {
 			text_printf(&mirrors, "%smirror %s: %s", mirrors.size ? "; " : "", endpoint->domain,
 				    annex_error_message(why));
-			if (is_unreachable(why) && text_list_add(&question->client->away, endpoint->domain) < 0)
+			if (is_unreachable(why) && exchange_note_away(question->client->exchange, endpoint) < 0)
 				return fail_memory(err);
 		}
 		annex_error_free(last);
@@ -157,6 +165,7 @@ static int ask(struct http_response *ret, const struct question *question, struc
 		return fail(err, ANNEX_ERROR_NETWORK, "no registry is left to ask for %s", question->reference->domain);
 	if (!text_ok(&mirrors))
 		return fail_memory(err);
+	failure_hint(&last);
 	if (annex_error_kind(last) != ANNEX_ERROR_CANCELLED)
 		mention(&last, &mirrors);
 	if (err)
@@ -188,26 +197,6 @@ static int manifest_question(struct question *ret, char **accept, struct registr
 	return 0;
 }
 
-/* A body that is what it says it is: neither encoded nor of another digest than was said. */
-static int check_document(char digest[DIGEST_TEXT], const struct http_response *response, const char *domain,
-			  struct annex_error **err)
-{
-	const char *said = response->content_digest;
-
-	if (response->content_encoding && strcasecmp(response->content_encoding, "identity") != 0)
-		return fail(err, ANNEX_ERROR_UNSUPPORTED,
-			    "%s sends the manifest encoded (%.40s), which it was asked not to do", domain,
-			    response->content_encoding);
-	digest_of(digest, response->body.data ? response->body.data : "", response->body.size);
-	if (said && digest_is_valid(said) && strcmp(said, digest) != 0) {
-		fail(err, ANNEX_ERROR_CORRUPT,
-		     "the manifest from %s is damaged: its digest is %s, and the registry says %s", domain, digest,
-		     said);
-		return fail_hint(err, "try again; if it stays so, the registry or a proxy in between is broken");
-	}
-	return 0;
-}
-
 /* Known tags that are like the one that is not there; a failure to find them is no failure. */
 static void hint_tags(struct question *question, struct annex_error **err)
 {
@@ -216,19 +205,24 @@ static void hint_tags(struct question *question, struct annex_error **err)
 	auto_free char *names = NULL;
 	const char *tag = question->reference->tag ? question->reference->tag : "latest";
 
-	if (!err || annex_error_kind(*err) != ANNEX_ERROR_NOT_FOUND || question->by_digest)
+	if (!err || annex_error_kind(*err) != ANNEX_ERROR_NOT_FOUND)
 		return;
+	if (question->by_digest) {
+		fail_hint(err, "check the digest; or has the registry removed it?");
+		return;
+	}
 	question->request = (struct exchange_request){.method = HTTP_GET,
 						      .what = "the list of tags",
 						      .folder = "tags",
 						      .name = "list?n=1000",
 						      .accept = "application/json",
 						      .limit = CLIENT_TAGS_LIMIT};
-	if (ask(&response, question, &ignored) < 0)
-		return;
-	names = suggest_tags(response.body.data ? response.body.data : "", response.body.size, tag);
-	if (names && *names)
+	if (ask(&response, question, &ignored) == 0)
+		names = suggest_tags(response.body.data ? response.body.data : "", response.body.size, tag);
+	if (names)
 		fail_hint(err, "there is %s", names);
+	else
+		fail_hint(err, "check the name and the tag");
 }
 
 int registry_head(char **ret_digest, struct registry_client *client, const struct reference *reference,
@@ -257,8 +251,9 @@ int registry_head(char **ret_digest, struct registry_client *client, const struc
 	}
 	http_response_clear(&response);
 	question.request.method = HTTP_GET;
-	if (ask(&response, &question, err) < 0 || check_document(digest, &response, reference->domain, err) < 0)
+	if (ask(&response, &question, err) < 0)
 		return -1;
+	digest_of(digest, response.body.data ? response.body.data : "", response.body.size);
 	*ret_digest = strdup(digest);
 	return *ret_digest ? 0 : fail_memory(err);
 }
@@ -267,6 +262,7 @@ struct resolution {
 	struct question question;
 	struct http_response root;
 	char digest[DIGEST_TEXT]; /* of root */
+	bool has_root;            /* its bytes are still here */
 };
 
 static int fetch(char **ret, size_t *ret_size, const struct descriptor *wanted, size_t limit, void *data,
@@ -278,7 +274,8 @@ static int fetch(char **ret, size_t *ret_size, const struct descriptor *wanted, 
 	const struct media_type *type = NULL;
 	struct text *body = &response.body;
 
-	if (resolution->root.body.data && strcmp(wanted->digest, resolution->digest) == 0) {
+	if (resolution->has_root && strcmp(wanted->digest, resolution->digest) == 0) {
+		resolution->has_root = false;
 		*ret_size = resolution->root.body.size;
 		*ret = text_take(&resolution->root.body);
 		return *ret ? 0 : fail_memory(err);
@@ -340,11 +337,12 @@ int registry_resolve(struct image_manifest *ret, char **ret_root, struct registr
 		hint_tags(&resolution.question, err);
 		return -1;
 	}
-	result = check_document(resolution.digest, &resolution.root, reference->domain, err);
-	if (result == 0)
-		result = media_type_of(&entry.media_type, &resolution.root, reference->domain, err);
+	digest_of(resolution.digest, resolution.root.body.data ? resolution.root.body.data : "",
+		  resolution.root.body.size);
+	resolution.has_root = true;
+	result = media_type_of(&entry.media_type, &resolution.root, reference->domain, err);
 	if (result == 0) {
-		root = strdup(reference->digest ? reference->digest : resolution.digest);
+		root = strdup(resolution.digest);
 		result = root ? 0 : fail_memory(err);
 	}
 	if (result == 0) {
@@ -354,8 +352,10 @@ int registry_resolve(struct image_manifest *ret, char **ret_root, struct registr
 	}
 	http_response_clear(&resolution.root);
 	free(entry.media_type);
-	if (result < 0)
+	if (result < 0) {
+		failure_hint(err);
 		return -1;
+	}
 	*ret_root = TAKE(root);
 	return 0;
 }
@@ -379,8 +379,10 @@ int registry_check_login(struct registry_client *client, const char *domain, con
 	endpoint = endpoints.items[endpoints.count - 1];
 	endpoint.path = nothing;
 	auth_use(exchange_auth(client->exchange), credential);
-	if (exchange(&response, &failure, client->exchange, &endpoint, &request, err) < 0)
+	if (exchange(&response, &failure, client->exchange, &endpoint, &request, err) < 0) {
+		failure_hint(err);
 		return -1;
+	}
 	if (failure_is_web_page(&response) && response.status != 401)
 		return failure_web_page(err, domain, &response);
 	if (response.status != 200)

@@ -166,22 +166,22 @@ static ssize_t pipe_write(struct blob *blob, const char *bytes, size_t size, str
 	return (ssize_t)done;
 }
 
-static int source_domain(const char **ret, const struct blob *blob)
+/* NULL: it is one of the layer's own addresses. */
+static const struct endpoint *endpoint_of(const struct blob *blob)
 {
 	const struct endpoint_list *endpoints = &blob->download->endpoints;
 
-	*ret = blob->source < endpoints->count ? endpoints->items[blob->source].domain : "its own address";
-	return 0;
+	return blob->source < endpoints->count ? &endpoints->items[blob->source] : NULL;
 }
 
 static int wrong_size(const struct blob *blob, const char *how, struct annex_error **err)
 {
-	const char *domain;
+	const struct endpoint *endpoint = endpoint_of(blob);
 
-	source_domain(&domain, blob);
 	fail(err, ANNEX_ERROR_CORRUPT, "%s from %s is %s than the %llu bytes that the manifest says", blob->digest,
-	     domain, how, (unsigned long long)blob->size);
-	return fail_hint(err, "the registry's copy of the image is damaged: try again, or push the image again");
+	     endpoint ? endpoint->domain : "its own address", how, (unsigned long long)blob->size);
+	failure_hint(err);
+	return -1;
 }
 
 /* "bytes FIRST-LAST/TOTAL" */
@@ -303,6 +303,7 @@ static bool in_reach(const struct registry_download *download, const struct blob
 static int start_transfer(struct blob *blob, struct annex_error **err)
 {
 	struct registry_download *download = blob->download;
+	const struct endpoint *endpoint = endpoint_of(blob);
 	auto_free char *url = NULL, *authorization = NULL;
 	struct http_request request = {.method = HTTP_GET,
 				       .what = blob->digest,
@@ -314,8 +315,7 @@ static int start_transfer(struct blob *blob, struct annex_error **err)
 
 	assert(in_reach(download, blob));
 	blob->state = RUNNING;
-	if (blob->source < download->endpoints.count) {
-		const struct endpoint *endpoint = &download->endpoints.items[blob->source];
+	if (endpoint) {
 		const struct exchange_request what = {.folder = "blobs", .name = blob->digest};
 		struct auth_target target;
 
@@ -332,9 +332,22 @@ static int start_transfer(struct blob *blob, struct annex_error **err)
 	return http_start(&blob->transfer, exchange_http(download->exchange), &request, err);
 }
 
+static bool is_ours(const struct annex_error *error)
+{
+	enum annex_error_kind kind = annex_error_kind(error);
+
+	return kind == ANNEX_ERROR_CANCELLED || kind == ANNEX_ERROR_SYSTEM || kind == ANNEX_ERROR_NO_MEMORY;
+}
+
 /* The next source, or the error. */
 static int next_source(struct blob *blob, struct annex_error **why, struct annex_error **err)
 {
+	const struct endpoint *endpoint = endpoint_of(blob);
+	enum annex_error_kind kind = annex_error_kind(*why);
+
+	if (endpoint && (kind == ANNEX_ERROR_NETWORK || kind == ANNEX_ERROR_TIMEOUT) &&
+	    exchange_note_away(blob->download->exchange, endpoint) < 0)
+		return fail_memory(err);
 	blob->source++;
 	blob->retry = (struct retry){0};
 	blob->marked = blob->received;
@@ -342,11 +355,13 @@ static int next_source(struct blob *blob, struct annex_error **why, struct annex
 	blob->not_before = 0;
 	free(TAKE(blob->etag));
 	blob->state = WAITING;
-	if (in_reach(blob->download, blob) && annex_error_kind(*why) != ANNEX_ERROR_CANCELLED &&
-	    annex_error_kind(*why) != ANNEX_ERROR_SYSTEM && annex_error_kind(*why) != ANNEX_ERROR_NO_MEMORY) {
+	if (in_reach(blob->download, blob) && !is_ours(*why)) {
 		log_debug("http: %s: %s; next source", blob->digest, annex_error_message(*why));
 		return 0;
 	}
+	failure_hint(why);
+	if (!is_ours(*why) && !strstr(annex_error_message(*why), blob->digest))
+		fail_while(why, "%s", blob->digest);
 	if (err)
 		*err = TAKE(*why);
 	return -1;
@@ -372,40 +387,52 @@ static bool try_again(struct blob *blob, enum failure failure, const struct http
 
 static int refused(struct blob *blob, const struct http_response *response, struct annex_error **err)
 {
-	struct registry_download *download = blob->download;
-	char name[DIGEST_TEXT + 24];
-	struct failure_subject subject = {.domain = download->domain, .path = download->path, .name = name};
+	const struct endpoint *endpoint = endpoint_of(blob);
+	struct failure_subject subject = {.domain = endpoint ? exchange_domain(endpoint) : "its own address",
+					  .path = blob->download->path,
+					  .blob = blob->digest};
 
-	snprintf(name, sizeof(name), " with the layer %s", blob->digest);
-	if (blob->source < download->endpoints.count && download->endpoints.items[blob->source].is_mirror)
-		subject.domain = download->endpoints.items[blob->source].domain;
 	return failure_of_status(err, &subject, response);
+}
+
+/* A challenge of the registry's. The new token is used before others renew it: there are some that are good for one
+ * request. */
+static int renew(bool *ret_renewed, struct blob *blob, const struct http_response *response, struct annex_error **err)
+{
+	struct exchange *exchange = blob->download->exchange;
+	const struct endpoint *endpoint = endpoint_of(blob);
+	struct auth_target target;
+
+	*ret_renewed = false;
+	if (response->status != 401 || response->redirected || blob->authorized || !endpoint)
+		return 0;
+	blob->authorized = true;
+	exchange_target(&target, exchange, endpoint);
+	if (auth_answer(ret_renewed, exchange_auth(exchange), &target, &response->challenges, err) < 0)
+		return -1;
+	return *ret_renewed ? start_transfer(blob, err) : 0;
 }
 
 /* An answer that is no blob: a challenge, a range that is not liked, or an error. */
 static int unanswered(struct blob *blob, const struct http_response *response, struct annex_error **err)
 {
-	struct registry_download *download = blob->download;
 	auto_error struct annex_error *why = NULL;
-	bool again = false;
+	bool renewed;
 
 	if (response->status == 416 && !blob->whole) {
 		blob->whole = true;
 		blob->state = WAITING;
 		return 0;
 	}
-	if (response->status == 401 && !blob->authorized && blob->source < download->endpoints.count) {
-		struct auth_target target;
-
-		blob->authorized = true;
-		exchange_target(&target, download->exchange, &download->endpoints.items[blob->source]);
-		if (auth_answer(&again, exchange_auth(download->exchange), &target, &response->challenges, &why) < 0)
-			return next_source(blob, &why, err);
-		if (again) {
-			blob->state = WAITING;
-			return 0;
-		}
-	}
+	if (renew(&renewed, blob, response, &why) < 0)
+		return next_source(blob, &why, err);
+	if (renewed)
+		return 0;
+	/* The registry's addresses in a storage expire: it gives another. */
+	if (response->redirected &&
+	    (response->status == 400 || response->status == 401 || response->status == 403 || response->status == 410) &&
+	    try_again(blob, FAILURE_BROKEN, NULL))
+		return 0;
 	if (try_again(blob, FAILURE_NONE, response))
 		return 0;
 	refused(blob, response, &why);
@@ -443,6 +470,13 @@ static int conclude(struct blob *blob, struct annex_error **err)
 	return next_source(blob, &why, err);
 }
 
+static bool is_away(const struct blob *blob)
+{
+	const struct endpoint *endpoint = endpoint_of(blob);
+
+	return endpoint && exchange_is_away(blob->download->exchange, endpoint);
+}
+
 /* Starts what has its turn: those that are waiting for another try keep their place. */
 static int start_some(struct registry_download *download, uint64_t now, struct annex_error **err)
 {
@@ -457,6 +491,8 @@ static int start_some(struct registry_download *download, uint64_t now, struct a
 		under_way++;
 		if (blob->state == RUNNING || now < blob->not_before)
 			continue;
+		while (is_away(blob))
+			blob->source++;
 		fcntl(blob->fd, F_SETPIPE_SZ, PIPE_SIZE); /* fewer wake-ups, if the kernel lets us */
 		if (blob->data || !blob->size) {
 			if (start_embedded(blob, err) < 0)

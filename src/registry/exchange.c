@@ -15,6 +15,7 @@ struct peer {
 	struct peer *next;
 	char *domain;
 	bool known, plain;
+	bool away; /* a mirror that was not reached */
 };
 
 struct exchange {
@@ -92,6 +93,27 @@ static int find_peer(struct peer **ret, struct exchange *exchange, const char *d
 	return 0;
 }
 
+bool exchange_is_away(const struct exchange *exchange, const struct endpoint *endpoint)
+{
+	for (const struct peer *peer = exchange->peers; peer; peer = peer->next) {
+		if (strcmp(peer->domain, endpoint->domain) == 0)
+			return peer->away;
+	}
+	return false;
+}
+
+int exchange_note_away(struct exchange *exchange, const struct endpoint *endpoint)
+{
+	struct peer *peer;
+
+	if (!endpoint->is_mirror)
+		return 0;
+	if (find_peer(&peer, exchange, endpoint->domain, NULL) < 0)
+		return -ENOMEM;
+	peer->away = true;
+	return 0;
+}
+
 const char *exchange_domain(const struct endpoint *endpoint)
 {
 	return strcmp(endpoint->domain, endpoint_host("docker.io")) == 0 ? "docker.io" : endpoint->domain;
@@ -150,7 +172,7 @@ static int ask(struct http_response *ret, enum failure *ret_failure, struct exch
 				    err) < 0)
 			return -1;
 		again = false;
-		if (response.status == 401 && tries == 0) {
+		if (response.status == 401 && tries == 0 && !response.redirected) {
 			*ret_failure = FAILURE_NONE;
 			if (auth_answer(&again, exchange->auth, &target, &response.challenges, err) < 0)
 				return -1;
@@ -163,40 +185,52 @@ static int ask(struct http_response *ret, enum failure *ret_failure, struct exch
 	return 0;
 }
 
-/* 400: an HTTPS server that gets plain HTTP answers so. */
-static bool is_plain_answer(const struct http_response *response)
+static bool may_fall_back(const struct exchange *state, const struct peer *peer, const struct endpoint *endpoint,
+			  enum failure failure)
 {
-	return response->status != 400;
+	return !peer->known && may_be_plain(state, endpoint) &&
+	       (failure == FAILURE_NO_TLS || failure == FAILURE_HANDSHAKE || failure == FAILURE_REFUSED);
+}
+
+/* Did the peer answer plain HTTP, in whatever way? To an HTTPS server that means 400. */
+static bool speaks_http(int result, enum failure failure, const struct http_response *response)
+{
+	return result == 0 ? response->status != 400 : failure == FAILURE_NONE;
 }
 
 int exchange(struct http_response *ret, enum failure *ret_failure, struct exchange *state,
 	     const struct endpoint *endpoint, const struct exchange_request *request, struct annex_error **err)
 {
-	auto_error struct annex_error *why = NULL;
 	auto_http_response struct http_response response = {0};
+	auto_error struct annex_error *why = NULL, *plain_why = NULL;
+	enum failure plain_failure = FAILURE_LOCAL;
 	struct peer *peer;
-	enum failure failure;
+	int result;
 
 	*ret_failure = FAILURE_LOCAL;
 	if (find_peer(&peer, state, endpoint->domain, err) < 0)
 		return -1;
-	if (ask(ret, ret_failure, state, endpoint, request, peer->plain, &why) == 0) {
-		peer->known = true;
-		return 0;
+	result = ask(&response, ret_failure, state, endpoint, request, peer->plain, &why);
+	if (result < 0 && may_fall_back(state, peer, endpoint, *ret_failure)) {
+		int plain_result = ask(&response, &plain_failure, state, endpoint, request, true, &plain_why);
+
+		/* What is not TLS is HTTP, or nothing. */
+		if (*ret_failure == FAILURE_NO_TLS || speaks_http(plain_result, plain_failure, &response)) {
+			peer->plain = true;
+			*ret_failure = plain_failure;
+			result = plain_result;
+			annex_error_free(why);
+			why = TAKE(plain_why);
+		}
 	}
-	failure = *ret_failure;
-	if (!peer->known && may_be_plain(state, endpoint) &&
-	    (failure == FAILURE_NO_TLS || failure == FAILURE_REFUSED || failure == FAILURE_BROKEN) &&
-	    ask(&response, &failure, state, endpoint, request, true, NULL) == 0 && is_plain_answer(&response)) {
-		peer->known = peer->plain = true;
+	peer->known |= *ret_failure == FAILURE_NONE;
+	if (result == 0) {
 		*ret = response;
 		response = (struct http_response){0};
-		*ret_failure = FAILURE_NONE;
-		return 0;
-	}
-	if (err)
+	} else if (err) {
 		*err = TAKE(why);
-	return -1;
+	}
+	return result;
 }
 
 int exchange_prepare(char **ret_url, char **ret_authorization, struct exchange *state, const struct endpoint *endpoint,

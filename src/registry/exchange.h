@@ -34,6 +34,9 @@ MUST_USE int exchange(struct http_response *ret, enum failure *ret_failure, stru
 MUST_USE int exchange_prepare(char **ret_url, char **ret_authorization, struct exchange *exchange,
 			      const struct endpoint *endpoint, const struct exchange_request *request,
 			      struct annex_error **err);
+/* Mirrors that could not be reached are not asked again. */
+bool exchange_is_away(const struct exchange *exchange, const struct endpoint *endpoint);
+MUST_USE int exchange_note_away(struct exchange *exchange, const struct endpoint *endpoint); /* -ENOMEM */
 /* Fills in whom an authorization is for; pointers are the endpoint's. */
 void exchange_target(struct auth_target *ret, const struct exchange *exchange, const struct endpoint *endpoint);
 /* The registry as people know it. */

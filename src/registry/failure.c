@@ -85,20 +85,47 @@ int failure_web_page(struct annex_error **err, const char *domain, const struct 
 {
 	char status[FAILURE_STATUS_BUFFER];
 
-	fail(err, ANNEX_ERROR_NETWORK, "%s answered with a web page (%s), not as a registry does", domain,
+	fail(err, ANNEX_ERROR_NETWORK,
+	     "%s is not a registry, or something answers in its place: it sent a web page (%s)", domain,
 	     failure_status(status, response->status));
-	return fail_hint(err, "is it a registry? or is a proxy, or the login page of this network, in between?");
+	return fail_hint(err, "check the name; is a proxy, or the login page of this network, in between?");
 }
 
-static int denied(struct annex_error **err, const struct failure_subject *subject, const char *words)
+void failure_hint(struct annex_error **err)
 {
+	if (!err || annex_error_hint(*err))
+		return;
+	switch (annex_error_kind(*err)) {
+	case ANNEX_ERROR_CORRUPT:
+		fail_hint(
+			err,
+			"the image is damaged in the registry, or on the way from there: try again, or push it again");
+		break;
+	case ANNEX_ERROR_NETWORK:
+	case ANNEX_ERROR_TIMEOUT:
+		fail_hint(err, "try again; ANNEX_DEBUG=1 shows what was asked for");
+		break;
+	case ANNEX_ERROR_UNSUPPORTED:
+		fail_hint(err, "ask for another tag, or push the image again with a current tool");
+		break;
+	default:
+		break;
+	}
+}
+
+static int denied(struct annex_error **err, const struct failure_subject *subject, const struct http_response *response,
+		  const char *words)
+{
+	char status[FAILURE_STATUS_BUFFER];
+
+	failure_status(status, response->status);
 	if (!subject->path) {
-		fail(err, ANNEX_ERROR_AUTH, "%s refuses the login%s", subject->domain, words);
+		fail(err, ANNEX_ERROR_AUTH, "%s refuses the login (%s%s)", subject->domain, status, words);
 		return fail_hint(err, "check the user name and the password, or the access token in its place");
 	}
 	/* Who may not see a repository is not told whether it exists. */
-	fail(err, ANNEX_ERROR_AUTH, "%s denies access to %s: it does not exist, or needs a login%s", subject->domain,
-	     subject->path, words);
+	fail(err, ANNEX_ERROR_AUTH, "%s denies access to %s (%s%s); it may not even exist", subject->domain,
+	     subject->path, status, words);
 	return fail_hint(err, "annex image login %s", subject->domain);
 }
 
@@ -110,10 +137,26 @@ static int too_many(struct annex_error **err, const struct failure_subject *subj
 	if (response->retry_after)
 		after = retry_parse_after(response->retry_after, time_realtime_ns() / 1000000000);
 	fail(err, ANNEX_ERROR_NETWORK, "%s gets too many requests from here (429)", subject->domain);
-	if (after > 120000)
+	if (after > RETRY_WAIT_LIMIT_MS)
 		return fail_hint(err, "try again in %lld minutes; a login often raises the limit: annex image login %s",
 				 (long long)after / 60000 + 1, subject->domain);
 	return fail_hint(err, "try again later; a login often raises the limit: annex image login %s", subject->domain);
+}
+
+static int not_found(struct annex_error **err, const struct failure_subject *subject)
+{
+	if (!subject->path) {
+		fail(err, ANNEX_ERROR_NETWORK, "%s is not a registry: it answered 404 Not Found", subject->domain);
+		return fail_hint(err, "check the name");
+	}
+	if (subject->blob) {
+		fail(err, ANNEX_ERROR_NOT_FOUND, "%s has no %s, which belongs to %s", subject->domain, subject->blob,
+		     subject->path);
+		return fail_hint(err, "the image is not complete in the registry: push it again");
+	}
+	fail(err, ANNEX_ERROR_NOT_FOUND, "%s has no image %s%s", subject->domain, subject->path,
+	     subject->name ? subject->name : "");
+	return -1;
 }
 
 int failure_of_status(struct annex_error **err, const struct failure_subject *subject,
@@ -122,20 +165,14 @@ int failure_of_status(struct annex_error **err, const struct failure_subject *su
 	char status[FAILURE_STATUS_BUFFER], words[MESSAGE_LIMIT];
 
 	own_words(words, response);
+	if (failure_is_web_page(response) && (response->status == 403 || (response->status == 404 && !subject->path)))
+		return failure_web_page(err, subject->domain, response);
 	switch (response->status) {
 	case 401:
 	case 403:
-		if (response->status == 403 && failure_is_web_page(response))
-			return failure_web_page(err, subject->domain, response);
-		return denied(err, subject, words);
+		return denied(err, subject, response, words);
 	case 404:
-		if (failure_is_web_page(response) && !subject->name)
-			return failure_web_page(err, subject->domain, response);
-		if (!subject->path)
-			return fail(err, ANNEX_ERROR_NETWORK, "%s is not a registry: it answered 404 Not Found",
-				    subject->domain);
-		return fail(err, ANNEX_ERROR_NOT_FOUND, "%s has no image %s%s", subject->domain, subject->path,
-			    subject->name ? subject->name : "");
+		return not_found(err, subject);
 	case 429:
 		return too_many(err, subject, response);
 	default:
@@ -145,5 +182,6 @@ int failure_of_status(struct annex_error **err, const struct failure_subject *su
 	     words);
 	if (response->status >= 500)
 		return fail_hint(err, "that is the registry's own trouble: try again later");
+	failure_hint(err);
 	return -1;
 }

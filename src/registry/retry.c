@@ -20,6 +20,7 @@ static bool is_passing(enum failure failure, unsigned status, bool begun)
 	case FAILURE_UNKNOWN_HOST:
 	case FAILURE_REFUSED:
 	case FAILURE_NO_TLS:
+	case FAILURE_HANDSHAKE:
 		return begun;
 	case FAILURE_UNTRUSTED:
 	case FAILURE_UNWANTED:

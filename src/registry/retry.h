@@ -3,12 +3,12 @@
 #include "registry/failure.h"
 
 /* Which failures are worth another try, and when. Pure: time and chance are given. */
-#define RETRY_LIMIT          4u         /* further tries of one request without progress */
-#define RETRY_TIMEOUT_LIMIT  1u         /* of them after time-outs, which have waited long already */
-#define RETRY_DELAY_MS       500u       /* before the second try; doubles */
-#define RETRY_DELAY_LIMIT_MS 16000u     /* until here */
-#define RETRY_WAIT_LIMIT_MS  120000u    /* what servers may make us wait for one request, in all */
-#define RETRY_PROGRESS       (1u << 20) /* bytes after which a transfer that breaks is as good as new */
+#define RETRY_LIMIT          4u          /* further tries of one request without progress */
+#define RETRY_TIMEOUT_LIMIT  1u          /* of them after time-outs, which have waited long already */
+#define RETRY_DELAY_MS       500u        /* before the second try; doubles */
+#define RETRY_DELAY_LIMIT_MS 16000u      /* until here */
+#define RETRY_WAIT_LIMIT_MS  120000u     /* what servers may make us wait for one request, in all */
+#define RETRY_PROGRESS       (64u << 10) /* bytes after which a transfer that breaks is as good as new */
 
 struct retry {
 	unsigned tries, timeouts;
