@@ -24,10 +24,11 @@ static enum failure tell_refused(struct annex_error **err, CURL *easy, const cha
 	return FAILURE_REFUSED;
 }
 
-/* In TLS 1.3 the other side says so only when the handshake is over for us. */
+/* In TLS 1.3 the other side says so only when the handshake is over for us; it may also just hang up. */
 static bool wants_certificate(const char *reason)
 {
-	return strstr(reason, "alert certificate required") || strstr(reason, "alert bad certificate");
+	return strstr(reason, "alert certificate required") || strstr(reason, "alert bad certificate") ||
+	       strstr(reason, "alert unknown ca");
 }
 
 static enum failure tell_client_certificate(struct annex_error **err, const char *domain, const char *reason)
@@ -74,11 +75,19 @@ static enum failure tell_broken(struct annex_error **err, CURL *easy, const char
 	return FAILURE_BROKEN;
 }
 
+static bool is_broken(CURLcode code)
+{
+	return code == CURLE_SSL_CONNECT_ERROR || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
+	       code == CURLE_GOT_NOTHING;
+}
+
 enum failure diagnose(struct annex_error **err, CURL *easy, CURLcode code, const char *domain, const char *reason,
-		      const struct tls_host *host)
+		      const struct tls_host *host, bool answered)
 {
 	if (!*reason)
 		reason = curl_easy_strerror(code);
+	if (!answered && tls_was_asked(host) && is_broken(code))
+		return tell_client_certificate(err, domain, reason);
 	switch (code) {
 	case CURLE_OUT_OF_MEMORY:
 		fail_memory(err);
@@ -103,7 +112,7 @@ enum failure diagnose(struct annex_error **err, CURL *easy, CURLcode code, const
 	case CURLE_SSL_CONNECT_ERROR:
 		return tell_handshake(err, domain, reason);
 	case CURLE_OPERATION_TIMEDOUT:
-		fail(err, ANNEX_ERROR_TIMEOUT, "no answer from %s: no connection within %llu s", domain,
+		fail(err, ANNEX_ERROR_TIMEOUT, "%s does not answer: no connection within %llu s", domain,
 		     (unsigned long long)(time_scaled_ms(HTTP_CONNECT_MS, 1) + 999) / 1000);
 		fail_hint(err, "check that the registry runs there, and that this host has a network");
 		return FAILURE_TIMEOUT;

@@ -24,6 +24,7 @@ struct tls_host {
 	char *domain;
 	struct certificates files;
 	X509_STORE *store;
+	bool asked;
 	int why; /* X509_V_…, of the last chain */
 	char subject[NAME_LIMIT], issuer[NAME_LIMIT], names[NAME_LIMIT];
 	char leaf[NAME_LIMIT]; /* whose chain it is, where the failing certificate is another one */
@@ -212,9 +213,37 @@ static int verify(X509_STORE_CTX *theirs, void *data)
 	return good;
 }
 
+bool tls_was_asked(const struct tls_host *host)
+{
+	return host->asked;
+}
+
+static int host_index(void)
+{
+	static int index = -1;
+
+	if (index < 0)
+		index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	return index;
+}
+
+/* Only called where there is no client certificate: notes that one was asked for, and gives none. */
+static int on_client_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
+{
+	struct tls_host *host = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), host_index());
+
+	(void)certificate;
+	(void)key;
+	host->asked = true;
+	return 0;
+}
+
 static CURLcode on_context(CURL *easy, void *context, void *data)
 {
 	(void)easy;
+	if (SSL_CTX_set_ex_data(context, host_index(), data) != 1)
+		return CURLE_OUT_OF_MEMORY;
+	SSL_CTX_set_client_cert_cb(context, on_client_certificate);
 	SSL_CTX_set_cert_verify_callback(context, verify, data);
 	return CURLE_OK;
 }

@@ -19,6 +19,8 @@ void tls_free(struct tls *tls);
 MUST_USE int tls_host(struct tls_host **ret, struct tls *tls, const char *domain, struct annex_error **err);
 /* The options of a transfer to the host. verify: false where registries.conf says insecure. */
 MUST_USE CURLcode tls_apply(CURL *easy, struct tls_host *host, bool verify);
+/* Did the host ask for a client certificate, while there is none? */
+bool tls_was_asked(const struct tls_host *host);
 /* The last handshake failed for its certificate: says which and why, and where another authority can be put. Returns
  * -1. */
 int tls_failure(struct annex_error **err, const struct tls_host *host);

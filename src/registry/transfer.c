@@ -432,7 +432,8 @@ void transfer_end_hop(struct http_transfer *transfer, CURLcode code)
 	curl_multi_remove_handle(transfer->http->multi, transfer->easy);
 	transfer->running = false;
 	if (code != CURLE_OK && transfer->failure == FAILURE_NONE) {
-		failure = diagnose(&error, transfer->easy, code, transfer->domain, transfer->reason, transfer->host);
+		failure = diagnose(&error, transfer->easy, code, transfer->domain, transfer->reason, transfer->host,
+				   transfer->header_size > 0);
 		transfer_fail(transfer, failure, error);
 	}
 	if (transfer->failure == FAILURE_NONE && is_redirect(&transfer->response)) {
