@@ -430,7 +430,8 @@ static int unanswered(struct blob *blob, const struct http_response *response, s
 		return 0;
 	/* The registry's addresses in a storage expire: it gives another. */
 	if (response->redirected &&
-	    (response->status == 400 || response->status == 401 || response->status == 403 || response->status == 410) &&
+	    (response->status == 400 || response->status == 401 || response->status == 403 ||
+	     response->status == 410) &&
 	    try_again(blob, FAILURE_BROKEN, NULL))
 		return 0;
 	if (try_again(blob, FAILURE_NONE, response))
