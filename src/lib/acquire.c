@@ -65,17 +65,21 @@ static int add_record(struct image_record *ret, const struct acquisition *acquis
 	return 0;
 }
 
-int acquire(struct image_record *ret, int *ret_hold, struct acquisition *acquisition, struct annex_error **err)
+int acquire(struct image_entry *ret, struct acquisition *acquisition, struct annex_error **err)
 {
-	auto_close int hold = -EBADF;
+	struct image_manifest *manifest = acquisition->disk.manifest;
+	auto_image_entry struct image_entry entry = {0};
 	char key[BASE_KEY_TEXT];
 
-	if (set_key(key, acquisition->disk.manifest, err) < 0)
+	if (set_key(key, manifest, err) < 0)
 		return -1;
 	acquisition->disk.key = key;
-	if (disk_need(&hold, &acquisition->disk, err) < 0 || add_record(ret, acquisition, err) < 0)
+	if (disk_need(&entry.hold, &acquisition->disk, err) < 0 || add_record(&entry.record, acquisition, err) < 0)
 		return -1;
-	*ret_hold = TAKE_FD(hold);
+	entry.config = manifest->config;
+	manifest->config = (struct image_config){0};
+	*ret = entry;
+	entry = (struct image_entry){0};
 	return 0;
 }
 

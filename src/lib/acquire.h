@@ -1,6 +1,6 @@
 #pragma once
 #include "lib/disk.h"
-#include "store/catalog.h"
+#include "lib/entry.h"
 
 /* From an image's manifest to a record in the store that has its base disk. */
 struct acquisition {
@@ -9,9 +9,8 @@ struct acquisition {
 	const char *root;         /* digest of what the name led to in the registry, or NULL */
 };
 
-/* *ret_hold keeps the base disk until it is closed. Blocks, reports, can be cancelled. */
-MUST_USE int acquire(struct image_record *ret, int *ret_hold, struct acquisition *acquisition,
-		     struct annex_error **err);
+/* Its base is held. The manifest's configuration is taken. Blocks, reports, can be cancelled. */
+MUST_USE int acquire(struct image_entry *ret, struct acquisition *acquisition, struct annex_error **err);
 
 /* The platform that a user asked for (NULL: the host's). USAGE; UNSUPPORTED when it is not Linux. */
 MUST_USE int acquire_platform(struct platform *ret, const char *text, struct annex_error **err);

@@ -10,7 +10,7 @@ struct annex_context;
 struct disk_request {
 	struct annex_context *context;
 	struct store *store;
-	const struct image_manifest *manifest;
+	struct image_manifest *manifest;
 	const char *key;   /* of the base, by base_key() */
 	const char *title; /* for people: "debian:12" */
 	const char *text;  /* of reports: "pulling debian:12" */

@@ -44,7 +44,7 @@ static int find_layers(struct exporting *exporting, struct annex_error **err)
 	exporting->layers = calloc(record->layer_count, sizeof(*exporting->layers));
 	if (!exporting->donors || !exporting->layers)
 		return fail_memory(err);
-	if (image_open_store(&store, exporting->image->context, err) < 0)
+	if (entry_open_store(&store, exporting->image->context, err) < 0)
 		return -1;
 	for (size_t i = 0; i < record->layer_count; i++) {
 		/* Any base will do: the contents are the same. */
@@ -124,7 +124,7 @@ static int run(struct exporting *exporting, int fd, struct annex_error **err)
 	auto_store struct store *store = NULL;
 	auto_free char *config = NULL;
 
-	if (image_open_store(&store, image->context, err) < 0 ||
+	if (entry_open_store(&store, image->context, err) < 0 ||
 	    catalog_read_blob(&config, &made.config_size, store, image->record.id, CONFIG_SIZE_LIMIT, err) < 0 ||
 	    find_layers(exporting, err) < 0 || measure(exporting, err) < 0)
 		return -1;

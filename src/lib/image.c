@@ -20,15 +20,6 @@
 #include <fcntl.h>
 #include <string.h>
 
-int image_open_store(struct store **ret, struct annex_context *context, struct annex_error **err)
-{
-	auto_free char *folder = NULL;
-
-	if (context_folder(&folder, context, "images", err) < 0)
-		return -1;
-	return store_open(ret, folder, err);
-}
-
 static char *familiar(const char *name)
 {
 	auto_reference struct reference reference = {0};
@@ -36,27 +27,18 @@ static char *familiar(const char *name)
 	return reference_parse(&reference, name, NULL) < 0 ? strdup(name) : reference_familiar(&reference);
 }
 
-static int load_config(struct annex_image *image, struct store *store, struct annex_error **err)
-{
-	auto_free char *bytes = NULL;
-	size_t size;
-
-	if (catalog_read_blob(&bytes, &size, store, image->record.id, CONFIG_SIZE_LIMIT, err) < 0)
-		return -1;
-	return image_config_decode(&image->config, bytes, size, err);
-}
-
-/* Takes the contents of the record. */
-static int make(struct annex_image **ret, struct annex_context *context, struct store *store,
-		struct image_record *record, struct annex_error **err)
+int image_make(struct annex_image **ret, struct annex_context *context, struct store *store, struct image_entry *entry,
+	       struct annex_error **err)
 {
 	auto_image struct annex_image *image = calloc(1, sizeof(*image));
 
 	if (!image)
 		return fail_memory(err);
 	image->context = annex_context_ref(context);
-	image->record = *record;
-	*record = (struct image_record){0};
+	image->record = entry->record;
+	image->config = entry->config;
+	entry->record = (struct image_record){0};
+	entry->config = (struct image_config){0};
 	for (size_t i = 0; i < image->record.names.count; i++) {
 		if (text_list_add_owned(&image->names, familiar(image->record.names.items[i])) < 0)
 			return fail_memory(err);
@@ -65,20 +47,6 @@ static int make(struct annex_image **ret, struct annex_context *context, struct 
 	image->base_path = base_path(store, image->record.base);
 	if (!image->base_path)
 		return fail_memory(err);
-	*ret = TAKE(image);
-	return 0;
-}
-
-int image_make(struct annex_image **ret, struct annex_context *context, struct store *store,
-	       struct image_record *record, struct annex_error **err)
-{
-	auto_image struct annex_image *image = NULL;
-
-	if (make(&image, context, store, record, err) < 0)
-		return -1;
-	assert(image);
-	if (load_config(image, store, err) < 0)
-		return -1;
 	*ret = TAKE(image);
 	return 0;
 }
@@ -100,15 +68,14 @@ API int annex_image_import(struct annex_image **ret, struct annex_context *conte
 {
 	struct annex_image_import_options chosen = ANNEX_IMAGE_IMPORT_OPTIONS_INIT;
 	auto_store struct store *store = NULL;
-	auto_image_record struct image_record record = {0};
-	auto_close int hold = -EBADF;
+	auto_image_entry struct image_entry entry = {0};
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
-	if (image_open_store(&store, context, err) < 0 ||
-	    import_image(&record, &hold, context, store, source, &chosen, err) < 0)
+	if (entry_open_store(&store, context, err) < 0 ||
+	    import_image(&entry, context, store, source, &chosen, err) < 0)
 		return -1;
-	return image_make(ret, context, store, &record, err);
+	return image_make(ret, context, store, &entry, err);
 }
 
 API int annex_image_pull(struct annex_image **ret, int *ret_changed, struct annex_context *context,
@@ -118,124 +85,32 @@ API int annex_image_pull(struct annex_image **ret, int *ret_changed, struct anne
 	struct annex_image_pull_options chosen = ANNEX_IMAGE_PULL_OPTIONS_INIT;
 	struct pull_request request = {.context = context, .reference = reference};
 	auto_store struct store *store = NULL;
-	auto_image_record struct image_record record = {0};
-	auto_close int hold = -EBADF;
+	auto_image_entry struct image_entry entry = {0};
 	bool changed = false;
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
-	if (image_open_store(&store, context, err) < 0)
+	if (entry_open_store(&store, context, err) < 0)
 		return -1;
 	request.store = store;
 	request.platform = chosen.platform;
 	request.scheme = chosen.scheme;
-	if (pull_image(&record, &hold, &changed, &request, err) < 0 ||
-	    image_make(ret, context, store, &record, err) < 0)
+	if (pull_image(&entry, &changed, &request, err) < 0 || image_make(ret, context, store, &entry, err) < 0)
 		return -1;
 	if (ret_changed)
 		*ret_changed = changed;
 	return 0;
 }
 
-/* What a user's text stands for: a name in normalised spelling (NULL: it can only be an id), and a digest or an id. */
-struct wanted {
-	char *name;
-	char *id;
-};
-
-static void wanted_clear(struct wanted *wanted)
-{
-	free(wanted->name);
-	free(wanted->id);
-}
-
-static int understand(struct wanted *ret, const char *text, struct annex_error **err)
-{
-	auto_reference struct reference reference = {0};
-	size_t digits = strspn(text, "0123456789abcdef");
-
-	if (!(digits == 64 && !text[64])) {
-		if (reference_parse(&reference, text, err) < 0)
-			return -1;
-		ret->name = reference_text(&reference);
-		if (!ret->name)
-			return fail_memory(err);
-	}
-	ret->id = strdup(reference.digest ? reference.digest : text);
-	return ret->id ? 0 : fail_memory(err);
-}
-
-/* A path in place of a name is the likely mistake. */
-static void suggest_source(struct annex_error **err, const char *text)
-{
-	struct stat st;
-
-	if (stat(text, &st) == 0 && (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
-		fail_hint(err, "for the %s: %s:%s", S_ISDIR(st.st_mode) ? "OCI layout in the folder" : "archive",
-			  S_ISDIR(st.st_mode) ? "oci" : "oci-archive", text);
-}
-
-int image_find(struct image_record *ret, struct store *store, const char *text, struct annex_error **err)
-{
-	CLEANUP(wanted_clear) struct wanted wanted = {0};
-	auto_error struct annex_error *why = NULL;
-	int result = understand(&wanted, text, &why);
-
-	if (result == 0)
-		result = catalog_find(ret, store, wanted.name, wanted.id, &why);
-	if (result == 0)
-		return 0;
-	if (annex_error_kind(why) == ANNEX_ERROR_NOT_FOUND || annex_error_kind(why) == ANNEX_ERROR_USAGE) {
-		auto_error struct annex_error *plain = TAKE(why);
-
-		fail(&why, annex_error_kind(plain), "%s", annex_error_message(plain));
-		suggest_source(&why, text);
-		if (annex_error_hint(plain))
-			fail_hint(&why, "%s", annex_error_hint(plain));
-	}
-	if (err)
-		*err = TAKE(why);
-	return -1;
-}
-
-static int wait_unless_cancelled(void *data)
-{
-	return context_is_cancelled(data);
-}
-
-int image_find_held(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
-		    const char *text, struct annex_error **err)
-{
-	for (;;) {
-		auto_image_record struct image_record record = {0}, again = {0};
-		auto_close int hold = -EBADF;
-
-		if (image_find(&record, store, text, err) < 0 ||
-		    base_hold(&hold, store, record.base, wait_unless_cancelled, context, err) < 0 ||
-		    image_find(&again, store, text, err) < 0)
-			return -1;
-		if (strcmp(again.base, record.base) != 0)
-			continue;
-		if (!base_exists(store, again.base)) {
-			fail(err, ANNEX_ERROR_NOT_FOUND, "the disk of image %s is missing", text);
-			return fail_hint(err, "annex image pull %s", text);
-		}
-		*ret = again;
-		again = (struct image_record){0};
-		*ret_hold = TAKE_FD(hold);
-		return 0;
-	}
-}
-
 API int annex_image_open(struct annex_image **ret, struct annex_context *context, const char *name,
 			 struct annex_error **err)
 {
 	auto_store struct store *store = NULL;
-	auto_image_record struct image_record record = {0};
+	auto_image_entry struct image_entry entry = {0};
 
-	if (image_open_store(&store, context, err) < 0 || image_find(&record, store, name, err) < 0)
+	if (entry_open_store(&store, context, err) < 0 || entry_find(&entry, store, name, err) < 0)
 		return -1;
-	return image_make(ret, context, store, &record, err);
+	return image_make(ret, context, store, &entry, err);
 }
 
 API int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct annex_context *context,
@@ -245,19 +120,22 @@ API int annex_image_list(struct annex_image ***ret, size_t *ret_count, struct an
 	auto_catalog struct catalog catalog = {0};
 	struct annex_image **list;
 
-	if (image_open_store(&store, context, err) < 0 || catalog_list(&catalog, store, err) < 0)
+	if (entry_open_store(&store, context, err) < 0 || catalog_list(&catalog, store, err) < 0)
 		return -1;
 	list = calloc(catalog.count + 1, sizeof(struct annex_image *));
 	if (!list)
 		return fail_memory(err);
 	for (size_t i = 0; i < catalog.count; i++) {
+		auto_image_entry struct image_entry entry = {.record = catalog.items[i]};
+
+		catalog.items[i] = (struct image_record){0};
 		/* A damaged configuration is the matter of who uses that image. */
-		if (make(&list[i], context, store, &catalog.items[i], err) < 0) {
+		if (entry_load_config(&entry.config, store, &entry.record, NULL) < 0)
+			image_config_clear(&entry.config);
+		if (image_make(&list[i], context, store, &entry, err) < 0) {
 			annex_image_list_free(list, i);
 			return -1;
 		}
-		if (load_config(list[i], store, NULL) < 0)
-			image_config_clear(&list[i]->config);
 	}
 	*ret = list;
 	*ret_count = catalog.count;
@@ -273,10 +151,10 @@ API void annex_image_list_free(struct annex_image **list, size_t count)
 
 API int annex_image_delete(struct annex_context *context, const char *name, struct annex_error **err)
 {
-	CLEANUP(wanted_clear) struct wanted wanted = {0};
+	auto_entry_wanted struct entry_wanted wanted = {0};
 	auto_store struct store *store = NULL;
 
-	if (image_open_store(&store, context, err) < 0 || understand(&wanted, name, err) < 0 ||
+	if (entry_open_store(&store, context, err) < 0 || entry_understand(&wanted, name, err) < 0 ||
 	    catalog_delete(store, wanted.name, wanted.id, err) < 0)
 		return fail_while(err, "cannot delete image %.200s", name);
 	return image_collect(context, err);
@@ -294,7 +172,7 @@ int image_collect(struct annex_context *context, struct annex_error **err)
 {
 	auto_store struct store *store = NULL;
 
-	if (image_open_store(&store, context, err) < 0)
+	if (entry_open_store(&store, context, err) < 0)
 		return -1;
 	return catalog_collect(store, is_used_by_machine, context, err);
 }

@@ -35,8 +35,8 @@ static int open_source(struct image_source **ret, struct image_manifest *ret_man
 	return context_check_cancelled(context, err);
 }
 
-static int run(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
-	       const char *spec, const struct annex_image_import_options *options, struct annex_error **err)
+static int run(struct image_entry *ret, struct annex_context *context, struct store *store, const char *spec,
+	       const struct annex_image_import_options *options, struct annex_error **err)
 {
 	auto_image_source struct image_source *source = NULL;
 	auto_image_manifest struct image_manifest manifest = {0};
@@ -53,16 +53,16 @@ static int run(struct image_record *ret, int *ret_hold, struct annex_context *co
 		return -1;
 	acquisition.disk.source = source;
 	acquisition.name = name ? name : image_source_name(source);
-	return acquire(ret, ret_hold, &acquisition, err);
+	return acquire(ret, &acquisition, err);
 }
 
-int import_image(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
-		 const char *spec, const struct annex_image_import_options *options, struct annex_error **err)
+int import_image(struct image_entry *ret, struct annex_context *context, struct store *store, const char *spec,
+		 const struct annex_image_import_options *options, struct annex_error **err)
 {
 	struct annex_error *why = NULL;
 	auto_free char *what = NULL;
 
-	if (run(ret, ret_hold, context, store, spec, options, &why) == 0)
+	if (run(ret, context, store, spec, options, &why) == 0)
 		return 0;
 	if (asprintf(&what, "cannot import %.300s", spec) < 0)
 		what = NULL;

@@ -105,18 +105,16 @@ static int check_platform(const struct image_record *record, const char *name, c
 }
 
 /* One that is here. */
-static int find_here(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
-		     const char *text, const char *platform, struct annex_error **err)
+static int find_here(struct image_entry *ret, struct annex_context *context, struct store *store, const char *text,
+		     const char *platform, struct annex_error **err)
 {
-	auto_image_record struct image_record record = {0};
-	auto_close int hold = -EBADF;
+	auto_image_entry struct image_entry entry = {0};
 
-	if (image_find_held(&record, &hold, context, store, text, err) < 0 ||
-	    check_platform(&record, text, platform, err) < 0)
+	if (entry_find_held(&entry, context, store, text, err) < 0 ||
+	    check_platform(&entry.record, text, platform, err) < 0)
 		return -1;
-	*ret = record;
-	record = (struct image_record){0};
-	*ret_hold = TAKE_FD(hold);
+	*ret = entry;
+	entry = (struct image_entry){0};
 	return 0;
 }
 
@@ -127,8 +125,8 @@ static bool is_path(const char *text)
 }
 
 /* What is not here is pulled, unless it can't be a name. */
-static int find_or_pull(struct image_record *ret, int *ret_hold, struct annex_context *context, struct store *store,
-			const char *text, const struct obtain_options *options, struct annex_error **err)
+static int find_or_pull(struct image_entry *ret, struct annex_context *context, struct store *store, const char *text,
+			const struct obtain_options *options, struct annex_error **err)
 {
 	const struct pull_request request = {.context = context,
 					     .store = store,
@@ -141,14 +139,14 @@ static int find_or_pull(struct image_record *ret, int *ret_hold, struct annex_co
 
 	if (choose_policy(&policy, options->pull, err) < 0)
 		return -1;
-	if (policy != PULL_ALWAYS && find_here(ret, ret_hold, context, store, text, options->platform, &why) == 0)
+	if (policy != PULL_ALWAYS && find_here(ret, context, store, text, options->platform, &why) == 0)
 		return 0;
 	if (why && (policy == PULL_NEVER || is_path(text) || annex_error_kind(why) != ANNEX_ERROR_NOT_FOUND)) {
 		if (err)
 			*err = TAKE(why);
 		return -1;
 	}
-	return pull_image(ret, ret_hold, &changed, &request, err);
+	return pull_image(ret, &changed, &request, err);
 }
 
 int obtain_image(struct obtained *ret, struct annex_context *context, const char *text,
@@ -157,22 +155,24 @@ int obtain_image(struct obtained *ret, struct annex_context *context, const char
 	const struct annex_image_import_options import = {
 		.size = sizeof(import), .platform = options->platform, .input_fd = options->input_fd};
 	auto_store struct store *store = NULL;
-	auto_image_record struct image_record record = {0};
+	auto_image_entry struct image_entry entry = {0};
 	auto_image struct annex_image *image = NULL;
 	auto_obtained struct obtained obtained = {0};
 	int result;
 
-	if (image_open_store(&store, context, err) < 0)
+	if (entry_open_store(&store, context, err) < 0)
 		return -1;
 	if (image_source_is_spec(text))
-		result = import_image(&record, &obtained.hold, context, store, text, &import, err);
+		result = import_image(&entry, context, store, text, &import, err);
 	else
-		result = find_or_pull(&record, &obtained.hold, context, store, text, options, err);
-	if (result < 0 || image_make(&image, context, store, &record, err) < 0)
+		result = find_or_pull(&entry, context, store, text, options, err);
+	if (result < 0 || image_make(&image, context, store, &entry, err) < 0)
 		return -1;
 	assert(image);
 	if (fill(&obtained, image, text, err) < 0)
 		return -1;
+	obtained.hold = entry.hold;
+	entry.hold = 0;
 	*ret = obtained;
 	obtained = (struct obtained){0};
 	return 0;

@@ -89,33 +89,42 @@ static int check_current(bool *ret, struct pull *pull, const struct image_record
 }
 
 /* *ret_found: the image of that name is here, and it is the one that the name leads to. */
-static int find_current(struct image_record *ret, int *ret_hold, bool *ret_found, struct pull *pull,
-			struct annex_error **err)
+static int find_current(struct image_entry *ret, bool *ret_found, struct pull *pull, struct annex_error **err)
 {
 	const struct pull_request *request = pull->request;
-	auto_image_record struct image_record record = {0};
+	auto_image_entry struct image_entry entry = {0};
 	auto_error struct annex_error *why = NULL;
-	auto_close int hold = -EBADF;
 
 	*ret_found = false;
-	if (image_find_held(&record, &hold, request->context, request->store, pull->name, &why) < 0) {
-		if (annex_error_kind(why) == ANNEX_ERROR_NOT_FOUND)
-			return 0;
+	if (entry_find_held(&entry, request->context, request->store, pull->name, &why) < 0) {
+		if (annex_error_kind(why) != ANNEX_ERROR_CANCELLED)
+			return 0; /* what is wrong with it, is right when it is pulled again */
 		if (err)
 			*err = TAKE(why);
 		return -1;
 	}
-	if (check_current(ret_found, pull, &record, err) < 0)
+	if (check_current(ret_found, pull, &entry.record, err) < 0)
 		return -1;
 	if (*ret_found) {
-		*ret = record;
-		record = (struct image_record){0};
-		*ret_hold = TAKE_FD(hold);
+		*ret = entry;
+		entry = (struct image_entry){0};
 	}
 	return 0;
 }
 
-static int fetch(struct image_record *ret, int *ret_hold, struct pull *pull, struct annex_error **err)
+static void put_first(struct text_list *names, const char *name)
+{
+	for (size_t i = 1; i < names->count; i++) {
+		char *found = names->items[i];
+
+		if (strcmp(found, name) != 0)
+			continue;
+		memmove(names->items + 1, names->items, i * sizeof(*names->items));
+		names->items[0] = found;
+	}
+}
+
+static int fetch(struct image_entry *ret, struct pull *pull, struct annex_error **err)
 {
 	const struct pull_request *request = pull->request;
 	auto_image_manifest struct image_manifest manifest = {0};
@@ -133,11 +142,10 @@ static int fetch(struct image_record *ret, int *ret_hold, struct pull *pull, str
 		return -1;
 	context_report(request->context, step, "asking the registry", 0, 0, true);
 	acquisition.root = root;
-	return acquire(ret, ret_hold, &acquisition, err);
+	return acquire(ret, &acquisition, err);
 }
 
-static int run(struct image_record *ret, int *ret_hold, bool *ret_changed, const struct pull_request *request,
-	       struct annex_error **err)
+static int run(struct image_entry *ret, bool *ret_changed, const struct pull_request *request, struct annex_error **err)
 {
 	CLEANUP(pull_clear) struct pull pull = {.request = request};
 	bool found = false;
@@ -145,23 +153,23 @@ static int run(struct image_record *ret, int *ret_hold, bool *ret_changed, const
 	if (begin(&pull, err) < 0)
 		return -1;
 	context_report(request->context, step, "asking the registry", 0, 0, false);
-	if (find_current(ret, ret_hold, &found, &pull, err) < 0)
+	if (find_current(ret, &found, &pull, err) < 0)
 		return -1;
-	*ret_changed = !found;
-	if (found) {
+	if (found)
 		context_report(request->context, step, "asking the registry", 0, 0, true);
-		return 0;
-	}
-	return fetch(ret, ret_hold, &pull, err);
+	else if (fetch(ret, &pull, err) < 0)
+		return -1;
+	put_first(&ret->record.names, pull.name);
+	*ret_changed = !found;
+	return 0;
 }
 
-int pull_image(struct image_record *ret, int *ret_hold, bool *ret_changed, const struct pull_request *request,
-	       struct annex_error **err)
+int pull_image(struct image_entry *ret, bool *ret_changed, const struct pull_request *request, struct annex_error **err)
 {
 	struct annex_error *why = NULL;
 	auto_free char *what = NULL;
 
-	if (run(ret, ret_hold, ret_changed, request, &why) == 0)
+	if (run(ret, ret_changed, request, &why) == 0)
 		return 0;
 	if (asprintf(&what, "cannot pull %.300s", request->reference) < 0)
 		what = NULL;

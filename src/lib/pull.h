@@ -1,6 +1,6 @@
 #pragma once
+#include "lib/entry.h"
 #include "registry/client.h"
-#include "store/catalog.h"
 
 struct annex_context;
 
@@ -17,6 +17,6 @@ struct pull_request {
 MUST_USE int pull_scheme(enum registry_scheme *ret, const char *text, struct annex_error **err);
 
 /* When the image that is here is the one that the name leads to, that costs one request, and *ret_changed is false.
- * *ret_hold keeps the base disk until it is closed. Blocks, reports, can be cancelled. */
-MUST_USE int pull_image(struct image_record *ret, int *ret_hold, bool *ret_changed, const struct pull_request *request,
+ * The name that was pulled is the first of the image's; its base is held. Blocks, reports, can be cancelled. */
+MUST_USE int pull_image(struct image_entry *ret, bool *ret_changed, const struct pull_request *request,
 			struct annex_error **err);
