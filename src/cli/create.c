@@ -1,5 +1,6 @@
 /* annex create: a machine from an image, booted. */
 #include "base/text.h"
+#include "cli/images.h"
 #include "cli/interrupt.h"
 #include "cli/machines.h"
 #include "cli/platform.h"
@@ -20,6 +21,8 @@ struct create_options {
 	const char *network;
 	const char *platform;
 	const char *architecture;
+	const char *pull;
+	const char *scheme;
 	const char *progress;
 	bool virtualization;
 	bool set_default;
@@ -47,12 +50,16 @@ static const struct option options[] = {
 	{OPTION_CHOICE, 0, "network", AT(network), "auto|slirp|none",
 	 "how the machine reaches the network (default auto)", COMPLETES_NOTHING},
 	PLATFORM_ROWS(struct create_options),
+	{OPTION_CHOICE, 0, "pull", AT(pull), "missing|always|never",
+	 "when to ask the image's registry (default missing: when it is not here)", COMPLETES_NOTHING},
+	SCHEME_ROW(struct create_options),
 	{OPTION_FLAG, 0, "set-default", AT(set_default), NULL, "make it the default machine", COMPLETES_NOTHING},
 	{OPTION_FLAG, 0, "no-boot", AT(no_boot), NULL, "leave it stopped", COMPLETES_NOTHING},
 	PROGRESS_ROW(struct create_options),
 	{OPTION_WORD, 0, NULL, AT(image), "IMAGE",
-	 "name of an image, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG], or - for an archive on "
-	 "standard input",
+	 "like debian:12 or ghcr.io/org/name:tag (see 'annex image pull --help'), oci:DIR[:TAG], "
+	 "oci-archive:FILE[:TAG], "
+	 "docker-archive:FILE[:TAG], or - for an archive on standard input",
 	 COMPLETES_IMAGE_OR_SOURCE},
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
@@ -121,6 +128,8 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	made.name = wanted->name;
 	made.settings = (const char *const *)settings.items;
 	made.platform = platform;
+	made.pull = wanted->pull;
+	made.scheme = wanted->scheme;
 	made.input_fd = STDIN_FILENO;
 	made.make_default = wanted->set_default;
 	if (annex_machine_create(&machine, cli->context, wanted->image, &made, err) < 0)
@@ -141,10 +150,11 @@ const struct command create_command = {
 	.name = "create",
 	.section = "Machines",
 	.summary = "make a machine from an image and boot it",
-	.description =
-		"Makes a machine from an image, boots it, and prints its name. A machine keeps what is done in it "
-		"until it is deleted. If its first boot fails, the machine stays, so that its logs can be read.",
-	.example = "annex create -n dev --memory 4G oci:images/debian\ndocker save alpine | annex create -",
+	.description = "Makes a machine from an image, boots it, and prints its name. An image that is not here yet is "
+		       "taken from "
+		       "its registry. A machine keeps what is done in it "
+		       "until it is deleted. If its first boot fails, the machine stays, so that its logs can be read.",
+	.example = "annex create -n dev --memory 4G debian:12\ndocker save alpine | annex create -",
 	.options = options,
 	.size = sizeof(struct create_options),
 	.run = run,

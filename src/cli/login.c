@@ -2,7 +2,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "cli/ask.h"
-#include "cli/command.h"
+#include "cli/images.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -26,8 +26,7 @@ static const struct option login_options[] = {
 	 "take the password from standard input", COMPLETES_NOTHING},
 	{OPTION_TEXT, 'p', "password", offsetof(struct login_options, password), "TEXT",
 	 "the password, which others on this host can then see; better --password-stdin", COMPLETES_NOTHING},
-	{OPTION_CHOICE, 0, "scheme", offsetof(struct login_options, scheme), "auto|https|http",
-	 "how to talk to the registry (default auto: http only to this host itself)", COMPLETES_NOTHING},
+	SCHEME_ROW(struct login_options),
 	{OPTION_WORD_OPTIONAL, 0, NULL, offsetof(struct login_options, registry), "REGISTRY",
 	 "its name in those of images: ghcr.io, localhost:5000 (default docker.io)", COMPLETES_REGISTRY},
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
@@ -167,6 +166,7 @@ static int run_logout(struct cli *cli, const void *parsed, struct annex_error **
 
 const struct command image_login_command = {
 	.name = "image login",
+	.aliases = "login",
 	.section = "Images",
 	.summary = "log in to a registry",
 	.description =
@@ -182,6 +182,7 @@ const struct command image_login_command = {
 
 const struct command image_logout_command = {
 	.name = "image logout",
+	.aliases = "logout",
 	.section = "Images",
 	.summary = "forget how to log in to a registry",
 	.description = "Removes the credentials for a registry from everywhere that annex would find them.",

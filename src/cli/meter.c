@@ -38,7 +38,8 @@ void meter_update(struct meter *meter, uint64_t now_ms, uint64_t done, uint64_t 
 	uint64_t spent = now_ms - meter->sample_ms, whole = now_ms - meter->begin_ms;
 	double weight, speed;
 
-	if (!meter->running || done < meter->sample_done) {
+	/* What comes before the first byte is waiting, not slowness. */
+	if (!meter->running || done < meter->sample_done || (!meter->fast && done == meter->sample_done)) {
 		*meter = (struct meter){.running = true, .begin_ms = now_ms, .sample_ms = now_ms, .sample_done = done};
 		return;
 	}

@@ -38,7 +38,8 @@ def test_annex_alone_shows_the_overview(quiet_host):
 
 def test_the_overview_names_the_commands_that_there_are():
     assert {"create", "run", "start", "stop", "restart", "list", "inspect", "set", "set-default", "logs", "delete",
-            "image import", "image list", "image inspect", "image delete", "image prune", "image login", "image logout",
+            "image pull", "image import", "image list", "image inspect", "image delete", "image export", "image prune",
+            "image login", "image logout",
             "kernel install", "kernel list", "kernel set", "kernel delete", "df", "doctor", "version", "completion",
             "help"} == set(COMMANDS)
 
@@ -72,6 +73,13 @@ USAGE = [
     ("xyzzy", "unknown command 'xyzzy'", "annex help"),
     ("image imprt", "unknown command 'image imprt'", "did you mean 'annex image import'?"),
     ("imags", "unknown command 'imags'", "did you mean 'annex image list'?"),
+    ("pul", "unknown command 'pul'", "did you mean 'annex image pull'?"),
+    ("image pul x", "unknown command 'image pul'", "did you mean 'annex image pull'?"),
+    ("image pull", "image pull: IMAGE is missing", "annex image pull --help"),
+    ("image pull --scheme ftp x", "image pull: --scheme: 'ftp' is not one of auto|https|http",
+     "annex image pull --help"),
+    ("pull -a arm64 --platform linux/arm64 x", "image pull: --platform and --arch contradict each other", None),
+    ("image export", "image export: NAME is missing", "annex image export --help"),
     ("image prune", "image prune: nobody to ask whether images may go", "annex image prune --force"),
     ("image prune -a", "image prune: nobody to ask whether images may go", "annex image prune --force --all"),
     ("df --format=xml", "df: --format: 'xml' is not one of table|json", "annex df --help"),
@@ -85,6 +93,8 @@ USAGE = [
     ("create --memory 4Q x", "create: --memory: '4Q' is not a size like 512M or 4G", "annex create --help"),
     ("create --init x y", "create: --init: 'x' is not one of auto|image|builtin", "annex create --help"),
     ("create -e A x", "create: -e: 'A' is not KEY=VALUE", "annex create --help"),
+    ("create --pull sometimes x", "create: --pull: 'sometimes' is not one of missing|always|never",
+     "annex create --help"),
     ("create --arch arm64 --platform linux/arm64 x", "create: --platform and --arch contradict each other", None),
     ("image import -a arm64 --platform linux/arm64 oci:x",
      "image import: --platform and --arch contradict each other", None),

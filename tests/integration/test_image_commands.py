@@ -3,10 +3,13 @@
 import json
 import os
 import re
+import signal
+import stat
 
 import pytest
 
 import oci
+import registries
 from annex_test import ANNEX
 
 NOTHING = "there is nothing to delete\n"
@@ -19,12 +22,109 @@ def stocked(user_host, test_image):
     return user_host
 
 
+@pytest.fixture
+def registry():
+    """One that notes its requests."""
+    with registries.Place() as place:
+        yield place.fake()
+
+
 def layout(host, name, size=1000):
     """An image of one layer with a file that does not get smaller."""
     made = oci.Layout(host.folder / name)
     layer = made.layer(oci.Tar().file("etc/noise", os.urandom(size)), "gzip")
     made.tag("1", made.image([layer], {"Cmd": ["/bin/sh"]})).save()
     return made.folder
+
+
+def test_export_writes_what_import_reads(stocked):
+    home = stocked.folder / "home"
+    result = stocked.annex("image", "export", "-o", "tiny.tar", "tiny:1")
+    assert (result.returncode, result.stdout) == (0, ""), result.stderr
+    assert sorted(path.name for path in home.iterdir()) == ["tiny.tar"]
+    assert stocked.ok("image", "import", "--name", "again:1", "oci-archive:tiny.tar") == "again:1\n"
+    first, second = json.loads(stocked.ok("image", "inspect", "tiny:1", "again:1"))
+    assert first["config"] == second["config"] and first["platform"] == second["platform"]
+    piped = stocked.annex("save", "tiny:1", text=False)
+    assert (piped.returncode, piped.stdout) == (0, (home / "tiny.tar").read_bytes())
+
+
+def test_export_replaces_a_file_and_keeps_what_is_none(stocked):
+    home = stocked.folder / "home"
+    stocked.file("out.tar", "old")
+    (home / "link.tar").symlink_to("out.tar")
+    stocked.ok("image", "export", "-o", "link.tar", "tiny:1")
+    assert (home / "link.tar").is_symlink() and (home / "out.tar").stat().st_size > 1000
+    stocked.ok("image", "export", "-o", "/dev/null", "tiny:1")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_an_export_that_fails_leaves_the_old_file(stocked):
+    home = stocked.folder / "home"
+    stocked.file("out.tar", "old")
+    for output, status, reason in (("/nowhere/x.tar", 1, "cannot write into /nowhere/: No such file or directory"),
+                                   (".", 2, ". is a folder"), ("/dev/full", 1, "No space left on device")):
+        result = stocked.annex("image", "export", "-o", output, "tiny:1")
+        assert result.returncode == status, result.stderr
+        assert re.search(f"^annex: .*tiny:1: .*{re.escape(reason)}$", result.stderr, re.MULTILINE), result.stderr
+    assert stocked.annex("image", "export", "-o", "out.tar", "nope:1").returncode == 3
+    assert [path.name for path in home.iterdir()] == ["out.tar"] and (home / "out.tar").read_text() == "old"
+
+
+def test_an_archive_is_not_for_a_terminal(stocked):
+    shown = stocked.terminal(ANNEX, "image", "export", "tiny:1")
+    shown.expect_exact("annex: image export tiny:1: an archive is nothing for a terminal\r\n"
+                       "hint: annex image export -o FILE tiny:1\r\n")
+    shown.wait()
+    assert shown.exitstatus == 2
+
+
+def test_a_pull_says_what_it_did(user_host, registry):
+    registry.serve("team/app", layout(user_host, "app"))
+    name = f"{registry.host}/team/app:1"
+    first = user_host.annex("image", "pull", name)
+    assert (first.returncode, first.stdout) == (0, f"{name}\n")
+    assert first.stderr.splitlines()[-1] == f"pulled {name}" and "\x1b" not in first.stderr
+    again = user_host.annex("pull", name)
+    assert (again.returncode, again.stdout) == (0, f"{name}\n")
+    assert again.stderr.splitlines()[-1] == f"{name} is up to date"
+    quiet = user_host.annex("pull", "-q", name)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, f"{name}\n", "")
+
+
+def test_each_image_gets_its_turn(user_host, registry):
+    for name in ("one", "two"):
+        registry.serve(f"team/{name}", layout(user_host, name))
+    one, none, two = (f"{registry.host}/team/{name}:1" for name in ("one", "none", "two"))
+    result = user_host.annex("image", "pull", "--progress", "none", one, none, two)
+    assert (result.returncode, result.stdout) == (3, f"{one}\n{two}\n")
+    assert f"annex: cannot pull {none}: " in result.stderr
+
+
+def test_programs_can_follow_a_pull(user_host, registry):
+    registry.serve("team/app", layout(user_host, "app", 200_000))
+    name = f"{registry.host}/team/app:1"
+    result = user_host.annex("image", "pull", "--progress", "json", name)
+    assert (result.returncode, result.stdout) == (0, f"{name}\n")
+    reports = [json.loads(line) for line in result.stderr.splitlines()[:-1]]
+    assert all(set(report) == {"step", "text", "done", "total", "finished", "item", "index", "count"}
+               for report in reports)
+    layers = [report for report in reports if report["item"]]
+    assert layers and layers[-1]["finished"] and layers[-1]["done"] == layers[-1]["total"] > 200_000
+    assert layers[-1]["item"].startswith("sha256:") and (layers[-1]["index"], layers[-1]["count"]) == (0, 1)
+
+
+def test_an_interrupted_pull_leaves_a_clean_screen(user_host, registry):
+    registry.serve("team/app", layout(user_host, "app", 3_000_000))
+    registry.on("/blobs/", pace=(65536, 0.1))
+    name = f"{registry.host}/team/app:1"
+    shown = user_host.terminal(ANNEX, "image", "pull", name)
+    shown.expect(r"[0-9a-f]{12}  downloading .* of .*MiB +[1-9]\d?%")
+    shown.sendintr()
+    shown.expect_exact(f"\x1b[Jannex: cannot pull {name}: cancelled\r\n")
+    assert shown.read() == ""
+    shown.wait()
+    assert shown.signalstatus == signal.SIGINT
 
 
 def make_unnamed(host):

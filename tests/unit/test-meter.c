@@ -50,6 +50,19 @@ static void what_was_there_before_counts_for_no_speed(void **state)
 	assert_int_equal(rate, 5000);
 }
 
+static void waiting_for_the_first_byte_is_not_slowness(void **state)
+{
+	struct meter meter = {0};
+	uint64_t rate = 0, done = 0;
+
+	(void)state;
+	feed(&meter, &done, 0, 10001, 0, 1u << 30);
+	assert_false(meter_rate(&rate, &meter));
+	feed(&meter, &done, 10100, 12101, 20, 1u << 30);
+	assert_true(meter_rate(&rate, &meter));
+	assert_int_equal(rate, 20000);
+}
+
 static void a_hiccup_moves_the_promise_only_a_little(void **state)
 {
 	struct meter meter = {0};
@@ -95,6 +108,7 @@ int main(void)
 		cmocka_unit_test(nothing_is_promised_before_something_is_known),
 		cmocka_unit_test(a_steady_flow_is_told_exactly),
 		cmocka_unit_test(what_was_there_before_counts_for_no_speed),
+		cmocka_unit_test(waiting_for_the_first_byte_is_not_slowness),
 		cmocka_unit_test(a_hiccup_moves_the_promise_only_a_little),
 		cmocka_unit_test(it_learns_a_new_speed),
 		cmocka_unit_test(what_stands_still_promises_nothing),
