@@ -36,7 +36,7 @@ MUST_USE int base_hold(int *ret_fd, struct store *store, const char *key, base_w
 /* Hold it alone, to make it. */
 MUST_USE int base_hold_alone(int *ret_fd, struct store *store, const char *key, base_wait_fn *waiting, void *data,
 			     struct annex_error **err);
-/* Without waiting: -EWOULDBLOCK when it is held, by the other only alone. -errno. */
+/* Without waiting: -EWOULDBLOCK while somebody holds it, for the shared hold while somebody holds it alone. -errno. */
 MUST_USE int base_try_hold_alone(int *ret_fd, struct store *store, const char *key);
 MUST_USE int base_try_hold(int *ret_fd, struct store *store, const char *key);
 
