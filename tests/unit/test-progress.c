@@ -301,7 +301,6 @@ static void in_a_low_terminal_layers_are_counted(void **state)
 static void a_terminal_made_narrow_has_broken_the_lines(void **state)
 {
 	auto_progress struct progress *progress = make("ansi");
-	auto_free char *drawn = NULL;
 
 	(void)state;
 	report_layer(progress, 1, "downloading", 0, 45);
