@@ -110,7 +110,7 @@ static uint16_t tag_of(int tag)
 	return 0;
 }
 
-/* The list in text form, if there is one that says more than the mode. */
+/* The list in text form, if there is one that says more than the mode. Full: there may be more. */
 static size_t read_list(struct acl_entry entries[ATTRIBUTE_ACL_ENTRIES], struct archive_entry *entry, int type)
 {
 	int got, permissions, tag, id;
@@ -149,6 +149,8 @@ static int take_list(struct text *packed, uint32_t *mode, struct archive_entry *
 	count = read_list(entries, entry, type);
 	if (count == 0 || is_packed(packed, name))
 		return 0;
+	if (count == ATTRIBUTE_ACL_ENTRIES)
+		return fail(err, ANNEX_ERROR_UNSUPPORTED, "an access list of %d entries or more", ATTRIBUTE_ACL_ENTRIES);
 	for (size_t i = 0; i < count; i++) {
 		unsigned char *at = bytes + ACL_HEADER + i * ACL_ENTRY;
 		uint16_t tag = htole16(entries[i].tag), permissions = htole16(entries[i].permissions);

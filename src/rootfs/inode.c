@@ -93,7 +93,8 @@ static void put_times(struct ext2_inode_large *inode, const struct tree_node *no
 	uint32_t low = (uint32_t)time;
 	uint32_t extra = (uint32_t)((time - (int32_t)low) >> 32) & EXT4_EPOCH_MASK;
 
-	extra |= node->mtime_ns << EXT4_EPOCH_BITS;
+	if (time == node->mtime)
+		extra |= node->mtime_ns << EXT4_EPOCH_BITS;
 	inode->i_mtime = inode->i_atime = inode->i_ctime = inode->i_crtime = low;
 	inode->i_mtime_extra = inode->i_atime_extra = inode->i_ctime_extra = inode->i_crtime_extra = extra;
 }

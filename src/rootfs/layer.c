@@ -27,9 +27,17 @@ struct layer {
 	struct tarball *tarball;
 	struct archive *archive;
 	const struct stop *stop;
+	uint64_t room;             /* bytes that may be read before the next step is reached */
 	struct annex_error *error; /* of the read callback, which libarchive can't carry */
 	bool stream_failed;        /* there was one */
 };
+
+static int fail_headers(struct annex_error **err)
+{
+	return fail(err, ANNEX_ERROR_CORRUPT,
+		    "the headers of an entry are larger than %u KiB, or %u KiB with a sparse map", LAYER_HEADERS >> 10,
+		    LAYER_MAP >> 10);
+}
 
 static la_ssize_t read_piece(struct archive *archive, void *data, const void **ret)
 {
@@ -39,7 +47,12 @@ static la_ssize_t read_piece(struct archive *archive, void *data, const void **r
 	(void)archive;
 	if (stop_is_raised(layer->stop))
 		return fail(&layer->error, ANNEX_ERROR_CANCELLED, "cancelled");
-	return tarball_read(layer->tarball, ret, &size, &layer->error) < 0 ? -1 : (la_ssize_t)size;
+	if (tarball_read(layer->tarball, ret, &size, &layer->error) < 0)
+		return -1;
+	if (size > layer->room)
+		return fail_headers(&layer->error);
+	layer->room -= size;
+	return (la_ssize_t)size;
 }
 
 static int fail_archive(struct layer *layer, struct annex_error **err)
@@ -73,10 +86,16 @@ static int read_contents(struct layer *layer, uint64_t size, struct annex_error 
 	return contents_finish(&contents, size, err);
 }
 
+/* libarchive gives -1.25 as -1 s and 0.25 s, since it reads the digits behind the point by themselves. (From -0.25 it
+ * loses the sign; nothing can be done about that here.) */
 static void take_time(struct index_entry *to, struct archive_entry *entry)
 {
 	to->mtime = archive_entry_mtime(entry);
 	to->mtime_ns = (uint32_t)archive_entry_mtime_nsec(entry) % 1000000000;
+	if (to->mtime < 0 && to->mtime_ns > 0 && to->mtime > INT64_MIN) {
+		to->mtime--;
+		to->mtime_ns = 1000000000 - to->mtime_ns;
+	}
 }
 
 static int take_metadata(struct index_entry *to, struct archive_entry *entry, struct annex_error **err)
@@ -165,7 +184,7 @@ static int take_link(struct layer *layer, struct index_entry *to, const char *ta
 	if (member_parse(&member, target, err) < 0)
 		return -1;
 	if (member.kind != MEMBER_ENTRY)
-		return fail(err, ANNEX_ERROR_CORRUPT, "a hard link to %s, which is not there", target);
+		return fail(err, ANNEX_ERROR_CORRUPT, "a hard link to %.256s, which is not there", target);
 	to->kind = INDEX_LINK;
 	to->target = member_path(path, &member);
 	return index_put(layer->index, to, err);
@@ -212,20 +231,45 @@ static int take_entry(struct layer *layer, struct archive_entry *entry, const ch
 	return 0;
 }
 
+/* *ret is NULL at the end. What libarchive makes of large headers can take it long (it looks through an access list for
+ * each entry of it), or much memory (32 bytes for 4 of a sparse file's map), so they are limited. */
+static int next_entry(struct archive_entry **ret, struct layer *layer, struct annex_error **err)
+{
+	int64_t before = archive_filter_bytes(layer->archive, 0);
+	int got;
+
+	layer->room = LAYER_MAP;
+	got = archive_read_next_header(layer->archive, ret);
+	layer->room = UINT64_MAX;
+	if (got == ARCHIVE_EOF) {
+		*ret = NULL;
+		return 0;
+	}
+	if (got != ARCHIVE_OK && got != ARCHIVE_WARN)
+		return fail_archive(layer, err);
+	if (archive_filter_bytes(layer->archive, 0) - before > LAYER_HEADERS && archive_entry_sparse_count(*ret) == 0)
+		return fail_headers(err);
+	return 0;
+}
+
 static int take_all(struct layer *layer, struct annex_error **err)
 {
 	struct archive_entry *entry;
 	const char *path;
-	int got;
 
-	while ((got = archive_read_next_header(layer->archive, &entry)) == ARCHIVE_OK || got == ARCHIVE_WARN) {
+	for (;;) {
+		if (next_entry(&entry, layer, err) < 0)
+			return -1;
+		if (!entry)
+			return 0;
 		path = archive_entry_pathname(entry);
 		if (!path)
 			return fail(err, ANNEX_ERROR_CORRUPT, "an entry without a name");
 		if (take_entry(layer, entry, path, err) < 0)
-			return fail_while(err, "%s", path);
+			return fail_while(err, "%.256s", path);
+		if (archive_read_data_skip(layer->archive) < ARCHIVE_WARN)
+			return fail_archive(layer, err);
 	}
-	return got == ARCHIVE_EOF ? 0 : fail_archive(layer, err);
 }
 
 static int decode(struct layer *layer, struct annex_error **err)
@@ -280,7 +324,7 @@ int layer_decode(const struct rootfs_layer *from, struct blocks *blocks, const s
 	auto_blocks_writer struct blocks_writer *writer = NULL;
 	auto_index_writer struct index_writer *index = NULL;
 	auto_tarball struct tarball *tarball = NULL;
-	struct layer layer = {.stop = stop};
+	struct layer layer = {.stop = stop, .room = UINT64_MAX};
 	int result = blocks_writer_new(&writer, blocks);
 
 	if (result < 0)

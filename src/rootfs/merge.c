@@ -132,7 +132,7 @@ static int put_link(struct tree *tree, struct tree_node *folder, const char *tex
 	if (find_target(&node, tree, target, err) < 0)
 		return -1;
 	if (!node || node->folder)
-		return fail(err, ANNEX_ERROR_CORRUPT, "a hard link to %s, which is not there", target);
+		return fail(err, ANNEX_ERROR_CORRUPT, "a hard link to %.256s, which is not there", target);
 	if (name && name->node == node) {
 		tree_touch(tree, name);
 		return 0;
@@ -205,6 +205,6 @@ int merge_layer(struct tree *tree, struct index_reader *index, const struct merg
 		if (i % CHECK_ENTRIES == 0 && check->fn(check->data) != 0)
 			return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
 		if (apply(tree, index, entry, err) < 0)
-			return fail_while(err, "%s", entry->path);
+			return fail_while(err, "%.256s", entry->path);
 	}
 }
