@@ -4,8 +4,8 @@
  * for a process. What no library here ever tries, and only somebody who has taken over the process would, ends the
  * process. All the rest does not exist, as on an older kernel: a C library that tries something newer falls back.
  *
- * fstat() is, on most kernels and C libraries, newfstatat() with an empty path, which a filter can't read: so the
- * process can tell whether a path exists and what its inode says, but nothing of what is in it.
+ * fstat() is, on most kernels and C libraries, newfstatat() or statx() with an empty path, which a filter can't read:
+ * so the process can tell whether a path exists and what its inode says, but nothing of what is in it.
  */
 #include "unpack/filter.h"
 
@@ -43,7 +43,7 @@ static const char closed[] =
 	"access chdir chmod chown creat faccessat faccessat2 fchmodat fchownat getcwd lchown link linkat lstat lstat64 "
 	"mkdir mkdirat mknod mknodat open openat openat2 readlink readlinkat rename renameat renameat2 rmdir stat "
 	"stat64 "
-	"statfs statfs64 statx symlink symlinkat truncate truncate64 unlink unlinkat utimensat";
+	"statfs statfs64 symlink symlinkat truncate truncate64 unlink unlinkat utimensat";
 
 /* Answered with EPERM: other processes and the network. */
 static const char refused[] = "accept accept4 bind connect fork kill listen recvfrom recvmsg rt_sigqueueinfo sendmsg "
@@ -95,6 +95,8 @@ static const struct rule rules[] = {
 	{SCMP_ACT_ALLOW, "newfstatat", 1, {IF(3, AT_EMPTY_PATH)}},
 	{SCMP_ACT_ERRNO(EACCES), "newfstatat", 1, {IF_BITS(3, AT_EMPTY_PATH, 0)}},
 	{SCMP_ACT_ALLOW, "fstatat64", 1, {IF(3, AT_EMPTY_PATH)}},
+	{SCMP_ACT_ALLOW, "statx", 1, {IF(2, AT_EMPTY_PATH)}},
+	{SCMP_ACT_ERRNO(EACCES), "statx", 1, {IF_BITS(2, AT_EMPTY_PATH, 0)}},
 	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_DUPFD)}},
 	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_DUPFD_CLOEXEC)}},
 	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_GETFD)}},

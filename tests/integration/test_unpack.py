@@ -405,3 +405,35 @@ def test_it_ends_with_its_control_pipe(direct):
 def test_started_by_hand_it_says_who_starts_it():
     done = subprocess.run([PROGRAM], capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "annex-unpack is started by annex\n")
+
+
+# --- from the command line -------------------------------------------------------------------------------------------
+
+
+def test_annex_tells_of_its_death_and_imports_the_next_time(host, test_image):
+    helpers = host.folder / "helpers"
+    helpers.mkdir(mode=0o755)
+    unpack = helpers / "annex-unpack"
+    unpack.write_text("#!/bin/sh\necho lost >&5\nkill -9 $$\n")
+    unpack.chmod(0o755)
+    image = f"oci:{test_image('busybox')}"
+    result = host.annex("image", "import", image, "--name", "bb", env={"ANNEX_LIBEXECDIR": str(helpers)})
+    assert (result.returncode, result.stdout) == (1, "")
+    told, hint = result.stderr.splitlines()[-2:]
+    assert told.startswith("annex: ") and told.endswith(": annex-unpack was killed by signal 9 (Killed)")
+    assert hint == "hint: if the host ran out of memory, its kernel says so: dmesg"
+    bases = host.data / "images" / "bases"
+    assert not list(bases.glob("*.ext4")) and not list(bases.glob("*.part"))
+    host.ok("image", "import", image, "--name", "bb")
+    disk, = bases.glob("*.ext4")
+    assert "bin/busybox" in Image(disk).names()
+
+
+def test_annex_says_that_it_is_missing(host, test_image):
+    helpers = host.folder / "helpers"
+    helpers.mkdir(mode=0o755)
+    result = host.annex("image", "import", f"oci:{test_image('busybox')}", env={"ANNEX_LIBEXECDIR": str(helpers)})
+    assert result.returncode == 3
+    told, hint = result.stderr.splitlines()[-2:]
+    assert told.endswith(f"helper program {helpers}/annex-unpack is missing")
+    assert hint == "hint: install annex again, or set ANNEX_LIBEXECDIR to the folder that holds it"
