@@ -53,13 +53,14 @@ static const struct json_row descriptor_rows[] = {
 
 struct raw_document {
 	uint64_t version;
-	char *media_type;
+	char *media_type, *artifact_type;
 	json_t *manifests, *config, *layers, *old_layers;
 };
 
 static const struct json_row document_rows[] = {
 	JSON_ROW(JSON_ROW_U64, "schemaVersion", struct raw_document, version, true),
 	JSON_ROW(JSON_ROW_TEXT, "mediaType", struct raw_document, media_type, false),
+	JSON_ROW(JSON_ROW_TEXT, "artifactType", struct raw_document, artifact_type, false),
 	JSON_ROW(JSON_ROW_VALUE, "manifests", struct raw_document, manifests, false),
 	JSON_ROW(JSON_ROW_VALUE, "config", struct raw_document, config, false),
 	JSON_ROW(JSON_ROW_VALUE, "layers", struct raw_document, layers, false),
@@ -191,6 +192,9 @@ static int decode_manifest(struct document *into, const struct raw_document *raw
 		return -1;
 	if (!into->config.media_type)
 		return fail(err, ANNEX_ERROR_CORRUPT, "config: mediaType is missing");
+	/* Images may have a type as artifacts too; what has not even the configuration of one is that only. */
+	if (raw->artifact_type && *raw->artifact_type && media_find(&type, into->config.media_type, NULL) < 0)
+		return media_refuse_artifact(raw->artifact_type, err);
 	if (media_expect(&type, into->config.media_type, MEDIA_CONFIG, err) < 0)
 		return -1;
 	if (into->config.size > CONFIG_SIZE_LIMIT)

@@ -39,6 +39,49 @@ static const char *const kinds[] = {
 	[MEDIA_LAYER] = "a layer",
 };
 
+struct artifact_name {
+	const char *prefix;
+	const char *name;
+};
+
+/* What else is kept in registries, by how its types begin. */
+static const struct artifact_name artifact_names[] = {
+	{"application/vnd.cncf.helm.", "a Helm chart"},
+	{"application/vnd.dev.cosign.", "a signature or attestation of cosign"},
+	{"application/vnd.dev.sigstore.", "a signature of sigstore"},
+	{"application/vnd.cncf.notary.", "a signature of Notary"},
+	{"application/vnd.in-toto", "an attestation"},
+	{"application/vnd.cyclonedx", "a bill of materials"},
+	{"application/spdx", "a bill of materials"},
+	{"text/spdx", "a bill of materials"},
+	{"application/vnd.wasm.", "a WebAssembly module"},
+	{"application/vnd.module.wasm", "a WebAssembly module"},
+	{"application/wasm", "a WebAssembly module"},
+	{"application/vnd.docker.plugin.", "a plugin of Docker"},
+	{"application/vnd.docker.ai.", "a model"},
+	{"application/vnd.ollama.", "a model"},
+	{"application/vnd.cncf.flux.", "a bundle of Flux"},
+	{"application/vnd.cnab.", "an application bundle"},
+};
+
+static const char *find_artifact(const char *name)
+{
+	for (size_t i = 0; i < COUNT_OF(artifact_names); i++) {
+		if (text_starts(name, artifact_names[i].prefix))
+			return artifact_names[i].name;
+	}
+	return NULL;
+}
+
+int media_refuse_artifact(const char *name, struct annex_error **err)
+{
+	const char *what = find_artifact(name);
+
+	fail(err, ANNEX_ERROR_UNSUPPORTED, "it is an artifact of type '%.100s'%s%s, not an image", name,
+	     what ? ", " : "", what ? what : "");
+	return fail_hint(err, "a machine needs an image: of a system, or of a program with all that it needs");
+}
+
 int media_find(const struct media_type **ret, const char *name, struct annex_error **err)
 {
 	for (size_t i = 0; i < COUNT_OF(types); i++) {
@@ -47,6 +90,8 @@ int media_find(const struct media_type **ret, const char *name, struct annex_err
 			return 0;
 		}
 	}
+	if (find_artifact(name))
+		return media_refuse_artifact(name, err);
 	if (text_starts(name, DOCKER "distribution.manifest.v1+"))
 		fail(err, ANNEX_ERROR_UNSUPPORTED, "the manifest is of Docker's old schema 1, which is not supported");
 	else
@@ -61,7 +106,7 @@ int media_expect(const struct media_type **ret, const char *name, enum media_kin
 	if (media_find(&found, name, kind == MEDIA_CONFIG ? NULL : err) < 0) {
 		if (kind != MEDIA_CONFIG)
 			return -1;
-		return fail(err, ANNEX_ERROR_UNSUPPORTED, "it is an artifact of type '%.100s', not an image", name);
+		return media_refuse_artifact(name, err);
 	}
 	if (found->kind != kind)
 		return fail(err, ANNEX_ERROR_CORRUPT, "'%s' stands where %s belongs", name, kinds[kind]);

@@ -28,6 +28,8 @@ MUST_USE int media_find(const struct media_type **ret, const char *name, struct 
 /* The same, and of this kind: what is not, is CORRUPT, and a configuration that is not an image's is an artifact. */
 MUST_USE int media_expect(const struct media_type **ret, const char *name, enum media_kind kind,
 			  struct annex_error **err);
+/* UNSUPPORTED, with what it is: a chart, a signature, … */
+int media_refuse_artifact(const char *name, struct annex_error **err);
 /* All indexes and manifests, for an Accept header. NULL: memory ran out. The caller frees it. */
 char *media_accept(void);
 /* The OCI type of a layer that is compressed so. */

@@ -313,7 +313,7 @@ def test_an_artifact_is_refused_by_name(host, place):
     manifest = {"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": config, "layers": []}
     layout.tag("1", layout.blob(manifest, oci.MANIFEST)).save()
     check_refused(host, f"oci:{place}/chart", 1, "manifest: it is an artifact of type "
-                  "'application/vnd.cncf.helm.config.v1+json', not an image")
+                  "'application/vnd.cncf.helm.config.v1+json', a Helm chart, not an image")
 
 
 def test_the_old_schema_is_refused_by_name(host, place):

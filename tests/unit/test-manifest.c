@@ -104,6 +104,14 @@ static void what_is_wrong_with_a_document_is_named(void **state)
 		 "\",\"size\":2},\"layers\":[]}",
 		 NULL, ANNEX_ERROR_UNSUPPORTED,
 		 "an artifact of type 'application/vnd.oci.empty.v1+json', not an image"},
+		{"{\"schemaVersion\":2,\"artifactType\":\"application/"
+		 "vnd.wasm.config.v0+json\",\"config\":{\"mediaType\":"
+		 "\"application/vnd.oci.empty.v1+json\",\"digest\":\"" A "\",\"size\":2},\"layers\":[]}",
+		 NULL, ANNEX_ERROR_UNSUPPORTED,
+		 "an artifact of type 'application/vnd.wasm.config.v0+json', a WebAssembly module, not an image"},
+		{"{\"schemaVersion\":2," CONFIG_PART
+		 ",\"layers\":[" LAYER("application/vnd.dev.cosign.simplesigning.v1+json") "]}",
+		 NULL, ANNEX_ERROR_UNSUPPORTED, "a signature or attestation of cosign, not an image"},
 		{"{\"schemaVersion\":2,\"config\":{\"mediaType\":\"" OCI
 		 "config.v1+json\",\"digest\":\"sha512:ab\",\"size\":2},\"layers\":[]}",
 		 NULL, ANNEX_ERROR_UNSUPPORTED, "not SHA-256"},
@@ -425,6 +433,48 @@ static void indexes_nest_four_deep_and_no_deeper(void **state)
 	}
 }
 
+/* "hello" */
+#define HELLO "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"
+#define EMBEDDED(digest, size, data)                                                                                   \
+	"{\"schemaVersion\":2," CONFIG_PART ",\"layers\":[{\"mediaType\":\"" OCI "layer.v1.tar\",\"digest\":\"" digest \
+	"\",\"size\":" size ",\"data\":\"" data "\"}]}"
+
+static void embedded_contents_count_when_size_and_digest_fit(void **state)
+{
+	static const char *const unfit[] = {
+		EMBEDDED(HELLO, "6", "aGVsbG8="), EMBEDDED(A, "5", "aGVsbG8="), EMBEDDED(HELLO, "5", "aGVsbG8"),
+		EMBEDDED(HELLO, "5", "****"),     EMBEDDED(HELLO, "5", ""),
+	};
+	auto_document struct document document = {0};
+
+	(void)state;
+	assert_int_equal(decode(&document, EMBEDDED(HELLO, "5", "aGVsbG8="), NULL, NULL), 0);
+	assert_non_null(document.items[0].data);
+	assert_memory_equal(document.items[0].data, "hello", 5);
+	for (size_t i = 0; i < COUNT_OF(unfit); i++) {
+		auto_document struct document other = {0};
+
+		assert_int_equal(decode(&other, unfit[i], NULL, NULL), 0);
+		assert_null(other.items[0].data);
+	}
+}
+
+static void addresses_of_layers_are_kept_if_they_are_of_https(void **state)
+{
+	auto_document struct document document = {0};
+
+	(void)state;
+	assert_int_equal(decode(&document,
+				"{\"schemaVersion\":2," CONFIG_PART ",\"layers\":[{\"mediaType\":\"" OCI
+				"layer.nondistributable.v1.tar+gzip\",\"digest\":\"" B
+				"\",\"size\":20,\"urls\":[\"http://a.example/\",\"file:///etc/passwd\","
+				"\"https://b.example/x\"]}]}",
+				NULL, NULL),
+			 0);
+	assert_int_equal(document.items[0].urls.count, 1);
+	assert_string_equal(document.items[0].urls.items[0], "https://b.example/x");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -438,6 +488,8 @@ int main(void)
 		cmocka_unit_test_teardown(a_missing_platform_is_answered_with_those_there_are, forget_blobs),
 		cmocka_unit_test_teardown(layers_and_diff_ids_must_be_as_many, forget_blobs),
 		cmocka_unit_test_teardown(what_is_not_what_it_is_called_is_corrupt, forget_blobs),
+		cmocka_unit_test(embedded_contents_count_when_size_and_digest_fit),
+		cmocka_unit_test(addresses_of_layers_are_kept_if_they_are_of_https),
 		cmocka_unit_test_teardown(artifacts_beside_the_image_do_no_harm_but_alone_they_are_named, forget_blobs),
 		cmocka_unit_test_teardown(indexes_nest_four_deep_and_no_deeper, forget_blobs),
 	};
