@@ -31,7 +31,8 @@ static const char step[] = "disk";
 struct part {
 	struct base_donor donor;
 	bool is_second; /* repeats the diff id of a lower layer: its index is not kept */
-	bool is_told;   /* its end was reported, and it is kept */
+	bool is_begun;  /* it was reported */
+	bool is_told;   /* its end was, and it is kept */
 	int pipe;       /* the end that a download writes to, or -EBADF */
 };
 
@@ -228,17 +229,30 @@ static uint64_t bytes_done(const struct disk *disk, size_t index)
 	return done;
 }
 
-static const char *what_is_done(const struct disk *disk, size_t index)
+static const char *what_is_done(const struct disk *disk, size_t index, bool ended)
 {
 	switch (disk->layers[index].source) {
 	case ROOTFS_KEEP:
 		return "here already";
 	case ROOTFS_COPY:
-		return "copying";
+		return ended ? "copied" : "copying";
 	case ROOTFS_DECODE:
 		break;
 	}
 	return disk->request->client ? "downloading" : "unpacking";
+}
+
+/* What is downloaded or unpacked starts with nothing, so that what comes then counts for the speed. */
+static void report_layer(struct disk *disk, const struct context_item *item, uint64_t done, uint64_t total, bool ended)
+{
+	struct annex_context *context = disk->request->context;
+	const char *text = what_is_done(disk, item->index, ended);
+	bool *is_begun = &disk->parts[item->index].is_begun;
+
+	if (!*is_begun && disk->layers[item->index].source == ROOTFS_DECODE)
+		context_report_item(context, step, item, text, 0, total, false);
+	*is_begun = true;
+	context_report_item(context, step, item, text, done, total, ended);
 }
 
 /* Layers that are complete are kept, and all are reported. */
@@ -263,7 +277,7 @@ static int look(struct disk *disk, struct annex_error **err)
 				return -1;
 		}
 		if (!told && (part > 0 || ended))
-			context_report_item(context, step, &item, what_is_done(disk, i), part, size, ended);
+			report_layer(disk, &item, part, size, ended);
 	}
 	context_report_item(context, step, &(struct context_item){NULL, 0, (unsigned)disk->count},
 			    unpacker_is_finishing(disk->unpacker) ? "writing the file system" : disk->request->text,
