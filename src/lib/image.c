@@ -247,6 +247,40 @@ static json_t *describe_layers(const struct image_record *record)
 	return array;
 }
 
+static bool has_text(const json_t *array, const char *text)
+{
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(array, i, item)
+	{
+		if (text_equal(json_string_value(item), text))
+			return true;
+	}
+	return false;
+}
+
+/* "debian@sha256:…" for where names led that came from registries. */
+static json_t *describe_roots(const struct image_record *record)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < record->root_count; i++) {
+		auto_reference struct reference reference = {0};
+		auto_free char *text = NULL;
+
+		if (reference_parse(&reference, record->roots[i].name, NULL) < 0)
+			continue;
+		free(TAKE(reference.tag));
+		free(reference.digest);
+		reference.digest = strdup(record->roots[i].digest);
+		text = reference.digest ? reference_familiar(&reference) : NULL;
+		if (text && !has_text(array, text))
+			json_array_append_new(array, json_string(text));
+	}
+	return array;
+}
+
 API char *annex_image_describe(const struct annex_image *image)
 {
 	const struct image_record *record = &image->record;
@@ -255,10 +289,10 @@ API char *annex_image_describe(const struct annex_image *image)
 
 	time_format(created, record->created);
 	time_format(imported, record->imported);
-	value = json_pack("{s:s, s:o, s:s, s:s, s:s?, s:s, s:I, s:o, s:o, s:s}", "id", record->id, "names",
-			  describe_texts(&image->names), "digest", record->digest, "platform", record->platform,
-			  "created", record->created ? created : NULL, "imported", imported, "size",
-			  (json_int_t)image->size, "config", describe_config(&image->config), "layers",
-			  describe_layers(record), "disk", image->base_path);
+	value = json_pack("{s:s, s:o, s:o, s:s, s:s, s:s?, s:s, s:I, s:o, s:o, s:s}", "id", record->id, "names",
+			  describe_texts(&image->names), "registryDigests", describe_roots(record), "digest",
+			  record->digest, "platform", record->platform, "created", record->created ? created : NULL,
+			  "imported", imported, "size", (json_int_t)image->size, "config",
+			  describe_config(&image->config), "layers", describe_layers(record), "disk", image->base_path);
 	return value ? json_text(value, true) : NULL;
 }

@@ -92,6 +92,20 @@ def test_a_pull_says_what_it_did(user_host, registry):
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, f"{name}\n", "")
 
 
+def test_inspect_says_where_names_led(user_host, registry):
+    folder = layout(user_host, "app")
+    registry.serve("team/app", folder)
+    name = f"{registry.host}/team/app"
+    user_host.ok("image", "pull", f"{name}:1")
+    digest = json.loads(user_host.ok("image", "inspect", f"{name}:1"))[0]["digest"]
+    user_host.ok("image", "pull", f"{name}@{digest}")
+    user_host.ok("image", "import", "--name", "app:2", f"oci:{folder}")
+    described, = json.loads(user_host.ok("image", "inspect", f"{name}:1"))
+    assert described["names"] == ["app:2", f"{name}@{digest}", f"{name}:1"]
+    assert described["registryDigests"] == [f"{name}@{digest}"]
+    assert json.loads(user_host.ok("image", "inspect", described["registryDigests"][0])) == [described]
+
+
 def test_each_image_gets_its_turn(user_host, registry):
     for name in ("one", "two"):
         registry.serve(f"team/{name}", layout(user_host, name))
