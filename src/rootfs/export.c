@@ -109,6 +109,8 @@ static void describe_holes(struct export *export, uint64_t size)
 		if (start < end)
 			archive_entry_sparse_add_entry(export->entry, (la_int64_t)start, (la_int64_t)(end - start));
 	}
+	if (export->extents.count == 0)
+		archive_entry_sparse_add_entry(export->entry, (la_int64_t)size, 0);
 }
 
 static int put_bytes(struct export *export, uint64_t size, struct annex_error **err)
@@ -277,7 +279,7 @@ static int run(struct export *export, struct annex_error **err)
 	export->chunk = malloc(CHUNK);
 	if (!export->archive || !export->entry || !export->chunk)
 		return fail_memory(err);
-	if (archive_write_set_format_pax_restricted(export->archive) != ARCHIVE_OK ||
+	if (archive_write_set_format_pax(export->archive) != ARCHIVE_OK ||
 	    archive_write_set_bytes_per_block(export->archive, SINK_BLOCK) != ARCHIVE_OK ||
 	    archive_write_set_bytes_in_last_block(export->archive, 1) != ARCHIVE_OK ||
 	    archive_write_open(export->archive, export, NULL, write_piece, NULL) != ARCHIVE_OK)
