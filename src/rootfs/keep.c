@@ -74,6 +74,27 @@ static int compare(const void *a, const void *b)
 	return x->first < y->first ? -1 : x->first > y->first;
 }
 
+/* Holes where the host's file system can make them; zeros are as good. */
+static int clear(int disk, uint64_t first, uint64_t end)
+{
+	static const char zeros[64 * BLOCKS_SIZE];
+
+	if (fallocate(disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(first * BLOCKS_SIZE),
+		      (off_t)((end - first) * BLOCKS_SIZE)) == 0)
+		return 0;
+	if (errno != EOPNOTSUPP && errno != ENOSYS)
+		return -errno;
+	for (uint64_t at = first * BLOCKS_SIZE; at < end * BLOCKS_SIZE;) {
+		uint64_t left = end * BLOCKS_SIZE - at;
+		ssize_t n = pwrite(disk, zeros, left < sizeof(zeros) ? left : sizeof(zeros), (off_t)at);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		at += n > 0 ? (uint64_t)n : 0;
+	}
+	return 0;
+}
+
 /* All between the ranges, and all behind them. A file that has the right size already is left alone: ext4 would write
  * back at once what gets into one that was truncated, when it is closed. */
 static int clear_rest(uint64_t *ret_first, int disk, uint64_t size, struct ranges *ranges, struct annex_error **err)
@@ -85,11 +106,10 @@ static int clear_rest(uint64_t *ret_first, int disk, uint64_t size, struct range
 	for (size_t i = 0; i < ranges->count; i++) {
 		const struct range *range = &ranges->items[i];
 
-		if (range->first > at &&
-		    fallocate(disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(at * BLOCKS_SIZE),
-			      (off_t)((range->first - at) * BLOCKS_SIZE)) < 0 &&
-		    errno != EOPNOTSUPP && errno != ENOSYS)
-			return fail_os(err, errno, "cannot write the disk image");
+		int result = range->first > at ? clear(disk, at, range->first) : 0;
+
+		if (result < 0)
+			return fail_os(err, result, "cannot write the disk image");
 		at = range->end > at ? range->end : at;
 	}
 	if (size != at * BLOCKS_SIZE && ftruncate(disk, (off_t)(at * BLOCKS_SIZE)) < 0)

@@ -152,6 +152,15 @@ def test_what_an_interrupted_build_left_behind_is_gone(build):
     assert image.path.stat().st_blocks * 512 < 16 << 20
 
 
+@pytest.mark.parametrize("holes", [{}, {"NO_HOLES": 1}], ids=["holes", "zeros"])
+def test_nothing_stays_between_kept_layers_on_any_file_system(build, holes):
+    rubbish = layer(entry("rubbish", b"\xff" * (8 << 20)))
+    out, indexes = interrupted(build, [LAYERS[0], rubbish, LAYERS[1], LAYERS[2]])
+    image = run(build, out, LAYERS, unread=(0, 1), INDEXES=indexes, KEEP=1, **holes)
+    assert image.entries == build(*LAYERS).entries
+    assert b"\xff" * 4096 not in image.path.read_bytes()
+
+
 def test_kept_and_copied_layers_go_together(build, donor):
     donor_image, donor_indexes = donor
     out, indexes = interrupted(build, [LAYERS[0], layer(entry("other")), LAYERS[2]])
