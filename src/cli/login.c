@@ -61,27 +61,27 @@ static int check(const struct login_options *wanted, struct annex_error **err)
 /* All there is, without the end of its last line. */
 static int read_password(char **ret, struct annex_error **err)
 {
-	auto_free char *bytes = malloc(PASSWORD_LIMIT + 1);
-	ssize_t size = bytes ? file_read_full(STDIN_FILENO, bytes, PASSWORD_LIMIT + 1) : 0;
-	int result = 0;
+	char *bytes = malloc(PASSWORD_LIMIT + 1);
+	ssize_t size;
+	int result = -1;
 
 	if (!bytes)
 		return fail_memory(err);
-	if (size < 0)
-		return fail_os(err, (int)size, "cannot read the password");
-	if (size > PASSWORD_LIMIT)
-		result = fail(err, ANNEX_ERROR_USAGE, "the password is longer than %u KiB", PASSWORD_LIMIT >> 10);
-	if (result == 0 && size > 0 && bytes[size - 1] == '\n')
-		size--;
-	if (result == 0 && size > 0 && bytes[size - 1] == '\r')
-		size--;
-	if (result == 0 && memchr(bytes, '\0', (size_t)size))
-		result = fail(err, ANNEX_ERROR_USAGE, "the password has a zero byte in it");
-	if (result == 0) {
+	size = file_read_full(STDIN_FILENO, bytes, PASSWORD_LIMIT + 1);
+	if (size < 0) {
+		fail_os(err, (int)size, "cannot read the password");
+	} else if (size > PASSWORD_LIMIT) {
+		fail(err, ANNEX_ERROR_USAGE, "the password is longer than %u KiB", PASSWORD_LIMIT >> 10);
+	} else if (memchr(bytes, '\0', (size_t)size)) {
+		fail(err, ANNEX_ERROR_USAGE, "the password has a zero byte in it");
+	} else {
+		size -= size > 0 && bytes[size - 1] == '\n';
+		size -= size > 0 && bytes[size - 1] == '\r';
 		*ret = strndup(bytes, (size_t)size);
 		result = *ret ? 0 : fail_memory(err);
 	}
 	explicit_bzero(bytes, PASSWORD_LIMIT + 1);
+	free(bytes);
 	return result;
 }
 

@@ -163,12 +163,12 @@ static bool has_none(const struct answer *answer)
 /* `secret`: what must not be quoted, or NULL. */
 static int failed(const struct answer *answer, const char *program, const char *secret, struct annex_error **err)
 {
-	const struct text *texts[] = {&answer->out, &answer->errors};
+	const char *const texts[] = {answer->out.data, answer->errors.data};
 
 	if (WIFSIGNALED(answer->status))
 		return fail(err, ANNEX_ERROR_SYSTEM, "%s was ended by signal %d", program, WTERMSIG(answer->status));
 	for (size_t i = 0; i < COUNT_OF(texts); i++) {
-		const char *said = texts[i]->data ? texts[i]->data : "";
+		const char *said = texts[i] ? texts[i] : "";
 		char line[QUOTE_LIMIT];
 		size_t length;
 

@@ -80,7 +80,7 @@ def test_a_password_on_the_command_line_is_taken_with_a_warning(user_host, close
     assert "annex: a password on the command line can be seen by others; --password-stdin hides it\n" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["htpasswd"])
+@pytest.mark.parametrize("kind", ["htpasswd", "tokens"])
 def test_a_wrong_password_is_refused_and_not_kept(user_host, place, closed, kind):
     registry = closed if kind == "htpasswd" else place.registry(tokens=place.token_server(users=USERS))
     assert login(user_host, registry.host).returncode == 0
