@@ -321,21 +321,13 @@ static int work(struct disk *disk, struct annex_error **err)
 	return result;
 }
 
-/* Can a failure be that of a layer that was not decoded, or of putting the layers together? What is kept is looked at
- * before anything else is begun. */
-static bool reuse_may_have_failed(const struct disk *disk)
+static bool all_are_in(const struct disk *disk)
 {
-	bool all = true, copying = false, keeps = false, began = false;
-
 	for (size_t i = 0; i < disk->count; i++) {
-		enum rootfs_source source = disk->layers[i].source;
-
-		all &= disk->parts[i].is_told;
-		copying |= source == ROOTFS_COPY && !disk->parts[i].is_told;
-		keeps |= source == ROOTFS_KEEP;
-		began |= source != ROOTFS_KEEP && unpacker_done(disk->unpacker, i) > 0;
+		if (!disk->parts[i].is_told)
+			return false;
 	}
-	return copying || (keeps && !began) || (all && disk->reuses);
+	return true;
 }
 
 /* Layers that were to be copied, and were not. */
@@ -352,15 +344,18 @@ static int make_once(struct disk *disk, bool reuse, bool *ret_again, struct anne
 {
 	auto_error struct annex_error *why = NULL;
 	int result = start(disk, reuse, &why);
+	bool damaged;
 
 	if (result == 0)
 		result = work(disk, &why);
-	*ret_again = result < 0 && disk->unpacker && annex_error_kind(why) == ANNEX_ERROR_CORRUPT &&
-		     reuse_may_have_failed(disk);
-	if (*ret_again) {
-		log_debug("%s; all layers are fetched", annex_error_message(why));
+	damaged = result < 0 && annex_error_errno(why) == ROOTFS_DAMAGED;
+	if (damaged)
 		drop_damaged(disk);
-	}
+	/* When all layers are in, it is their whole that is wrong. */
+	*ret_again = result < 0 && disk->reuses && annex_error_kind(why) == ANNEX_ERROR_CORRUPT &&
+		     (damaged || all_are_in(disk));
+	if (*ret_again)
+		log_debug("%s; all layers are fetched", annex_error_message(why));
 	let_go(disk);
 	if (err)
 		*err = TAKE(why);

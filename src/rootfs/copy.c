@@ -89,7 +89,8 @@ static int move_range(struct copy *copy, off_t from, off_t to, size_t size, stru
 			continue;
 		}
 		if (n == 0)
-			return fail(err, ANNEX_ERROR_CORRUPT, "the disk to copy it from is damaged: it ends too early");
+			return fail_relayed(err, ANNEX_ERROR_CORRUPT, ROOTFS_DAMAGED,
+					    "the disk to copy it from is damaged: it ends too early", NULL);
 		if (n < 0)
 			return fail_os(err, (int)n, "cannot copy to the disk image");
 		from += n;

@@ -18,6 +18,7 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <zlib.h>
@@ -232,7 +233,10 @@ struct index_reader {
 
 static int fail_damaged(struct annex_error **err, const char *what)
 {
-	return fail(err, ANNEX_ERROR_CORRUPT, "the layer's index is damaged: %s", what);
+	char text[128];
+
+	snprintf(text, sizeof(text), "the layer's index is damaged: %s", what);
+	return fail_relayed(err, ANNEX_ERROR_CORRUPT, ROOTFS_DAMAGED, text, NULL);
 }
 
 /* Have so many bytes in the buffer; fewer only at the end of the file. */

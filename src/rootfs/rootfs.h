@@ -1,6 +1,7 @@
 #pragma once
 #include "base/error.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 #define ROOTFS_FOLLOW   40                  /* symbolic links on the way to one file */
 #define ROOTFS_FILE     (UINT64_C(1) << 43) /* bytes of one file, holes included */
 #define ROOTFS_DATA     (UINT64_C(1) << 40) /* bytes of file contents without holes: of the disk */
+#define ROOTFS_DAMAGED  EUCLEAN             /* errno of the errors about indexes and donors */
 #define ROOTFS_STREAM   (UINT64_C(1) << 40) /* bytes of one layer after decompression */
 #define ROOTFS_BOMB     (UINT64_C(4) << 30) /* bytes after decompression from which the ratio counts */
 enum {
@@ -62,8 +64,8 @@ struct rootfs_events {
  * ROOTFS_PARALLEL layers are decoded at once, begun lowest first: whoever feeds pipes must begin in that order too.
  * Sizes, digests and diff ids are verified. Opens no file. Nothing is synced. On failure `disk` holds the contents of
  * the layers that were reported done. `events` may be NULL. Blocks. CORRUPT: a layer is not what it should be, or an
- * index or a donor is damaged, which the message says; UNSUPPORTED: ext4 can't hold it; SYSTEM: the host failed
- * (ENOSPC: no space left); CANCELLED.
+ * index or a donor is damaged (then its errno is ROOTFS_DAMAGED); UNSUPPORTED: ext4 can't hold it; SYSTEM: the host
+ * failed (ENOSPC: no space left); CANCELLED.
  */
 MUST_USE int rootfs_build(int disk, const struct rootfs_layer *layers, size_t count, const struct rootfs_events *events,
 			  uint64_t *ret_size, struct annex_error **err);

@@ -179,6 +179,16 @@ def test_a_damaged_index_costs_only_that_its_layer_is_read_again(host, place, da
     assert not index.exists()
 
 
+def test_a_layer_that_is_wrong_says_nothing_about_those_that_are_copied(host, place):
+    contents = large(8)
+    one = make(place / "one", contents, small())
+    two = make(place / "two", contents, oci.Tar().file(OTHER, b"other"))
+    host.ok("image", "import", f"oci:{one.folder}")
+    spoil(blob(two, 1))
+    assert host.annex("image", "import", f"oci:{two.folder}").returncode == 1
+    assert kept(host, one, 0)
+
+
 def test_a_failure_keeps_the_layers_that_are_good(host, place):
     contents = large(2)
     layout = make(place / "image", small(), contents)
