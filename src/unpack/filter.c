@@ -97,12 +97,11 @@ static const struct rule rules[] = {
 	{SCMP_ACT_ALLOW, "fstatat64", 1, {IF(3, AT_EMPTY_PATH)}},
 	{SCMP_ACT_ALLOW, "statx", 1, {IF(2, AT_EMPTY_PATH)}},
 	{SCMP_ACT_ERRNO(EACCES), "statx", 1, {IF_BITS(2, AT_EMPTY_PATH, 0)}},
+	/* Neither flags nor locks: open files are shared with the parent. */
 	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_DUPFD)}},
 	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_DUPFD_CLOEXEC)}},
 	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_GETFD)}},
 	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_GETFL)}},
-	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_SETFD)}},
-	{SCMP_ACT_ALLOW, "fcntl", 1, {IF(1, F_SETFL)}},
 	{SCMP_ACT_ALLOW, "ioctl", 1, {IF(1, FICLONERANGE)}},
 	{SCMP_ACT_ALLOW, "prctl", 1, {IF(0, PR_SET_NAME)}},
 	{SCMP_ACT_ALLOW, "prlimit64", 2, {IF(0, 0), IF(2, 0)}}, /* to ask for one's own */

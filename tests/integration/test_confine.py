@@ -28,7 +28,7 @@ NETWORK = {"socket": "EPERM", "unix-socket": "EPERM", "connect": "EPERM"}
 PROCESSES = {"fork": "EPERM", "exec": KILLED, "execveat": KILLED, "kill": "EPERM", "ptrace": KILLED,
              "read-memory": KILLED, "unshare": KILLED, "mount": KILLED, "io-uring": KILLED}
 CODE = {"map-code": "EACCES", "make-code": "EACCES"}
-OTHERS = {"memfd": "ENOSYS", "unknown": "ENOSYS", "ioctl": "ENOSYS"}
+OTHERS = {"memfd": "ENOSYS", "unknown": "ENOSYS", "ioctl": "ENOSYS", "flags": "ENOSYS", "unlock": "ENOSYS"}
 DENIED = {**FILES, **NETWORK, **PROCESSES, **CODE, **OTHERS}
 ALLOWED = ["dup", "use-file", "thread", "allocate", "wait"]
 # What the walls hold alone.

@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -234,6 +235,16 @@ static int terminal(struct scene *scene)
 	return ioctl(scene->open, FIONREAD, size) < 0 ? -errno : 0;
 }
 
+static int set_flags(struct scene *scene)
+{
+	return result_of(fcntl(scene->open, F_SETFL, O_APPEND));
+}
+
+static int unlock(struct scene *scene)
+{
+	return result_of(flock(scene->open, LOCK_UN));
+}
+
 /* --- what must go on --- */
 
 static int duplicate(struct scene *scene)
@@ -334,6 +345,8 @@ static const struct {
 	{"memfd", memory_file},
 	{"unknown", unknown_call},
 	{"ioctl", terminal},
+	{"flags", set_flags},
+	{"unlock", unlock},
 	{"dup", duplicate},
 	{"use-file", use_file},
 	{"thread", thread},
