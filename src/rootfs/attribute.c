@@ -150,7 +150,8 @@ static int take_list(struct text *packed, uint32_t *mode, struct archive_entry *
 	if (count == 0 || is_packed(packed, name))
 		return 0;
 	if (count == ATTRIBUTE_ACL_ENTRIES)
-		return fail(err, ANNEX_ERROR_UNSUPPORTED, "an access list of %d entries or more", ATTRIBUTE_ACL_ENTRIES);
+		return fail(err, ANNEX_ERROR_UNSUPPORTED, "an access list of %d entries or more",
+			    ATTRIBUTE_ACL_ENTRIES);
 	for (size_t i = 0; i < count; i++) {
 		unsigned char *at = bytes + ACL_HEADER + i * ACL_ENTRY;
 		uint16_t tag = htole16(entries[i].tag), permissions = htole16(entries[i].permissions);

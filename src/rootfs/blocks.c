@@ -18,7 +18,7 @@
 #include <string.h>
 
 enum {
-	RUN_BLOCKS = 512,
+	RUN_BLOCKS = 1024,
 	BUFFER_BLOCKS = 256,
 	LEFT_RUNS = 16,                    /* no more than there are writers at once */
 	MOST_SLACK = 64 * BLOCKS_PER_GROUP /* what places of superblocks add to BLOCKS_MOST, and more */

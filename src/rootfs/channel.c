@@ -206,7 +206,7 @@ static struct struct_io_manager manager = {
 	.write_blk64 = write_blocks,
 	.zeroout = zero_blocks,
 };
-io_manager const channel_manager = &manager;
+struct struct_io_manager *const channel_manager = &manager;
 
 int channel_flush(io_channel channel)
 {

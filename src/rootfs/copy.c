@@ -16,6 +16,7 @@
 
 enum {
 	STEP_BLOCKS = 256, /* between two looks at the stop, and what the host is told to write to its disk at once */
+	SHARE_BLOCKS = 16384, /* the same where nothing is moved */
 	CHUNK = 1 << 18
 };
 
@@ -105,7 +106,8 @@ static int flush(struct copy *copy, struct annex_error **err)
 	uint64_t done = 0;
 
 	while (done < copy->count) {
-		uint64_t step = copy->count - done < STEP_BLOCKS ? copy->count - done : STEP_BLOCKS;
+		uint64_t left = copy->count - done, most = copy->way == WAY_SHARE ? SHARE_BLOCKS : STEP_BLOCKS;
+		uint64_t step = left < most ? left : most;
 		off_t from = (off_t)((copy->from + done) * BLOCKS_SIZE), to = (off_t)((copy->to + done) * BLOCKS_SIZE);
 
 		if (stop_is_raised(copy->stop))
