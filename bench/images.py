@@ -46,7 +46,8 @@ def took(command, environment=None, input=None):
         given.write((input or "").encode())
         given.seek(0)
         start = time.monotonic()
-        process = subprocess.Popen(list(map(str, command)), stdin=given, stdout=subprocess.DEVNULL, stderr=said, env=environment)
+        process = subprocess.Popen(list(map(str, command)), stdin=given, stdout=subprocess.DEVNULL, stderr=said,
+                                   env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -191,7 +192,8 @@ class Images:
             self.measure_umoci()
 
     def download(self):
-        return ["curl", "-sfZ", "--parallel-max", len(self.urls), *(word for url in self.urls for word in (url, "-o", "/dev/null"))]
+        outputs = (word for url in self.urls for word in (url, "-o", "/dev/null"))
+        return ["curl", "-sfZ", "--parallel-max", len(self.urls), *outputs]
 
     def measure_stages(self):
         def each(command, files):
@@ -216,18 +218,15 @@ class Images:
 
     def measure_annex(self):
         with scratch() as folder:
-            annex = Annex(folder)
-            self.note("annex", took(self.annex_pull(), annex.environment))
-            self.note("annex, other", took(self.annex_pull("other"), annex.environment))
+            environment = Annex(folder).environment
+            self.note("annex", took(self.annex_pull(), environment))
+            self.note("annex, other", took(self.annex_pull("other"), environment))
         with scratch() as folder:
-            annex = Annex(folder)
-            self.note("annex, single", took(self.annex_pull("single"), annex.environment))
+            self.note("annex, single", took(self.annex_pull("single"), Annex(folder).environment))
         with scratch() as folder:
-            annex = Annex(folder)
-            self.note("annex, no sync", took(["eatmydata", *self.annex_pull()], annex.environment))
+            self.note("annex, no sync", took(["eatmydata", *self.annex_pull()], Annex(folder).environment))
         with scratch() as folder:
-            annex = Annex(folder)
-            self.memory["annex"].append(peak_mib(self.annex_pull(), annex.environment))
+            self.memory["annex"].append(peak_mib(self.annex_pull(), Annex(folder).environment))
 
     def measure_podman(self):
         with scratch() as folder:
@@ -289,7 +288,8 @@ class Images:
         self.turns()
         result = Comparison("A second image that shares four of five layers", "s",
                             f"The fifth layer ({self.fifth / 1e6:.0f} MB) is another; the first image is in the store.")
-        result.add("disk", self.seconds["annex, other"], "podman, `mke2fs -d`", self.sums("podman, other", "podman, mke2fs, other"))
+        result.add("disk", self.seconds["annex, other"], "podman, `mke2fs -d`",
+                   self.sums("podman, other", "podman, mke2fs, other"))
         result.add("disk, against the first image", self.seconds["annex, other"], "annex, first image", self.seconds["annex"])
         return [result]
 
@@ -307,12 +307,11 @@ class Images:
         counted = [name for name in self.STAGES if name != "write"]
         work = sum(statistics.median(self.cpu[name]) for name in [*counted, "registry"])
         stage, floor = self.floor()
-        ours, disk = self.median("annex"), self.median("annex") - self.median("annex, no sync")
-        bound = (f"All stages together need {work:.2f} s of processor time, the registry's included, which is {work / 2:.2f} s on two "
-                 f"cores; the slowest stage alone, {stage}, takes {floor:.2f} s. The pull takes {ours:.2f} s and uses "
-                 f"{statistics.median(self.cpu['annex']):.2f} s of processor time besides the registry's; it waits {disk:.2f} s "
-                 "for the disk at the end. ")
-        bound += ("So the processors bound it." if work / 2 >= floor * 0.9 else f"So what bounds it is this one stage: {stage}.")
+        ours, unsynced = self.median("annex"), self.median("annex, no sync")
+        bound = (f"All of them need {work:.2f} s of processor time together, the registry's included: {work / 2:.2f} s on "
+                 f"two cores. The slowest alone, {stage}, takes {floor:.2f} s. A pull takes {ours:.2f} s, "
+                 f"{max(ours - unsynced, 0):.2f} s of it because it waits for the disk at the end. ")
+        bound += "The processors bound it." if work / 2 >= floor else f"What bounds it is this one stage: {stage}."
         table = Table("The stages of a pull, each alone", ["stage", "time, s", "processor time, s"],
                       "With all of its input in memory, one process per layer, two at a time. " + bound)
         for name, text in self.STAGES.items():
@@ -348,7 +347,8 @@ class Images:
     def link_tables(self):
         """Over a link whose transfer takes longer than all else, a pull should take hardly longer than the transfer."""
         result = Comparison(f"The same over a link of {LINK} Mbit/s", "s",
-                            "A forwarder in between lets through no more than that; the transfer alone is curl's, all layers at once.")
+                            "A forwarder in between lets through no more than that. The transfer alone is curl's, of all "
+                            "layers at once.")
         ours, theirs, transfer = [], [], []
         with slowlink.Link(self.registry.port, LINK * 1_000_000 // 8) as link:
             host = f"127.0.0.1:{link.port}"

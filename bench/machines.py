@@ -32,9 +32,9 @@ def make_machine(annex, kind, environment=None):
 
 def bench_boot(annex, runs):
     table = Comparison("Boot to the first command", "s",
-                       "From stopped until `annex run NAME true` has ended, against the same kernel and disk started by a plain QEMU "
-                       "command line whose initramfs goes over to the image's init as PID 1, until a line that the init's last "
-                       "steps write arrives on the console.")
+                       "From stopped until `annex run NAME true` has ended, against the same kernel and disk started by a "
+                       "plain QEMU command line whose initramfs goes over to the image's init as PID 1, until a line that "
+                       "the init's last steps write arrives on the console.")
     for kind in MARKS:
         ours, theirs = [], []
         annex("stop", kind)
@@ -74,7 +74,8 @@ def ssh_master(ssh, folder):
 
 
 def bench_run(annex, runs, ssh, folder):
-    table = Comparison("A command in a machine that runs", "ms", "`annex run -- true` against ssh into the same machine (Debian).")
+    table = Comparison("A command in a machine that runs", "ms",
+                       "`annex run -- true` against ssh into the same machine (Debian).")
     runs = max(runs, 5) * 3
     call = lambda command: timed(subprocess.run, [*command, "true"], stdin=subprocess.DEVNULL, check=True) * 1000
     with ssh_master(ssh, folder) as shared:
@@ -118,7 +119,8 @@ def resident_mib(pid):
 
 
 def bench_memory(annex, runs):
-    table = Comparison("Memory on the host", "MiB", f"Proportional set size of idle machines of {MEMORY}, just after their boot.")
+    table = Comparison("Memory on the host", "MiB",
+                       f"Proportional set size of idle machines of {MEMORY}, just after their boot.")
     for kind in MARKS:
         supervisor, qemu, plain = [], [], []
         for _ in range(runs):

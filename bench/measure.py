@@ -28,7 +28,8 @@ class Annex:
         self.data = folder / "data" / "annex"
 
     def __call__(self, *words, **options):
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "check": True, **options}
+        pipe = subprocess.PIPE
+        options = {"stdin": subprocess.DEVNULL, "stdout": pipe, "stderr": pipe, "check": True, **options}
         return subprocess.run([BUILD / "annex", *words], env=self.environment, **options)
 
     def inspect(self, name):
@@ -93,8 +94,8 @@ def about_host():
 def write(tables, runs, whole):
     """Puts the tables into the page. What it has of other tables stays, unless these are all that there are."""
     head = ("# Benchmarks\n\n"
-            f"Made by `make bench` (`bench/run.py --write`): medians of {runs} runs or more, lowest and highest in brackets. "
-            "Above 1 in a column `peer / annex` means that annex is better.\n\n"
+            f"Made by `make bench` (`bench/run.py --write`): medians of {runs} runs or more, lowest and highest in "
+            "brackets. Above 1 in a column `peer / annex` means that annex is better.\n\n"
             f"{about_host()}\n\n")
     sections = {}
     if not whole:
