@@ -331,6 +331,7 @@ class Images:
         create, pull, theirs, their_pull = [], [], [], []
         with scratch() as folder:
             annex, podman, reference = Annex(folder), Podman(folder), self.reference()
+            annex("kernel", "install")
             annex("image", "pull", reference)
             took(podman.pull(reference))
             for number in range(self.runs * 2):
