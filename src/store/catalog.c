@@ -254,6 +254,7 @@ static ssize_t search(bool *ret_by_name, const struct catalog *catalog, const ch
 	bool may_be_id = length >= CATALOG_ID_SHORTEST && length <= 64 && is_hex(start, length);
 	ssize_t found = -1;
 
+	assert(text);
 	*ret_by_name = true;
 	for (size_t i = 0; name && i < catalog->count; i++) {
 		if (image_record_find_name(&catalog->items[i], name) >= 0)
