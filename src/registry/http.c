@@ -14,13 +14,21 @@
 #include "registry/transfer.h"
 
 #include <assert.h>
+#include <pthread.h>
+
+static pthread_once_t global_once = PTHREAD_ONCE_INIT;
+
+/* Never undone: the program may use libcurl too. */
+static void init_global(void)
+{
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+}
 
 int http_new(struct http **ret, const struct http_options *options, struct annex_error **err)
 {
 	struct http *http;
 
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return fail_memory(err);
+	pthread_once(&global_once, init_global);
 	http = calloc(1, sizeof(*http));
 	if (http)
 		http->multi = curl_multi_init();
@@ -42,7 +50,6 @@ void http_free(struct http *http)
 	curl_multi_cleanup(http->multi);
 	tls_free(http->tls);
 	free(http);
-	curl_global_cleanup();
 }
 
 void http_resume(struct http_transfer *transfer)

@@ -14,6 +14,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,8 +23,10 @@
 struct tls_host {
 	struct tls_host *next;
 	char *domain;
+	struct tls *tls;
 	struct certificates files;
-	X509_STORE *store;
+	X509_STORE *store;          /* NULL until a handshake needs it */
+	struct annex_error *broken; /* why there is none */
 	bool asked;
 	int why; /* X509_V_…, of the last chain */
 	char subject[NAME_LIMIT], issuer[NAME_LIMIT], names[NAME_LIMIT];
@@ -53,6 +56,7 @@ void tls_free(struct tls *tls)
 		free(host->domain);
 		certificates_clear(&host->files);
 		X509_STORE_free(host->store);
+		annex_error_free(host->broken);
 		free(host);
 	}
 	X509_STORE_free(tls->system);
@@ -116,9 +120,9 @@ int tls_host(struct tls_host **ret, struct tls *tls, const char *domain, struct 
 		return fail_memory(err);
 	host->next = tls->hosts;
 	tls->hosts = host;
+	host->tls = tls;
 	host->domain = strdup(domain);
-	if (!host->domain || certificates_find(&host->files, domain, err) < 0 ||
-	    make_store(&host->store, tls, &host->files, err) < 0) {
+	if (!host->domain || certificates_find(&host->files, domain, err) < 0) {
 		bool no_memory = !host->domain;
 
 		tls->hosts = host->next;
@@ -188,26 +192,34 @@ static void note(struct tls_host *host, const X509 *leaf, const X509 *certificat
 									  : X509_get0_notAfter(certificate));
 }
 
+static bool is_trusted(struct tls_host *host, X509_STORE_CTX *theirs, X509_STORE_CTX *ours)
+{
+	X509 *leaf = X509_STORE_CTX_get0_cert(theirs), *failing;
+	bool good;
+
+	if (X509_STORE_CTX_init(ours, host->store, leaf, X509_STORE_CTX_get0_untrusted(theirs)) != 1 ||
+	    X509_STORE_CTX_set_default(ours, "ssl_server") != 1)
+		return false;
+	X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ours),
+					 X509_VERIFY_PARAM_get_auth_level(X509_STORE_CTX_get0_param(theirs)));
+	good = X509_verify_cert(ours) == 1;
+	host->why = X509_STORE_CTX_get_error(ours);
+	failing = X509_STORE_CTX_get_current_cert(ours);
+	note(host, leaf, failing && !good ? failing : leaf);
+	return good;
+}
+
 /* In place of OpenSSL's own: the same, with our store. */
 static int verify(X509_STORE_CTX *theirs, void *data)
 {
 	struct tls_host *host = data;
-	X509 *leaf = X509_STORE_CTX_get0_cert(theirs);
 	X509_STORE_CTX *ours = X509_STORE_CTX_new();
-	int good = 0;
+	bool good;
 
 	host->why = X509_V_ERR_OUT_OF_MEM;
-	if (ours && X509_STORE_CTX_init(ours, host->store, leaf, X509_STORE_CTX_get0_untrusted(theirs)) == 1 &&
-	    X509_STORE_CTX_set_default(ours, "ssl_server") == 1) {
-		X509 *failing;
-
-		X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ours),
-						 X509_VERIFY_PARAM_get_auth_level(X509_STORE_CTX_get0_param(theirs)));
-		good = X509_verify_cert(ours) == 1;
-		host->why = X509_STORE_CTX_get_error(ours);
-		failing = X509_STORE_CTX_get_current_cert(ours);
-		note(host, leaf, failing && !good ? failing : leaf);
-	}
+	if (!host->store && !host->broken && make_store(&host->store, host->tls, &host->files, &host->broken) < 0)
+		host->store = NULL;
+	good = ours && host->store && is_trusted(host, theirs, ours);
 	X509_STORE_CTX_free(ours);
 	X509_STORE_CTX_set_error(theirs, good ? X509_V_OK : host->why);
 	return good;
@@ -218,19 +230,19 @@ bool tls_was_asked(const struct tls_host *host)
 	return host->asked;
 }
 
-static int host_index(void)
-{
-	static int index = -1;
+/* Where an SSL_CTX keeps its host. */
+static int host_index = -1;
+static pthread_once_t host_index_once = PTHREAD_ONCE_INIT;
 
-	if (index < 0)
-		index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-	return index;
+static void make_host_index(void)
+{
+	host_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 }
 
 /* Only called where there is no client certificate: notes that one was asked for, and gives none. */
 static int on_client_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 {
-	struct tls_host *host = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), host_index());
+	struct tls_host *host = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), host_index);
 
 	(void)certificate;
 	(void)key;
@@ -241,7 +253,8 @@ static int on_client_certificate(SSL *ssl, X509 **certificate, EVP_PKEY **key)
 static CURLcode on_context(CURL *easy, void *context, void *data)
 {
 	(void)easy;
-	if (SSL_CTX_set_ex_data(context, host_index(), data) != 1)
+	pthread_once(&host_index_once, make_host_index);
+	if (host_index < 0 || SSL_CTX_set_ex_data(context, host_index, data) != 1)
 		return CURLE_OUT_OF_MEMORY;
 	SSL_CTX_set_client_cert_cb(context, on_client_certificate);
 	SSL_CTX_set_cert_verify_callback(context, verify, data);
@@ -274,6 +287,10 @@ CURLcode tls_apply(CURL *easy, struct tls_host *host, bool verified)
 int tls_failure(struct annex_error **err, const struct tls_host *host)
 {
 	const char *domain = host->domain;
+
+	if (host->broken)
+		return fail_relayed(err, annex_error_kind(host->broken), annex_error_errno(host->broken),
+				    annex_error_message(host->broken), annex_error_hint(host->broken));
 
 	switch (host->why) {
 	case X509_V_OK:
