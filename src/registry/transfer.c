@@ -409,15 +409,34 @@ static void follow(struct http_transfer *transfer)
 	start_hop(transfer, next);
 }
 
+static const char *http_version(long version)
+{
+	switch (version) {
+	case CURL_HTTP_VERSION_2_0:
+		return "HTTP/2";
+	case CURL_HTTP_VERSION_1_1:
+		return "HTTP/1.1";
+	default:
+		return "HTTP/1.0";
+	}
+}
+
 static void log_end(const struct http_transfer *transfer, CURLcode code)
 {
-	char *url = NULL;
+	static const char *const methods[] = {[HTTP_GET] = "GET", [HTTP_HEAD] = "HEAD", [HTTP_POST] = "POST"};
 	auto_free char *public = NULL;
+	char *url = NULL;
+	long version = 0;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
+	curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_VERSION, &version);
 	public = url_public(url ? url : "");
-	log_debug("http: %s %s: %u %s", transfer->request.method == HTTP_HEAD ? "HEAD" : "GET", public ? public : "",
-		  transfer->response.status, code == CURLE_OK ? "" : curl_easy_strerror(code));
+	if (code == CURLE_OK)
+		log_debug("http: %s %s: %u, %s", methods[transfer->request.method], public ? public : "",
+			  transfer->response.status, http_version(version));
+	else
+		log_debug("http: %s %s: %s", methods[transfer->request.method], public ? public : "",
+			  *transfer->reason ? transfer->reason : curl_easy_strerror(code));
 }
 
 void transfer_end_hop(struct http_transfer *transfer, CURLcode code)

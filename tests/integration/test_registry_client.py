@@ -180,6 +180,21 @@ def test_the_scheme_is_found_out_once(client, one, name):
     assert len(one.handshake_failures) == 0 and one.count() == 1 + 1 + 3
 
 
+def test_http_2_where_it_is_offered(user_host, place, layout):
+    plain, secure = place.registry(), place.registry(tls=place.authority.certificate())
+    registries.push(plain, "team/app", layout.folder)
+    trust(user_host, secure.host, place.authority)
+    for one, version in ((plain, "HTTP/1.1"), (secure, "HTTP/2")):
+        done = user_host.program([TOOL, "head", f"{one.host}/team/app"], env={"ANNEX_DEBUG": "1"})
+        assert re.search(f"HEAD {one.url}/v2/team/app/manifests/latest: 200, {version}$", done.stderr, re.MULTILINE), done.stderr
+
+
+def test_an_authority_that_can_t_be_read_is_named(user_host, place, layout):
+    with fake.Registry(tls=place.authority.certificate()) as one:
+        path = configure(user_host, f"config/containers/certs.d/{one.host}/ca.crt", "no certificate")
+        tool(user_host, "head", f"{one.host}/team/app").failed("corrupt", f"{path} holds no certificate")
+
+
 def test_ipv6_is_an_address_like_others(client, layout):
     if not socket.has_ipv6:
         pytest.skip("no IPv6")
