@@ -129,7 +129,7 @@ static int login(struct cli *cli, const struct login_options *wanted, const char
 		fputs("annex: a password on the command line can be seen by others; --password-stdin hides it\n",
 		      stderr);
 	if (*where == '/')
-		fprintf(stderr, "annex: the password is in %s, not encrypted; a credential helper would do that\n",
+		fprintf(stderr, "annex: the password is in %s, not encrypted; a credential helper can keep it safe\n",
 			where);
 	fprintf(stderr, "annex: logged in to %s as %s\n", registry, answers.username);
 	return 0;
@@ -166,7 +166,7 @@ static int run_logout(struct cli *cli, const void *parsed, struct annex_error **
 
 const struct command image_login_command = {
 	.name = "image login",
-	.aliases = "login",
+	.aliases = "login,registry login",
 	.section = "Images",
 	.summary = "log in to a registry",
 	.description =
@@ -182,7 +182,7 @@ const struct command image_login_command = {
 
 const struct command image_logout_command = {
 	.name = "image logout",
-	.aliases = "logout",
+	.aliases = "logout,registry logout",
 	.section = "Images",
 	.summary = "forget how to log in to a registry",
 	.description = "Removes the credentials for a registry from everywhere that annex would find them.",

@@ -165,6 +165,8 @@ static int failed(const struct answer *answer, const char *program, const char *
 {
 	const char *const texts[] = {answer->out.data, answer->errors.data};
 
+	if (WIFSIGNALED(answer->status) && WTERMSIG(answer->status) == SIGINT)
+		return fail(err, ANNEX_ERROR_CANCELLED, "%s was interrupted", program);
 	if (WIFSIGNALED(answer->status))
 		return fail(err, ANNEX_ERROR_SYSTEM, "%s was ended by signal %d", program, WTERMSIG(answer->status));
 	for (size_t i = 0; i < COUNT_OF(texts); i++) {

@@ -74,6 +74,14 @@ def test_the_password_is_all_that_comes_but_the_last_line_s_end(user_host, close
     assert auths(user_host) == {closed.host: "anna:secret"}
 
 
+def test_the_spelling_of_other_tools_is_understood(user_host, closed):
+    done = user_host.annex("registry", "login", "--scheme", "http", "--username", "anna", "--password-stdin", closed.host,
+                           input="secret")
+    assert done.returncode == 0, done.stderr
+    assert auths(user_host) == {closed.host: "anna:secret"}
+    assert user_host.annex("registry", "logout", closed.host).returncode == 0
+
+
 def test_a_password_on_the_command_line_is_taken_with_a_warning(user_host, closed):
     done = user_host.annex("image", "login", "-u", "anna", "-p", "secret", closed.host)
     assert done.returncode == 0

@@ -260,6 +260,7 @@ static void helpers_that_fail_are_errors(void **state)
 		{"echo 'no bus' >&2; exit 3", "docker-credential-bad failed: no bus", ANNEX_ERROR_SYSTEM},
 		{"exit 3", "failed with status 3", ANNEX_ERROR_SYSTEM},
 		{"kill -9 $$", "ended by signal 9", ANNEX_ERROR_SYSTEM},
+		{"kill -INT $$", "was interrupted", ANNEX_ERROR_CANCELLED},
 		{"echo secret", "its answer is not JSON", ANNEX_ERROR_CORRUPT},
 		{":", "its answer is not JSON", ANNEX_ERROR_CORRUPT},
 		{"echo '{\"Username\": \"secret\"}'", "Secret is missing", ANNEX_ERROR_CORRUPT},

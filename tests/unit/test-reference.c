@@ -147,6 +147,47 @@ static void digests_of_other_algorithms_are_unsupported(void **state)
 	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_UNSUPPORTED);
 }
 
+static void a_registry_may_be_named_by_its_address(void **state)
+{
+	static const struct {
+		const char *text, *domain;
+	} cases[] = {
+		{"ghcr.io", "ghcr.io"},
+		{"https://ghcr.io", "ghcr.io"},
+		{"http://localhost:5000/v2/x", "localhost:5000"},
+		{"localhost/", "localhost"},
+		{"[::1]:5000", "[::1]:5000"},
+		{"docker.io", "docker.io"},
+		{"https://index.docker.io/v1/", "docker.io"},
+		{"registry-1.docker.io", "docker.io"},
+	};
+	static const struct {
+		const char *text, *reason;
+	} wrong[] = {
+		{"", "is not the name of a registry"},       {"https://", "is not the name of a registry"},
+		{"-", "is not the name of a registry"},      {"anna", "is not the name of a registry"},
+		{"a b.io", "is not the name of a registry"}, {"ghcr.io/org", "but of something in one"},
+		{"a.io:x", "is not the name of a registry"}, {"anna:secret@a.io", "is not the name of a registry"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		auto_free char *domain = NULL;
+
+		assert_int_equal(reference_parse_domain(&domain, cases[i].text, NULL), 0);
+		assert_string_equal(domain, cases[i].domain);
+	}
+	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+		auto_error struct annex_error *err = NULL;
+		auto_free char *domain = NULL;
+
+		assert_int_equal(reference_parse_domain(&domain, wrong[i].text, &err), -1);
+		assert_int_equal(annex_error_kind(err), ANNEX_ERROR_USAGE);
+		assert_non_null(strstr(annex_error_message(err), wrong[i].reason));
+		assert_non_null(annex_error_hint(err));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +195,7 @@ int main(void)
 		cmocka_unit_test(a_digest_takes_the_place_of_the_default_tag),
 		cmocka_unit_test(what_is_not_a_name_is_refused_with_the_reason),
 		cmocka_unit_test(lengths_are_limited),
+		cmocka_unit_test(a_registry_may_be_named_by_its_address),
 		cmocka_unit_test(digests_of_other_algorithms_are_unsupported),
 	};
 
