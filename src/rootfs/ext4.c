@@ -125,23 +125,37 @@ static int place_tables(struct ext4 *ext4, struct annex_error **err)
 	return code ? ext4_fail(err, code, "cannot set up the file system") : 0;
 }
 
+/* Blocks in use, 32768 at most; the rest of the last byte is clear. */
+static errcode_t count_used(ext2_filsys fs, uint64_t first, size_t count, uint32_t *ret)
+{
+	uint64_t words[BLOCKS_PER_GROUP / 64] = {0};
+	errcode_t code = ext2fs_get_block_bitmap_range2(fs->block_map, first, count, words);
+
+	*ret = 0;
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		*ret += (uint32_t)__builtin_popcountll(words[i]);
+	return code;
+}
+
 /* Free counts of groups and of the whole, from the bitmaps. */
-static void count_free(ext2_filsys fs)
+static errcode_t count_free(ext2_filsys fs)
 {
 	uint64_t total = 0;
 
 	for (dgrp_t group = 0; group < fs->group_desc_count; group++) {
 		blk64_t first = ext2fs_group_first_block2(fs, group), last = ext2fs_group_last_block2(fs, group);
 		uint32_t used = 0;
+		errcode_t code = count_used(fs, first, (size_t)(last - first + 1), &used);
 
-		for (blk64_t block = first; block <= last; block++)
-			used += ext2fs_fast_test_block_bitmap2(fs->block_map, block) != 0;
+		if (code)
+			return code;
 		ext2fs_bg_free_blocks_count_set(fs, group, (uint32_t)(last - first + 1) - used);
 		ext2fs_group_desc_csum_set(fs, group);
 		total += last - first + 1 - used;
 	}
 	ext2fs_free_blocks_count_set(fs->super, total);
 	ext2fs_mark_super_dirty(fs);
+	return 0;
 }
 
 static int add_special(struct ext4 *ext4, struct annex_error **err)
@@ -156,10 +170,10 @@ static int add_special(struct ext4 *ext4, struct annex_error **err)
 
 static int finish(struct ext4 *ext4, struct annex_error **err)
 {
-	errcode_t code;
+	errcode_t code = count_free(ext4->fs);
 
-	count_free(ext4->fs);
-	code = ext2fs_flush2(ext4->fs, EXT2_FLAG_FLUSH_NO_SYNC);
+	if (!code)
+		code = ext2fs_flush2(ext4->fs, EXT2_FLAG_FLUSH_NO_SYNC);
 	if (!code) /* closing would hide late errors, or leak */
 		code = -channel_flush(ext4->fs->io);
 	return code ? ext4_fail(err, code, "cannot write the disk image") : 0;
