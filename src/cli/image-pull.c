@@ -1,4 +1,5 @@
 /* annex image pull: images from registries. */
+#include "base/text.h"
 #include "cli/images.h"
 #include "cli/platform.h"
 
@@ -43,7 +44,7 @@ static int pull_one(struct cli *cli, const char *name, void *data, struct annex_
 	if (annex_image_pull(&image, &changed, cli->context, name, &asked, err) < 0)
 		return -1;
 	progress_clear(cli->progress);
-	if (!pull->wanted->quiet)
+	if (!pull->wanted->quiet && !text_equal(pull->wanted->progress, "json"))
 		fprintf(stderr, changed ? "pulled %s\n" : "%s is up to date\n", images_name(image));
 	puts(images_name(image));
 	return 0;

@@ -120,7 +120,7 @@ def test_programs_can_follow_a_pull(user_host, registry):
     name = f"{registry.host}/team/app:1"
     result = user_host.annex("image", "pull", "--progress", "json", name)
     assert (result.returncode, result.stdout) == (0, f"{name}\n")
-    reports = [json.loads(line) for line in result.stderr.splitlines()[:-1]]
+    reports = [json.loads(line) for line in result.stderr.splitlines()]
     assert all(set(report) == {"step", "text", "done", "total", "finished", "item", "index", "count"}
                for report in reports)
     layers = [report for report in reports if report["item"]]
