@@ -128,7 +128,7 @@ static int login(struct cli *cli, const struct login_options *wanted, const char
 	if (wanted->password)
 		fputs("annex: a password on the command line can be seen by others; --password-stdin hides it\n",
 		      stderr);
-	if (*where == '/')
+	if (!text_starts(where, "docker-credential-"))
 		fprintf(stderr, "annex: the password is in %s, not encrypted; a credential helper can keep it safe\n",
 			where);
 	fprintf(stderr, "annex: logged in to %s as %s\n", registry, answers.username);

@@ -79,9 +79,15 @@ static int load(struct dockerconfig *config, struct annex_error **err)
 	auto_free char *bytes = NULL;
 	size_t size = 0;
 	int result = file_read(&bytes, &size, AT_FDCWD, config->path, DOCKERCONFIG_SIZE_LIMIT);
+	struct stat st;
 
-	if (result == -ENOENT || result == -ENOTDIR)
+	/* What is in a folder of others' (Podman's for root in /run, say) is not for us. */
+	if (result == -ENOENT || result == -ENOTDIR || (result == -EACCES && stat(config->path, &st) < 0))
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "%s does not exist", config->path);
+	if (result == -EACCES) {
+		fail_os(err, result, "cannot read %s", config->path);
+		return fail_hint(err, "sudo chown %u '%s'", (unsigned)geteuid(), config->path);
+	}
 	if (result == -EFBIG)
 		return damaged(config, "it is larger than 1 MiB", err);
 	if (result < 0)
@@ -118,13 +124,38 @@ static int make_parent(const char *path)
 	return file_make_folders(folder, 0700);
 }
 
+/* A file that is there is left alone; a new one is never seen without its content. */
+static int make_file(const char *path)
+{
+	static const char content[] = "{}\n";
+	auto_free char *made = NULL;
+	int result;
+
+	if (asprintf(&made, "%s.%d.made", path, (int)getpid()) < 0) {
+		made = NULL;
+		return -ENOMEM;
+	}
+	result = file_write_atomic(AT_FDCWD, made, content, strlen(content), 0600);
+	if (result == 0 && link(made, path) < 0 && errno != EEXIST)
+		result = -errno;
+	unlink(made);
+	return result;
+}
+
 /* The descriptor that holds the lock, or -errno. */
 static int lock(const char *path)
 {
 	for (;;) {
-		auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+		auto_close int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY);
 		struct stat ours, theirs;
 
+		if (fd < 0 && errno == ENOENT) {
+			int result = make_file(path);
+
+			if (result < 0)
+				return result;
+			continue;
+		}
 		if (fd < 0 && (errno == EACCES || errno == EROFS))
 			fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 		if (fd < 0)

@@ -149,6 +149,18 @@ static void keys_may_be_spelled_in_many_ways(void **state)
 	}
 }
 
+static void what_others_keep_to_themselves_is_not_searched(void **state)
+{
+	(void)state;
+	if (geteuid() == 0)
+		skip();
+	home_write(docker, "{\"auths\": {\"a.io\": {\"auth\": \"" ANNA "\"}}}", 0000);
+	expect_failure("a.io", ANNEX_ERROR_SYSTEM, "cannot read");
+	assert_int_equal(chmod(home_path(".docker"), 0), 0);
+	expect("a.io", NULL, NULL, NULL);
+	assert_int_equal(chmod(home_path(".docker"), 0700), 0);
+}
+
 static void the_longest_key_wins(void **state)
 {
 	(void)state;
@@ -480,6 +492,7 @@ int main(void)
 		TEST(files_are_searched_in_their_order),
 		TEST(variables_lead_to_other_files),
 		TEST(keys_may_be_spelled_in_many_ways),
+		TEST(what_others_keep_to_themselves_is_not_searched),
 		TEST(the_longest_key_wins),
 		TEST(tokens_and_plain_fields_are_read),
 		TEST(a_damaged_file_is_named_and_nothing_of_it_quoted),
