@@ -284,11 +284,11 @@ static int take_token(struct entry *entry, const struct http_response *response,
 		return failure_web_page(err, domain, response);
 	if (json_parse(&body, response->body.data ? response->body.data : "", response->body.size, "the token", err) <
 	    0)
-		return fail_while(err, "%s", domain);
+		return -1;
 	result = json_decode(&token, body, token_rows, COUNT_OF(token_rows), "the token", err);
 	text = token.token && *token.token ? token.token : token.access_token;
 	if (result == 0 && !is_token(text))
-		result = fail(err, ANNEX_ERROR_CORRUPT, "%s answered without a token", domain);
+		result = fail(err, ANNEX_ERROR_CORRUPT, "there is no token in the answer");
 	forget(&entry->value);
 	if (result == 0 && asprintf(&entry->value, "Bearer %s", text) < 0) {
 		entry->value = NULL;
@@ -298,6 +298,15 @@ static int take_token(struct entry *entry, const struct http_response *response,
 	forget(&token.token);
 	forget(&token.access_token);
 	return result;
+}
+
+static int token_failure(const struct auth_target *target, struct annex_error **err)
+{
+	if (err && (annex_error_kind(*err) == ANNEX_ERROR_CANCELLED || annex_error_kind(*err) == ANNEX_ERROR_NO_MEMORY))
+		return -1;
+	fail_while(err, "logging in to %s", target->domain);
+	return fail_hint(err,
+			 "the registry's login service is broken, or something answers in its place: try again later");
 }
 
 static int fetch_token(struct entry *entry, struct auth *auth, const struct auth_target *target,
@@ -336,7 +345,7 @@ static int fetch_token(struct entry *entry, struct auth *auth, const struct auth
 	}
 	log_debug("http: token for %s %s", target->domain, target->path ? target->path : "");
 	if (request_perform(&response, &failure, auth->http, &request, err) < 0)
-		return fail_while(err, "logging in to %s", target->domain);
+		return token_failure(target, err);
 	if (response.status != 200) {
 		struct failure_subject subject = {.domain = target->domain, .path = target->path};
 
@@ -344,7 +353,7 @@ static int fetch_token(struct entry *entry, struct auth *auth, const struct auth
 			response.status = 401;
 		return failure_of_status(err, &subject, &response);
 	}
-	return take_token(entry, &response, now, target->domain, err);
+	return take_token(entry, &response, now, target->domain, err) < 0 ? token_failure(target, err) : 0;
 }
 
 static int renew(struct entry *entry, struct auth *auth, const struct auth_target *target, struct annex_error **err)

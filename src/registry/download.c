@@ -1,11 +1,8 @@
 /*
- * A blob is WAITING (for its turn, or for the pause before another try), RUNNING, or DONE. `received` counts the bytes
- * that were taken from the network in order; they are in the pipe, but for the last ones in `rest`, which the pipe had
- * no room for. So another try always goes on at `received`, whatever happened.
- *
- * While `rest` is not empty nothing more is taken: the transfer is paused, and TCP holds back the sender.
- *
- * A blob's sources are the endpoints in order, then the layer's own addresses (HTTPS only, and without credentials).
+ * A blob is WAITING (for its turn, or for the pause before another try), RUNNING, or DONE. Its bytes go through an
+ * outlet (registry/outlet.h), so that each try goes on where the last one broke, whoever sends: its sources are the
+ * endpoints in order, then the layer's own addresses (HTTPS only, and without credentials). A full pipe pauses the
+ * transfer, and TCP holds back the sender.
  */
 #include "registry/download.h"
 
@@ -14,6 +11,7 @@
 #include "base/sigpipe.h"
 #include "base/time.h"
 #include "registry/exchange.h"
+#include "registry/outlet.h"
 #include "registry/request.h"
 #include "registry/retry.h"
 
@@ -30,29 +28,22 @@ enum state { WAITING, RUNNING, DONE };
 struct blob {
 	struct registry_download *download;
 	enum state state;
-	char *digest;
-	uint64_t size, received;
+	struct outlet outlet;
 	struct text_list urls;
-	const char *data;
-	int fd;
-	char *rest;
-	size_t rest_size, rest_at;
+	const char *data; /* embedded, or NULL */
 	struct http_transfer *transfer;
-	char *etag;
-	uint64_t skip; /* bytes to drop, of an answer that begins at the beginning */
 	size_t source;
 	struct retry retry;
 	uint64_t marked;     /* `received` when `retry` was new */
 	uint64_t not_before; /* when the next try may begin */
-	bool whole;          /* the source knows no ranges */
 	bool authorized;     /* a 401 of this source was answered */
-	bool is_gone;        /* its reader is */
+	bool is_noticed;     /* people were told that it waits */
 };
 
 struct registry_download {
 	struct exchange *exchange;
 	struct endpoint_list endpoints;
-	char *domain, *path; /* of the reference, for messages */
+	char *path; /* of the reference, for messages */
 	size_t count;
 	struct blob blobs[];
 };
@@ -60,18 +51,14 @@ struct registry_download {
 static void blob_end(struct blob *blob)
 {
 	http_transfer_free(TAKE(blob->transfer));
-	if (blob->fd >= 0)
-		close(TAKE_FD(blob->fd));
-	free(TAKE(blob->rest));
-	blob->rest_size = blob->rest_at = 0;
+	outlet_close(&blob->outlet);
 	blob->state = DONE;
 }
 
 static void blob_clear(struct blob *blob)
 {
 	blob_end(blob);
-	free(blob->digest);
-	free(blob->etag);
+	outlet_clear(&blob->outlet);
 	text_list_clear(&blob->urls);
 }
 
@@ -81,10 +68,10 @@ static int blob_init(struct blob *blob, struct registry_download *download, cons
 	int flags = fcntl(from->fd, F_GETFL);
 
 	blob->download = download;
-	blob->size = from->size;
+	blob->outlet.size = from->size;
 	blob->data = from->data;
-	blob->digest = strdup(from->digest);
-	if (!blob->digest)
+	blob->outlet.digest = strdup(from->digest);
+	if (!blob->outlet.digest)
 		return fail_memory(err);
 	for (const char *const *url = from->urls; url && *url; url++) {
 		if (text_list_add(&blob->urls, *url) < 0)
@@ -109,14 +96,13 @@ int registry_download_start(struct registry_download **ret, struct registry_clie
 	made->exchange = registry_client_exchange(client);
 	made->count = count;
 	for (size_t i = 0; i < count; i++)
-		made->blobs[i].fd = blobs[i].fd;
+		made->blobs[i].outlet.fd = blobs[i].fd;
 	for (size_t i = 0; i < count; i++) {
 		if (blob_init(&made->blobs[i], made, &blobs[i], err) < 0)
 			return -1;
 	}
-	made->domain = strdup(reference->domain);
 	made->path = strdup(reference->path);
-	if (!made->domain || !made->path)
+	if (!made->path)
 		return fail_memory(err);
 	if (endpoint_find(&made->endpoints, reference, err) < 0)
 		return -1;
@@ -131,39 +117,13 @@ void registry_download_free(struct registry_download *download)
 	for (size_t i = 0; i < download->count; i++)
 		blob_clear(&download->blobs[i]);
 	endpoint_list_clear(&download->endpoints);
-	free(download->domain);
 	free(download->path);
 	free(download);
 }
 
 uint64_t registry_download_done(const struct registry_download *download, size_t blob)
 {
-	return download->blobs[blob].received;
-}
-
-/* How much went into the pipe now; -1: its reader is gone, or another error, which is stored. */
-static ssize_t pipe_write(struct blob *blob, const char *bytes, size_t size, struct annex_error **err)
-{
-	size_t done = 0;
-
-	while (done < size) {
-		ssize_t n = write(blob->fd, bytes + done, size - done);
-
-		if (n >= 0) {
-			done += (size_t)n;
-			continue;
-		}
-		if (errno == EAGAIN)
-			break;
-		if (errno == EINTR)
-			continue;
-		if (errno == EPIPE) {
-			blob->is_gone = true;
-			return fail(err, ANNEX_ERROR_CANCELLED, "nobody reads %s any more", blob->digest);
-		}
-		return fail_os(err, errno, "writing %s", blob->digest);
-	}
-	return (ssize_t)done;
+	return download->blobs[blob].outlet.received;
 }
 
 /* NULL: it is one of the layer's own addresses. */
@@ -172,127 +132,6 @@ static const struct endpoint *endpoint_of(const struct blob *blob)
 	const struct endpoint_list *endpoints = &blob->download->endpoints;
 
 	return blob->source < endpoints->count ? &endpoints->items[blob->source] : NULL;
-}
-
-static int wrong_size(const struct blob *blob, const char *how, struct annex_error **err)
-{
-	const struct endpoint *endpoint = endpoint_of(blob);
-
-	fail(err, ANNEX_ERROR_CORRUPT, "%s from %s is %s than the %llu bytes that the manifest says", blob->digest,
-	     endpoint ? endpoint->domain : "its own address", how, (unsigned long long)blob->size);
-	failure_hint(err);
-	return -1;
-}
-
-/* "bytes FIRST-LAST/TOTAL" */
-static bool parse_range(uint64_t *ret_first, uint64_t *ret_total, const char *text)
-{
-	auto_free char *first = NULL;
-	size_t digits;
-
-	if (strncasecmp(text, "bytes ", 6) != 0)
-		return false;
-	text += 6;
-	digits = strspn(text, "0123456789");
-	first = strndup(text, digits);
-	text += digits;
-	if (*text != '-')
-		return false;
-	text += 1 + strspn(text + 1, "0123456789");
-	if (*text != '/')
-		return false;
-	*ret_total = UINT64_MAX;
-	if (!first || text_to_u64(ret_first, first, 10) < 0)
-		return false;
-	return strcmp(text + 1, "*") == 0 || text_to_u64(ret_total, text + 1, 10) == 0;
-}
-
-/* The rest that was asked for. */
-static int begin_part(struct blob *blob, const struct http_response *response, struct annex_error **err)
-{
-	uint64_t first, total;
-
-	if (!response->content_range || !parse_range(&first, &total, response->content_range) ||
-	    first != blob->received) {
-		blob->whole = true;
-		return fail(err, ANNEX_ERROR_NETWORK, "%s: the registry sent another part than the one asked for",
-			    blob->digest);
-	}
-	if (total != UINT64_MAX && total != blob->size)
-		return wrong_size(blob, total > blob->size ? "larger" : "smaller", err);
-	return 0;
-}
-
-static int on_begin(const struct http_response *response, void *data, struct annex_error **err)
-{
-	struct blob *blob = data;
-	uint64_t length;
-
-	blob->skip = 0;
-	blob->authorized = false;
-	if (failure_is_web_page(response))
-		return failure_web_page(err, blob->download->domain, response);
-	if (response->status == 206)
-		return begin_part(blob, response, err);
-	blob->skip = blob->received;
-	if (response->etag && !text_starts(response->etag, "W/") && !blob->etag)
-		blob->etag = strdup(response->etag); /* NULL: goes on without */
-	if (response->content_length && text_to_u64(&length, response->content_length, 10) == 0 && length != blob->size)
-		return wrong_size(blob, length > blob->size ? "larger" : "smaller", err);
-	return 0;
-}
-
-static enum http_taken on_bytes(const char *bytes, size_t size, void *data, struct annex_error **err)
-{
-	struct blob *blob = data;
-	ssize_t done;
-
-	if (blob->rest_size)
-		return HTTP_PAUSED;
-	if (blob->skip) {
-		size_t skipped = size < blob->skip ? size : (size_t)blob->skip;
-
-		blob->skip -= skipped;
-		bytes += skipped;
-		size -= skipped;
-	}
-	if (size > blob->size - blob->received) {
-		wrong_size(blob, "larger", err);
-		return HTTP_FAILED;
-	}
-	done = pipe_write(blob, bytes, size, err);
-	if (done < 0)
-		return HTTP_FAILED;
-	if ((size_t)done < size) {
-		blob->rest = malloc(size - (size_t)done);
-		if (!blob->rest) {
-			fail_memory(err);
-			return HTTP_FAILED;
-		}
-		blob->rest_at = 0;
-		blob->rest_size = size - (size_t)done;
-		memcpy(blob->rest, bytes + done, blob->rest_size);
-	}
-	blob->received += size;
-	return HTTP_TAKEN;
-}
-
-static const struct http_sink sink = {on_begin, on_bytes};
-
-/* What is embedded needs no transfer: it goes the way of the rest. */
-static int start_embedded(struct blob *blob, struct annex_error **err)
-{
-	blob->state = RUNNING;
-	if (!blob->size)
-		return 0;
-	blob->rest = malloc(blob->size);
-	if (!blob->rest)
-		return fail_memory(err);
-	memcpy(blob->rest, blob->data, blob->size);
-	blob->rest_size = blob->size;
-	blob->rest_at = 0;
-	blob->received = blob->size;
-	return 0;
 }
 
 static bool in_reach(const struct registry_download *download, const struct blob *blob)
@@ -306,17 +145,18 @@ static int start_transfer(struct blob *blob, struct annex_error **err)
 	const struct endpoint *endpoint = endpoint_of(blob);
 	auto_free char *url = NULL, *authorization = NULL;
 	struct http_request request = {.method = HTTP_GET,
-				       .what = blob->digest,
+				       .what = blob->outlet.digest,
 				       .limit = HTTP_ERROR_LIMIT,
-				       .sink = &sink,
-				       .data = blob,
-				       .offset = blob->whole ? 0 : blob->received,
-				       .if_range = blob->etag};
+				       .sink = &outlet_sink,
+				       .data = &blob->outlet,
+				       .offset = blob->outlet.whole ? 0 : blob->outlet.received,
+				       .if_range = blob->outlet.etag};
 
 	assert(in_reach(download, blob));
 	blob->state = RUNNING;
+	blob->outlet.from = endpoint ? endpoint->domain : "its own address";
 	if (endpoint) {
-		const struct exchange_request what = {.folder = "blobs", .name = blob->digest};
+		const struct exchange_request what = {.folder = "blobs", .name = blob->outlet.digest};
 		struct auth_target target;
 
 		if (exchange_prepare(&url, &authorization, download->exchange, endpoint, &what, err) < 0)
@@ -350,21 +190,34 @@ static int next_source(struct blob *blob, struct annex_error **why, struct annex
 		return fail_memory(err);
 	blob->source++;
 	blob->retry = (struct retry){0};
-	blob->marked = blob->received;
-	blob->whole = blob->authorized = false;
+	blob->marked = blob->outlet.received;
+	blob->outlet.whole = blob->authorized = false;
 	blob->not_before = 0;
-	free(TAKE(blob->etag));
+	free(TAKE(blob->outlet.etag));
 	blob->state = WAITING;
 	if (in_reach(blob->download, blob) && !is_ours(*why)) {
-		log_debug("http: %s: %s; next source", blob->digest, annex_error_message(*why));
+		log_debug("http: %s: %s; next source", blob->outlet.digest, annex_error_message(*why));
 		return 0;
 	}
 	failure_hint(why);
-	if (!is_ours(*why) && !strstr(annex_error_message(*why), blob->digest))
-		fail_while(why, "%s", blob->digest);
+	if (!is_ours(*why) && !strstr(annex_error_message(*why), blob->outlet.digest))
+		fail_while(why, "%s", blob->outlet.digest);
 	if (err)
 		*err = TAKE(*why);
 	return -1;
+}
+
+static void tell(struct blob *blob, uint64_t delay, const struct http_response *response)
+{
+	auto_free char *notice = NULL;
+
+	if (!response || !response->url)
+		return;
+	notice = request_notice(delay, response, response->url);
+	if (!notice)
+		return;
+	http_notice(exchange_http(blob->download->exchange), notice);
+	blob->is_noticed = true;
 }
 
 /* Another try at the same source, later. False: it is not worth it. */
@@ -372,16 +225,18 @@ static bool try_again(struct blob *blob, enum failure failure, const struct http
 {
 	uint64_t delay;
 
-	if (blob->received - blob->marked >= RETRY_PROGRESS) {
+	if (blob->outlet.received - blob->marked >= RETRY_PROGRESS) {
 		blob->retry = (struct retry){0};
-		blob->marked = blob->received;
+		blob->marked = blob->outlet.received;
 	}
-	if (!request_next(&delay, &blob->retry, failure, response, blob->received > 0))
+	if (!request_next(&delay, &blob->retry, failure, response, blob->outlet.received > 0))
 		return false;
-	log_debug("http: %s broke at %llu of %llu; another try in %llu ms", blob->digest,
-		  (unsigned long long)blob->received, (unsigned long long)blob->size, (unsigned long long)delay);
+	log_debug("http: %s broke at %llu of %llu; another try in %llu ms", blob->outlet.digest,
+		  (unsigned long long)blob->outlet.received, (unsigned long long)blob->outlet.size,
+		  (unsigned long long)delay);
 	blob->not_before = time_monotonic_ms() + delay;
 	blob->state = WAITING;
+	tell(blob, delay, response);
 	return true;
 }
 
@@ -390,7 +245,7 @@ static int refused(struct blob *blob, const struct http_response *response, stru
 	const struct endpoint *endpoint = endpoint_of(blob);
 	struct failure_subject subject = {.domain = endpoint ? exchange_domain(endpoint) : "its own address",
 					  .path = blob->download->path,
-					  .blob = blob->digest};
+					  .blob = blob->outlet.digest};
 
 	return failure_of_status(err, &subject, response);
 }
@@ -404,6 +259,8 @@ static int renew(bool *ret_renewed, struct blob *blob, const struct http_respons
 	struct auth_target target;
 
 	*ret_renewed = false;
+	if (blob->outlet.begun)
+		blob->authorized = blob->outlet.begun = false;
 	if (response->status != 401 || response->redirected || blob->authorized || !endpoint)
 		return 0;
 	blob->authorized = true;
@@ -419,8 +276,8 @@ static int unanswered(struct blob *blob, const struct http_response *response, s
 	auto_error struct annex_error *why = NULL;
 	bool renewed;
 
-	if (response->status == 416 && !blob->whole) {
-		blob->whole = true;
+	if (response->status == 416 && !blob->outlet.whole) {
+		blob->outlet.whole = true;
 		blob->state = WAITING;
 		return 0;
 	}
@@ -448,22 +305,22 @@ static int conclude(struct blob *blob, struct annex_error **err)
 	const struct http_response *response = http_response(transfer);
 	enum failure failure = http_failure(transfer);
 
-	if (blob->is_gone) {
+	if (blob->outlet.is_gone) {
 		blob_end(blob);
 		return 0;
 	}
 	if (failure == FAILURE_NONE && response->status != 200 && response->status != 206)
 		return unanswered(blob, response, err);
-	if (blob->received == blob->size && failure != FAILURE_UNWANTED)
+	if (blob->outlet.received == blob->outlet.size && failure != FAILURE_UNWANTED)
 		return 0; /* ends when the rest is written */
 	if (failure == FAILURE_NONE) {
 		failure = FAILURE_BROKEN;
-		fail(&why, ANNEX_ERROR_NETWORK, "%s ended after %llu of %llu bytes", blob->digest,
-		     (unsigned long long)blob->received, (unsigned long long)blob->size);
+		fail(&why, ANNEX_ERROR_NETWORK, "%s ended after %llu of %llu bytes", blob->outlet.digest,
+		     (unsigned long long)blob->outlet.received, (unsigned long long)blob->outlet.size);
 	} else {
 		http_take_error(transfer, &why);
 	}
-	if (failure == FAILURE_UNWANTED && blob->whole && blob->received &&
+	if (failure == FAILURE_UNWANTED && blob->outlet.whole && blob->outlet.received &&
 	    annex_error_kind(why) == ANNEX_ERROR_NETWORK)
 		failure = FAILURE_BROKEN; /* a part that was not asked for */
 	if (try_again(blob, failure, NULL))
@@ -494,9 +351,13 @@ static int start_some(struct registry_download *download, uint64_t now, struct a
 			continue;
 		while (is_away(blob))
 			blob->source++;
-		fcntl(blob->fd, F_SETPIPE_SZ, PIPE_SIZE); /* fewer wake-ups, if the kernel lets us */
-		if (blob->data || !blob->size) {
-			if (start_embedded(blob, err) < 0)
+		if (blob->is_noticed)
+			http_notice(exchange_http(download->exchange), NULL);
+		blob->is_noticed = false;
+		fcntl(blob->outlet.fd, F_SETPIPE_SZ, PIPE_SIZE); /* fewer wake-ups, if the kernel lets us */
+		if (blob->data || !blob->outlet.size) {
+			blob->state = RUNNING;
+			if (outlet_embed(&blob->outlet, blob->data, err) < 0)
 				return -1;
 		} else if (start_transfer(blob, &why) < 0 && next_source(blob, &why, err) < 0) {
 			return -1;
@@ -508,23 +369,16 @@ static int start_some(struct registry_download *download, uint64_t now, struct a
 /* Writes what is left over; when all is, the transfer goes on, or the blob is done. */
 static int flush(struct blob *blob, struct annex_error **err)
 {
-	ssize_t done;
+	bool was_full = blob->outlet.rest_size > 0;
 
-	if (blob->state != RUNNING && !blob->rest_size)
+	if (outlet_flush(&blob->outlet, err) < 0)
+		return -1;
+	if (blob->outlet.rest_size)
 		return 0;
-	if (blob->rest_size) {
-		done = pipe_write(blob, blob->rest + blob->rest_at, blob->rest_size, err);
-		if (done < 0)
-			return -1;
-		blob->rest_at += (size_t)done;
-		blob->rest_size -= (size_t)done;
-		if (blob->rest_size)
-			return 0;
-		free(TAKE(blob->rest));
-		if (blob->transfer)
-			http_resume(blob->transfer);
-	}
-	if (!blob->rest_size && !blob->transfer && blob->received == blob->size)
+	if (was_full && blob->transfer)
+		http_resume(blob->transfer);
+	if (blob->state == RUNNING && !blob->outlet.rest_size && !blob->transfer &&
+	    blob->outlet.received == blob->outlet.size)
 		blob_end(blob);
 	return 0;
 }
@@ -536,7 +390,7 @@ static int look_after(struct blob *blob, struct annex_error **err)
 	if (blob->state == DONE)
 		return 0;
 	if (flush(blob, &why) < 0) {
-		if (blob->is_gone) {
+		if (blob->outlet.is_gone) {
 			annex_error_free(why);
 			blob_end(blob);
 			return 0;
@@ -561,8 +415,8 @@ static size_t list_descriptors(struct pollfd fds[HTTP_POLL_LIMIT], int *timeout_
 	for (size_t i = 0; i < download->count && count < HTTP_POLL_LIMIT - 1; i++) {
 		const struct blob *blob = &download->blobs[i];
 
-		if (blob->rest_size)
-			fds[count++] = (struct pollfd){.fd = blob->fd, .events = POLLOUT};
+		if (blob->outlet.rest_size)
+			fds[count++] = (struct pollfd){.fd = blob->outlet.fd, .events = POLLOUT};
 		if (blob->state == WAITING && blob->not_before > now && blob->not_before - now < (uint64_t)*timeout_ms)
 			*timeout_ms = (int)(blob->not_before - now);
 	}

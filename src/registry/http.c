@@ -82,13 +82,21 @@ static void check_stalls(struct http *http)
 	}
 }
 
+static int fail_multi(CURLMcode code, struct annex_error **err)
+{
+	if (code == CURLM_OUT_OF_MEMORY)
+		return fail_memory(err);
+	return fail(err, ANNEX_ERROR_NETWORK, "libcurl: %s", curl_multi_strerror(code));
+}
+
 static int perform(struct http *http, struct annex_error **err)
 {
 	int running, left;
 	CURLMsg *message;
+	CURLMcode code = curl_multi_perform(http->multi, &running);
 
-	if (curl_multi_perform(http->multi, &running) != CURLM_OK)
-		return fail_memory(err);
+	if (code != CURLM_OK)
+		return fail_multi(code, err);
 	while ((message = curl_multi_info_read(http->multi, &left))) {
 		struct http_transfer *transfer = NULL;
 
@@ -105,6 +113,7 @@ static int poll_once(struct http *http, struct pollfd *fds, size_t count, int ti
 {
 	struct curl_waitfd extra[HTTP_POLL_LIMIT] = {0};
 	unsigned events = http->events;
+	CURLMcode code;
 
 	assert(count <= HTTP_POLL_LIMIT);
 	if (perform(http, err) < 0)
@@ -116,11 +125,23 @@ static int poll_once(struct http *http, struct pollfd *fds, size_t count, int ti
 	}
 	if (http->events != events)
 		timeout_ms = 0;
-	if (curl_multi_poll(http->multi, extra, (unsigned)count, timeout_ms, NULL) != CURLM_OK)
-		return fail_memory(err);
+	code = curl_multi_poll(http->multi, extra, (unsigned)count, timeout_ms, NULL);
+	if (code != CURLM_OK)
+		return fail_multi(code, err);
 	for (size_t i = 0; i < count; i++)
 		fds[i].revents = extra[i].revents;
 	return perform(http, err);
+}
+
+/* Data can come thousands of times a second; the question is worth asking less often. */
+static bool is_cancelled(struct http *http)
+{
+	uint64_t now = time_monotonic_ms();
+
+	if (!http->options.check || (http->checked_at && now - http->checked_at < HTTP_STEP_MS / 2))
+		return false;
+	http->checked_at = now;
+	return http->options.check(http->options.data) != 0;
 }
 
 int http_poll(struct http *http, struct pollfd *fds, size_t count, int timeout_ms, struct annex_error **err)
@@ -128,7 +149,7 @@ int http_poll(struct http *http, struct pollfd *fds, size_t count, int timeout_m
 	struct sigpipe guard;
 	int result;
 
-	if (http->options.check && http->options.check(http->options.data) != 0)
+	if (is_cancelled(http))
 		return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
 	sigpipe_hold(&guard);
 	result = poll_once(http, fds, count, timeout_ms < 0 || timeout_ms > HTTP_STEP_MS ? HTTP_STEP_MS : timeout_ms,
@@ -137,17 +158,23 @@ int http_poll(struct http *http, struct pollfd *fds, size_t count, int timeout_m
 	return result;
 }
 
+void http_notice(struct http *http, const char *text)
+{
+	if (http->options.notice)
+		http->options.notice(text, http->options.data);
+}
+
 int http_wait(struct http *http, uint64_t ms, const char *notice, struct annex_error **err)
 {
 	uint64_t now = time_monotonic_ms(), until = now + ms;
 	int result = 0;
 
-	if (http->options.notice && notice)
-		http->options.notice(notice, http->options.data);
+	if (notice)
+		http_notice(http, notice);
 	for (; result == 0 && now < until; now = time_monotonic_ms())
 		result = http_poll(http, NULL, 0, until - now < HTTP_STEP_MS ? (int)(until - now) : HTTP_STEP_MS, err);
-	if (http->options.notice && notice)
-		http->options.notice(NULL, http->options.data);
+	if (notice)
+		http_notice(http, NULL);
 	return result;
 }
 

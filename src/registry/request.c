@@ -27,23 +27,32 @@ bool request_next(uint64_t *ret_delay_ms, struct retry *retry, enum failure fail
 	return true;
 }
 
-int request_pause(bool *ret_again, struct http *http, struct retry *retry, enum failure failure,
-		  const struct http_response *response, const char *url, struct annex_error **err)
+char *request_notice(uint64_t delay_ms, const struct http_response *response, const char *url)
 {
 	char status[FAILURE_STATUS_BUFFER];
-	auto_free char *domain = url_domain(url), *notice = NULL;
+	auto_free char *domain = url_domain(url);
+	char *made;
+
+	if (delay_ms < NOTICE_MS ||
+	    asprintf(&made, "waiting %llu s for %s (%s)", (unsigned long long)(delay_ms + 999) / 1000,
+		     domain ? domain : "the registry",
+		     response ? failure_status(status, response->status) : "the connection broke") < 0)
+		return NULL;
+	return made;
+}
+
+/* False in *ret_again: give up. */
+static int pause_before(bool *ret_again, struct http *http, struct retry *retry, enum failure failure,
+			const struct http_response *response, const char *url, struct annex_error **err)
+{
+	auto_free char *notice = NULL;
 	uint64_t delay;
 
 	*ret_again = request_next(&delay, retry, failure, response, false);
 	if (!*ret_again)
 		return 0;
-	if (asprintf(&notice, "waiting %llu s for %s (%s)", (unsigned long long)(delay + 999) / 1000,
-		     domain ? domain : "the registry",
-		     response ? failure_status(status, response->status) : "it does not answer") < 0) {
-		notice = NULL;
-		return fail_memory(err);
-	}
-	return http_wait(http, delay, delay >= NOTICE_MS ? notice : NULL, err);
+	notice = request_notice(delay, response, url);
+	return http_wait(http, delay, notice, err);
 }
 
 int request_perform(struct http_response *ret, enum failure *ret_failure, struct http *http,
@@ -56,7 +65,7 @@ int request_perform(struct http_response *ret, enum failure *ret_failure, struct
 		auto_error struct annex_error *why = NULL;
 		bool again, answered = http_perform(&response, ret_failure, http, request, &why) == 0;
 
-		if (request_pause(&again, http, &retry, *ret_failure, answered ? &response : NULL, request->url, err) <
+		if (pause_before(&again, http, &retry, *ret_failure, answered ? &response : NULL, request->url, err) <
 		    0) {
 			*ret_failure = FAILURE_LOCAL;
 			return -1;

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "registry/diagnosis.h"
+#include "registry/endpoint.h"
+#include "registry/response.h"
 #include "registry/tls.h"
 #include "registry/url.h"
 
@@ -17,36 +19,6 @@
 #include <strings.h>
 
 #define RECEIVE_BUFFER (256l << 10)
-
-struct header_row {
-	const char *name;
-	size_t offset;
-};
-#define HEADER(header, field)                                 \
-	{                                                     \
-		header, offsetof(struct http_response, field) \
-	}
-
-static const struct header_row header_rows[] = {
-	HEADER("content-type", content_type),
-	HEADER("docker-content-digest", content_digest),
-	HEADER("content-range", content_range),
-	HEADER("content-encoding", content_encoding),
-	HEADER("content-length", content_length),
-	HEADER("etag", etag),
-	HEADER("location", location),
-	HEADER("retry-after", retry_after),
-};
-
-void http_response_clear(struct http_response *response)
-{
-	for (size_t i = 0; i < COUNT_OF(header_rows); i++)
-		free(*(char **)((char *)response + header_rows[i].offset));
-	text_list_clear(&response->challenges);
-	text_clear(&response->body);
-	free(response->url);
-	*response = (struct http_response){0};
-}
 
 void transfer_fail(struct http_transfer *transfer, enum failure failure, struct annex_error *error)
 {
@@ -80,34 +52,6 @@ static bool is_good(unsigned status)
 	return status == 200 || status == 206;
 }
 
-static int keep_header(struct http_response *response, const char *line, size_t size)
-{
-	const char *colon = memchr(line, ':', size), *end = line + size, *at;
-	size_t length = colon ? (size_t)(colon - line) : 0;
-	char *value;
-
-	if (!colon)
-		return 0;
-	at = colon + 1;
-	while (at < end && (*at == ' ' || *at == '\t'))
-		at++;
-	while (end > at && strchr(" \t\r\n", end[-1]))
-		end--;
-	for (size_t i = 0; i < COUNT_OF(header_rows); i++) {
-		char **field = (char **)((char *)response + header_rows[i].offset);
-
-		if (strlen(header_rows[i].name) != length || strncasecmp(header_rows[i].name, line, length) != 0)
-			continue;
-		value = strndup(at, (size_t)(end - at));
-		free(*field);
-		*field = value;
-		return value ? 0 : -ENOMEM;
-	}
-	if (length == strlen("www-authenticate") && strncasecmp("www-authenticate", line, length) == 0)
-		return text_list_add_owned(&response->challenges, strndup(at, (size_t)(end - at)));
-	return 0;
-}
-
 /* A status line begins an answer anew: those before it were interim ones. */
 static size_t on_header(char *line, size_t one, size_t size, void *data)
 {
@@ -126,7 +70,7 @@ static size_t on_header(char *line, size_t one, size_t size, void *data)
 		transfer_fail(transfer, FAILURE_UNWANTED, error);
 		return 0;
 	}
-	if (keep_header(&transfer->response, line, size) < 0) {
+	if (response_keep_header(&transfer->response, line, size) < 0) {
 		out_of_memory(transfer);
 		return 0;
 	}
@@ -344,7 +288,7 @@ static int check_scheme(struct http_transfer *transfer, const char *url)
 	return refuse(transfer, error);
 }
 
-/* Points the handle at an address and lets it go. */
+/* Points the handle at an address and lets it go. No proxy leads back to this host itself. */
 static int start_hop(struct http_transfer *transfer, const char *url)
 {
 	struct annex_error *error = NULL;
@@ -366,6 +310,8 @@ static int start_hop(struct http_transfer *transfer, const char *url)
 	if (make_headers(transfer, with_authorization) < 0 ||
 	    tls_apply(transfer->easy, transfer->host, !transfer->request.insecure) != CURLE_OK ||
 	    curl_easy_setopt(transfer->easy, CURLOPT_URL, url) != CURLE_OK ||
+	    curl_easy_setopt(transfer->easy, CURLOPT_PROXY, endpoint_is_loopback(transfer->domain) ? "" : NULL) !=
+		    CURLE_OK ||
 	    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers) != CURLE_OK)
 		return out_of_memory(transfer);
 	transfer->active_at = time_monotonic_ms();

@@ -12,7 +12,8 @@ struct http {
 	CURLM *multi;
 	struct tls *tls;
 	struct http_transfer *transfers;
-	unsigned events; /* counts what http_poll() has to return for */
+	uint64_t checked_at; /* when somebody was last asked whether to go on */
+	unsigned events;     /* counts what http_poll() has to return for */
 };
 
 struct http_transfer {

@@ -234,6 +234,11 @@ def test_an_authority_of_one_host_counts_for_no_other(user_host, place, layout):
         download(user_host, f"{first.host}/team/app")
 
 
+def test_this_host_is_never_asked_for_through_a_proxy(client, one, name):
+    gone = "http://127.0.0.1:1"
+    ok(client, "head", name, env={"http_proxy": gone, "https_proxy": gone, "all_proxy": gone, "no_proxy": ""})
+
+
 # --- blobs ---
 
 def test_a_few_blobs_come_at_once_in_their_order(client, one, place):
@@ -378,6 +383,12 @@ def test_who_waits_says_so(client, one, name):
     result = ok(client, "head", name)
     assert result.took >= 2
     assert result.notices == [f"waiting 2 s for {one.host} (429 Too Many Requests)", "-"]
+
+
+def test_a_blob_that_waits_says_so_too(client, one, name, layout):
+    one.on("/blobs/" + digests(layout)[1], times=1, status=503, headers={"Retry-After": 2})
+    result = download(client, name)
+    assert result.took >= 2 and result.notices == [f"waiting 2 s for {one.host} (503 Service Unavailable)", "-"]
 
 
 def test_a_date_is_waited_for(client, one, name):
