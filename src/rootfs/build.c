@@ -24,7 +24,7 @@
 
 enum {
 	REPORT_MS = 200,
-	COPIES = 1 /* at once: they wait for the disk, not for a processor */
+	COPIES = 2 /* at once: one may read while the other writes; they wait for the disk, not for a processor */
 };
 
 enum job_state { JOB_WAITS, JOB_RUNS, JOB_ENDED, JOB_IN };
