@@ -75,6 +75,20 @@ static enum failure tell_broken(struct annex_error **err, CURL *easy, const char
 	return FAILURE_BROKEN;
 }
 
+static enum failure tell_timeout(struct annex_error **err, const char *domain, const char *reason)
+{
+	unsigned long long limit = (time_scaled_ms(HTTP_CONNECT_MS, 1) + 999) / 1000;
+
+	if (text_starts(reason, "Resolving timed out")) {
+		fail(err, ANNEX_ERROR_TIMEOUT, "the name %s was not found out within %llu s", domain, limit);
+		fail_hint(err, "check that this host has a network, and its name servers (/etc/resolv.conf)");
+	} else {
+		fail(err, ANNEX_ERROR_TIMEOUT, "%s does not answer: no connection within %llu s", domain, limit);
+		fail_hint(err, "check that the registry runs there, and that this host has a network");
+	}
+	return FAILURE_TIMEOUT;
+}
+
 static bool is_broken(CURLcode code)
 {
 	return code == CURLE_SSL_CONNECT_ERROR || code == CURLE_RECV_ERROR || code == CURLE_SEND_ERROR ||
@@ -112,10 +126,7 @@ enum failure diagnose(struct annex_error **err, CURL *easy, CURLcode code, const
 	case CURLE_SSL_CONNECT_ERROR:
 		return tell_handshake(err, domain, reason);
 	case CURLE_OPERATION_TIMEDOUT:
-		fail(err, ANNEX_ERROR_TIMEOUT, "%s does not answer: no connection within %llu s", domain,
-		     (unsigned long long)(time_scaled_ms(HTTP_CONNECT_MS, 1) + 999) / 1000);
-		fail_hint(err, "check that the registry runs there, and that this host has a network");
-		return FAILURE_TIMEOUT;
+		return tell_timeout(err, domain, reason);
 	case CURLE_GOT_NOTHING:
 		fail(err, ANNEX_ERROR_NETWORK, "%s closed the connection without an answer", domain);
 		failure_hint(err);
