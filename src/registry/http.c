@@ -3,8 +3,8 @@
  * TCP's window, where streams that share a connection would have to be buffered. Connections are reused one after the
  * other.
  *
- * Stalls are timed here and not by libcurl, which knows whole seconds only: from the last byte, or from the time that
- * a paused transfer went on.
+ * Stalls are timed here and not by libcurl, which knows whole seconds only: from the last time that enough had come,
+ * or that a paused transfer went on. A byte now and then is a stall too.
  */
 #include "registry/http.h"
 
@@ -59,7 +59,7 @@ void http_resume(struct http_transfer *transfer)
 	if (!transfer->paused)
 		return;
 	transfer->paused = false;
-	transfer->active_at = time_monotonic_ms();
+	transfer_is_active(transfer);
 	sigpipe_hold(&guard);
 	curl_easy_pause(transfer->easy, CURLPAUSE_CONT);
 	sigpipe_release(&guard);
@@ -74,8 +74,8 @@ static void check_stalls(struct http *http)
 
 		if (!transfer->running || transfer->paused || now - transfer->active_at < limit)
 			continue;
-		fail(&error, ANNEX_ERROR_TIMEOUT, "%s has sent nothing for %llu s", transfer->domain,
-		     (unsigned long long)(limit + 999) / 1000);
+		fail(&error, ANNEX_ERROR_TIMEOUT, "%s has sent %s for %llu s", transfer->domain,
+		     transfer->trickle ? "next to nothing" : "nothing", (unsigned long long)(limit + 999) / 1000);
 		fail_hint(&error, "try again: what was downloaded is kept");
 		transfer_fail(transfer, FAILURE_TIMEOUT, error);
 		transfer_end_hop(transfer, CURLE_OPERATION_TIMEDOUT);

@@ -17,11 +17,12 @@
  */
 #define HTTP_REDIRECT_LIMIT 10u
 #define HTTP_HEADER_LIMIT   (128u << 10) /* bytes of the headers of one answer */
-#define HTTP_ERROR_LIMIT    (64u << 10)  /* bytes that are read of an answer that is an error */
+#define HTTP_ERROR_LIMIT    (64u << 10)  /* bytes that are read of an answer that is an error or a redirect */
 #define HTTP_CONNECT_MS     30000u
-#define HTTP_STALL_MS       60000u /* without a byte, while we want one */
-#define HTTP_STEP_MS        100    /* how long something blocks before the cancel check is called */
-#define HTTP_POLL_LIMIT     16u    /* descriptors of http_poll() */
+#define HTTP_STALL_MS       60000u /* while we want more, with fewer bytes than… */
+#define HTTP_STALL_BYTES    1024u
+#define HTTP_STEP_MS        100 /* how long something blocks before the cancel check is called */
+#define HTTP_POLL_LIMIT     16u /* descriptors of http_poll() */
 
 struct http;
 struct http_options {

@@ -1,7 +1,7 @@
 /*
  * A transfer is one libcurl handle that is used once for each redirect: start_hop() points it at an address,
  * transfer_end_hop() decides whether what came is the answer or a way to the next. The body goes to the sink, or to
- * memory within the request's limit; that of an error always goes to memory, and is cut, not refused.
+ * memory within the request's limit; that of an error or a redirect always goes to memory, and is cut, not refused.
  */
 #include "registry/transfer.h"
 
@@ -30,6 +30,19 @@ void transfer_fail(struct http_transfer *transfer, enum failure failure, struct 
 	}
 }
 
+void transfer_is_active(struct http_transfer *transfer)
+{
+	transfer->active_at = time_monotonic_ms();
+	transfer->trickle = 0;
+}
+
+static void count_bytes(struct http_transfer *transfer, size_t size)
+{
+	transfer->trickle += size;
+	if (transfer->trickle >= HTTP_STALL_BYTES)
+		transfer_is_active(transfer);
+}
+
 static int out_of_memory(struct http_transfer *transfer)
 {
 	struct annex_error *error = NULL;
@@ -52,14 +65,15 @@ static bool is_good(unsigned status)
 	return status == 200 || status == 206;
 }
 
-/* A status line begins an answer anew: those before it were interim ones. */
+/* A status line begins an answer anew: those before it were interim ones. What comes behind the body counts for
+ * nothing. */
 static size_t on_header(char *line, size_t one, size_t size, void *data)
 {
 	struct http_transfer *transfer = data;
 
 	(void)one;
-	transfer->active_at = time_monotonic_ms();
-	if (size >= 5 && memcmp(line, "HTTP/", 5) == 0)
+	count_bytes(transfer, size);
+	if (!transfer->begun && size >= 5 && memcmp(line, "HTTP/", 5) == 0)
 		http_response_clear(&transfer->response);
 	transfer->header_size += size;
 	if (transfer->header_size > HTTP_HEADER_LIMIT) {
@@ -70,7 +84,7 @@ static size_t on_header(char *line, size_t one, size_t size, void *data)
 		transfer_fail(transfer, FAILURE_UNWANTED, error);
 		return 0;
 	}
-	if (response_keep_header(&transfer->response, line, size) < 0) {
+	if (!transfer->begun && response_keep_header(&transfer->response, line, size) < 0) {
 		out_of_memory(transfer);
 		return 0;
 	}
@@ -100,6 +114,7 @@ static int begin_body(struct http_transfer *transfer)
 	if (transfer->begun)
 		return 0;
 	transfer->begun = true;
+	transfer_is_active(transfer);
 	transfer->http->events++;
 	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 	response->status = (unsigned)status;
@@ -127,7 +142,8 @@ static size_t keep_body(struct http_transfer *transfer, const char *bytes, size_
 		if (good)
 			return too_large(transfer), 0;
 		text_add_bytes(body, bytes, limit - body->size);
-		return size;
+		transfer->cut = true;
+		return 0;
 	}
 	text_add_bytes(body, bytes, size);
 	if (text_ok(body))
@@ -142,11 +158,9 @@ static size_t on_body(char *bytes, size_t one, size_t size, void *data)
 	struct annex_error *error = NULL;
 
 	(void)one;
-	transfer->active_at = time_monotonic_ms();
+	count_bytes(transfer, size);
 	if (begin_body(transfer) < 0)
 		return 0;
-	if (is_redirect(&transfer->response))
-		return size;
 	if (!transfer->request.sink || !is_good(transfer->response.status))
 		return keep_body(transfer, bytes, size);
 	transfer->http->events++;
@@ -305,7 +319,7 @@ static int start_hop(struct http_transfer *transfer, const char *url)
 	if (tls_host(&transfer->host, transfer->http->tls, transfer->domain, &error) < 0)
 		return refuse(transfer, error);
 	*transfer->reason = '\0';
-	transfer->begun = false;
+	transfer->begun = transfer->cut = false;
 	transfer->header_size = 0;
 	if (make_headers(transfer, with_authorization) < 0 ||
 	    tls_apply(transfer->easy, transfer->host, !transfer->request.insecure) != CURLE_OK ||
@@ -314,7 +328,7 @@ static int start_hop(struct http_transfer *transfer, const char *url)
 		    CURLE_OK ||
 	    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers) != CURLE_OK)
 		return out_of_memory(transfer);
-	transfer->active_at = time_monotonic_ms();
+	transfer_is_active(transfer);
 	if (curl_multi_add_handle(transfer->http->multi, transfer->easy) != CURLM_OK)
 		return out_of_memory(transfer);
 	transfer->running = true;
@@ -391,6 +405,8 @@ void transfer_end_hop(struct http_transfer *transfer, CURLcode code)
 	enum failure failure;
 	char *url = NULL;
 
+	if (code == CURLE_WRITE_ERROR && transfer->cut)
+		code = CURLE_OK;
 	if (code == CURLE_OK)
 		begin_body(transfer);
 	log_end(transfer, code);

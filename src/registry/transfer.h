@@ -31,12 +31,16 @@ struct http_transfer {
 	enum failure failure;
 	struct annex_error *error;
 	unsigned redirects;
-	uint64_t active_at;
+	uint64_t active_at; /* when enough had come last */
+	size_t trickle;     /* bytes since then */
 	bool running, paused, begun, ended;
+	bool cut;       /* more of an error or a redirect is not wanted */
 	bool is_secure; /* the address asked now is of HTTPS */
 };
 
 /* libcurl is done with the address that was asked: the answer is there, or the way to the next, or an error. */
 void transfer_end_hop(struct http_transfer *transfer, CURLcode code);
+/* From here on it has time again. */
+void transfer_is_active(struct http_transfer *transfer);
 /* Keeps the first error, which it takes. */
 void transfer_fail(struct http_transfer *transfer, enum failure failure, struct annex_error *error);

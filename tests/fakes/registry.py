@@ -25,6 +25,7 @@ whose text is part of the request's path, whose method is the request's, and whi
     chunked=True                chunked, without a length
     endless=bytes               the body (chunked) repeats this for ever
     endless_headers=True        so do the headers
+    trailers={…}                headers behind the body of a chunked answer
     no_range=True               a Range is ignored: status 200 and all of it
     content_range="bytes 0-1/2" a wrong Content-Range, to a request with a Range
 
@@ -103,7 +104,7 @@ class Tokens:
 
 class Rule:
     FAULTS = {"status", "headers", "body", "type", "location", "hang", "drop", "cut", "reset", "stall", "pace", "length",
-              "chunked", "endless", "endless_headers", "no_range", "content_range"}
+              "chunked", "endless", "endless_headers", "trailers", "no_range", "content_range"}
 
     def __init__(self, part, method, times, after, faults):
         unknown = set(faults) - self.FAULTS
@@ -222,7 +223,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if stops:
             return self.end(reset="reset" in faults)
         if chunked:
-            self.wfile.write(b"0\r\n\r\n")
+            trailers = "".join(f"{name}: {value}\r\n" for name, value in faults.get("trailers", {}).items())
+            self.wfile.write(f"0\r\n{trailers}\r\n".encode())
 
     def send_body(self, request, body, chunked, pace):
         step, pause = pace or (1 << 18, 0)

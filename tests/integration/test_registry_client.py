@@ -302,6 +302,28 @@ def test_sizes_are_held_to_while_they_come(client, one, name, layout):
     fail_to_download(client, name).failed("corrupt", f"{digest}.* smaller than")
 
 
+@pytest.mark.parametrize("fault", [{"status": 403}, {"status": 307, "headers": {"Location": "/elsewhere"}}],
+                         ids=["error", "redirect"])
+def test_what_is_said_beside_a_status_is_not_read_for_ever(client, one, name, fault):
+    one.on("/manifests/", endless=b"and another thing: ", **fault)
+    result = tool(client, "resolve", name)
+    assert result.status == 1 and one.requests[0].sent < 30 << 20, result
+
+
+@pytest.mark.parametrize("part", ["/manifests/", "/blobs/"])
+def test_a_byte_now_and_then_is_a_stall_too(client, one, name, part):
+    """The time-out is 1.2 s here."""
+    one.on(part, method="GET", pace=(1, 0.2))
+    result = fail_to_download(client, name).failed("timeout", "has sent next to nothing for")
+    assert result.took < 20
+
+
+def test_what_comes_behind_a_document_does_not_change_it(client, one, name, layout):
+    digest = "sha256:" + 64 * "0"
+    one.on("/manifests/", chunked=True, trailers={"Docker-Content-Digest": digest, "HTTP/1.1 403": "no", "Location": "/x"})
+    assert json.loads(ok(client, "resolve", name).out)["root"] == root(layout)
+
+
 def test_empty_layers_come_too(client, one, place):
     layout = oci.Layout(place.folder / "empty")
     empty = layout.layer(oci.Tar(), "gzip")
