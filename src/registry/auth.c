@@ -186,7 +186,7 @@ static int check_realm(const struct auth_target *target, const char *realm, stru
 
 	if (!public)
 		return fail_memory(err);
-	if (url_is_https(realm) || (url_is_http(realm) && target->plain))
+	if (http_may_ask(realm, target->plain))
 		return 0;
 	if (url_is_http(realm))
 		fail(err, ANNEX_ERROR_NETWORK, "%s sends us to log in over HTTP, which nothing protects: %.200s",
@@ -282,9 +282,10 @@ static int take_token(struct entry *entry, const struct http_response *response,
 
 	if (failure_is_web_page(response))
 		return failure_web_page(err, domain, response);
-	if (json_parse(&body, response->body.data ? response->body.data : "", response->body.size, "the token", err) <
+	/* The parser's own words would quote the answer, and with it the token. */
+	if (json_parse(&body, response->body.data ? response->body.data : "", response->body.size, "the token", NULL) <
 	    0)
-		return -1;
+		return fail(err, ANNEX_ERROR_CORRUPT, "the answer to the login is not JSON");
 	result = json_decode(&token, body, token_rows, COUNT_OF(token_rows), "the token", err);
 	text = token.token && *token.token ? token.token : token.access_token;
 	if (result == 0 && !is_token(text))

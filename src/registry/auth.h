@@ -19,9 +19,11 @@ void auth_use(struct auth *auth, const struct credential *credential);
 
 /* Whom a request goes to. */
 struct auth_target {
-	const char *domain;   /* of the registry, as credentials know it */
-	const char *path;     /* of the repository, or NULL */
-	bool insecure, plain; /* as in struct http_request; of the request itself */
+	const char *domain; /* of the registry, as credentials know it */
+	const char *path;   /* of the repository, or NULL */
+	/* As in struct http_request; of the request itself. */
+	bool insecure;
+	enum http_plain plain;
 };
 
 /* The value of Authorization to begin with; NULL: none is known. The caller frees. */

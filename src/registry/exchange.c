@@ -119,10 +119,17 @@ const char *exchange_domain(const struct endpoint *endpoint)
 	return strcmp(endpoint->domain, endpoint_host("docker.io")) == 0 ? "docker.io" : endpoint->domain;
 }
 
+static enum http_plain plain_of(const struct exchange *exchange, const struct endpoint *endpoint)
+{
+	if (exchange->scheme == REGISTRY_HTTP || (exchange->scheme == REGISTRY_AUTO && endpoint->insecure))
+		return HTTP_PLAIN_ANYWHERE;
+	return exchange->scheme == REGISTRY_AUTO && endpoint_is_loopback(endpoint->domain) ? HTTP_PLAIN_LOOPBACK
+											   : HTTP_PLAIN_NEVER;
+}
+
 static bool may_be_plain(const struct exchange *exchange, const struct endpoint *endpoint)
 {
-	return exchange->scheme == REGISTRY_HTTP ||
-	       (exchange->scheme == REGISTRY_AUTO && (endpoint->insecure || endpoint_is_loopback(endpoint->domain)));
+	return plain_of(exchange, endpoint) != HTTP_PLAIN_NEVER;
 }
 
 void exchange_target(struct auth_target *ret, const struct exchange *exchange, const struct endpoint *endpoint)
@@ -130,7 +137,7 @@ void exchange_target(struct auth_target *ret, const struct exchange *exchange, c
 	*ret = (struct auth_target){.domain = exchange_domain(endpoint),
 				    .path = *endpoint->path ? endpoint->path : NULL,
 				    .insecure = endpoint->insecure,
-				    .plain = may_be_plain(exchange, endpoint)};
+				    .plain = plain_of(exchange, endpoint)};
 }
 
 static int make_url(char **ret, const struct endpoint *endpoint, const struct exchange_request *request, bool plain,

@@ -35,6 +35,15 @@ void http_free(struct http *http); /* after its transfers */
 
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST };
 
+/* Where HTTP will do; HTTPS does everywhere. */
+enum http_plain {
+	HTTP_PLAIN_NEVER,
+	HTTP_PLAIN_LOOPBACK, /* on this host itself */
+	HTTP_PLAIN_ANYWHERE, /* somebody has asked for it */
+};
+/* May this address be asked? */
+bool http_may_ask(const char *url, enum http_plain plain);
+
 /* Texts are NULL when absent. */
 struct http_response {
 	unsigned status;
@@ -64,11 +73,11 @@ struct http_request {
 	const char *url;
 	const char *authorization; /* the header's value */
 	const char *accept;
-	const char *form;             /* of POST: application/x-www-form-urlencoded */
-	uint64_t offset;              /* bytes to leave out */
-	const char *if_range;         /* only of this entity */
-	bool insecure;                /* certificates are not verified */
-	bool plain;                   /* HTTP is allowed; else HTTPS only */
+	const char *form;     /* of POST: application/x-www-form-urlencoded */
+	uint64_t offset;      /* bytes to leave out */
+	const char *if_range; /* only of this entity */
+	bool insecure;        /* certificates are not verified */
+	enum http_plain plain;
 	size_t limit;                 /* bytes of the body */
 	const char *what;             /* the body, for messages: "the manifest" */
 	const struct http_sink *sink; /* NULL: the body is kept in the response */

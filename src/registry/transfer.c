@@ -277,6 +277,18 @@ static int refuse(struct http_transfer *transfer, struct annex_error *error)
 	return -1;
 }
 
+bool http_may_ask(const char *url, enum http_plain plain)
+{
+	auto_free char *domain = NULL;
+
+	if (url_is_https(url) || plain == HTTP_PLAIN_NEVER || !url_is_http(url))
+		return url_is_https(url);
+	if (plain == HTTP_PLAIN_ANYWHERE)
+		return true;
+	domain = url_domain(url);
+	return domain && endpoint_is_loopback(domain);
+}
+
 /* What HTTPS protected stays protected, even where HTTP would have done from the start. */
 static int check_scheme(struct http_transfer *transfer, const char *url)
 {
@@ -286,13 +298,13 @@ static int check_scheme(struct http_transfer *transfer, const char *url)
 
 	if (!public)
 		return out_of_memory(transfer);
-	if (url_is_https(url) || (url_is_http(url) && transfer->request.plain && !transfer->is_secure)) {
+	if (http_may_ask(url, transfer->is_secure ? HTTP_PLAIN_NEVER : transfer->request.plain)) {
 		transfer->is_secure = url_is_https(url);
 		return 0;
 	}
 	if (url_is_http(url)) {
-		fail(&error, ANNEX_ERROR_NETWORK, "%s redirects from HTTPS to HTTP, which nothing protects: %.200s",
-		     from, public);
+		fail(&error, ANNEX_ERROR_NETWORK, "%s redirects %s, which nothing protects: %.200s", from,
+		     transfer->is_secure ? "from HTTPS to HTTP" : "to HTTP elsewhere", public);
 		fail_hint(&error, "the registry's administrator has to change that");
 	} else {
 		fail(&error, ANNEX_ERROR_NETWORK, "%s redirects to an address that is not of HTTP: %.200s", from,

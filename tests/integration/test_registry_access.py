@@ -241,6 +241,12 @@ def test_a_token_server_s_nonsense_is_refused(user_host, layout, answer):
         assert one.count() < 10
 
 
+def test_a_token_that_is_cut_off_is_in_no_message(user_host, layout):
+    with serving(layout, tokens=fake.Tokens(answer=lambda _: b'{"token":"hush-hush')) as one:
+        result = pull(user_host, f"{one.host}/team/app", env={"ANNEX_DEBUG": "1", **SOON})
+        assert result.returncode == 1 and "not JSON" in result.stderr and "hush" not in result.stderr, result.stderr
+
+
 def test_an_identity_token_is_exchanged(user_host, layout):
     with serving(layout, tokens=fake.Tokens(ANNA, identity_token="identity")) as one:
         configure(user_host, ".docker/config.json", {"auths": {one.host: {
@@ -288,6 +294,26 @@ def test_a_broken_storage_is_asked_for_the_rest(user_host, layout):
         pulled(user_host, f"{one.host}/team/app", env=SOON)
         assert [request.headers.get("range") for request in storage.asked("GET", digest)][-1] == "bytes=100000-"
         assert one.count("GET", digest) >= 2
+
+
+def test_a_registry_of_this_host_leads_to_no_http_elsewhere(user_host, layout):
+    with serving(layout) as one, serving(layout) as storage, proxy.Proxy({"storage.example:80": storage.host}) as way:
+        one.on("/blobs/", location="http://storage.example{path}")
+        env = {"http_proxy": way.url, **SOON}
+        check_failed(pull(user_host, f"{one.host}/team/app", env=env), 1, r"redirects to HTTP elsewhere.*storage\.example", ".")
+        assert storage.requests == [] and way.requests == []
+        pulled(user_host, f"{one.host}/team/app", scheme="http", env=env)
+
+
+def test_a_registry_of_this_host_sends_no_password_to_http_elsewhere(user_host, layout):
+    tokens = fake.Tokens(ANNA)
+    with fake.Registry(tokens=tokens) as server, proxy.Proxy({"login.example:80": server.host}) as way, \
+            serving(layout, tokens=tokens, realm="http://login.example/token") as one:
+        docker_config(user_host, one, SECRET)
+        env = {"http_proxy": way.url, **SOON}
+        check_failed(pull(user_host, f"{one.host}/team/app", env=env), 1, r"log in over HTTP.*login\.example", ".")
+        assert server.requests == [] and way.requests == []
+        pulled(user_host, f"{one.host}/team/app", scheme="http", env=env)
 
 
 # --- mirrors, blocked registries ---
@@ -374,9 +400,10 @@ def test_a_proxy_that_is_gone_is_named(user_host, place):
     check_failed(result, 1, "(?i)proxy|" + address, ".")
 
 
-def test_the_proxy_is_not_asked_for_loopback_when_it_should_not(user_host, layout):
-    with serving(layout) as one, proxy.Proxy() as way:
-        pulled(user_host, f"{one.host}/team/app", env={"http_proxy": way.url, "no_proxy": "127.0.0.1"})
+def test_no_proxy_is_asked_for_what_is_on_this_host(user_host, layout):
+    with serving(layout, users=ANNA) as one, proxy.Proxy() as way:
+        docker_config(user_host, one, SECRET)
+        pulled(user_host, f"{one.host}/team/app", env={"http_proxy": way.url, "https_proxy": way.url, "no_proxy": ""})
         assert way.requests == []
 
 
