@@ -1,6 +1,9 @@
 /*
  * libext2fs writes an inode's whole block for every inode. Writes that go on where the last one ended, or lie in what
  * is waiting, are gathered in a window and written together.
+ *
+ * What libext2fs tells of a write that failed is what it wanted to write ("Can't write a block bitmap"); why it could
+ * not is kept here.
  */
 #include "rootfs/channel.h"
 
@@ -14,22 +17,26 @@ enum { WINDOW = 64 };
 
 struct window {
 	int fd;
+	int failure; /* of the first write that failed, -errno */
 	uint64_t first;
 	uint32_t count;
 	unsigned char bytes[WINDOW * BLOCKS_SIZE];
 };
 
-static int write_at(int fd, const void *bytes, size_t size, uint64_t at)
+static int write_at(struct window *window, const void *bytes, size_t size, uint64_t at)
 {
 	const char *from = bytes;
 
 	for (size_t done = 0; done < size;) {
-		ssize_t n = pwrite(fd, from + done, size - done, (off_t)(at + done));
+		ssize_t n = pwrite(window->fd, from + done, size - done, (off_t)(at + done));
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n < 0) {
+			if (!window->failure)
+				window->failure = -errno;
 			return -errno;
+		}
 		done += (size_t)n;
 	}
 	return 0;
@@ -61,7 +68,7 @@ static int empty(struct window *window)
 	size_t size = (size_t)window->count * BLOCKS_SIZE;
 
 	window->count = 0;
-	return size ? write_at(window->fd, window->bytes, size, window->first * BLOCKS_SIZE) : 0;
+	return size ? write_at(window, window->bytes, size, window->first * BLOCKS_SIZE) : 0;
 }
 
 /* Bytes, of which a negative count is a number. */
@@ -97,7 +104,7 @@ static errcode_t write_blocks(io_channel channel, unsigned long long block, int 
 	if (channel->block_size != BLOCKS_SIZE || size % BLOCKS_SIZE != 0 || size > sizeof(window->bytes)) {
 		result = empty(window);
 		if (result == 0)
-			result = write_at(window->fd, data, size, block * (uint64_t)channel->block_size);
+			result = write_at(window, data, size, block * (uint64_t)channel->block_size);
 		return -result;
 	}
 	offset = (block - window->first) * BLOCKS_SIZE;
@@ -130,7 +137,7 @@ static errcode_t write_bytes(io_channel channel, unsigned long offset, int count
 	struct window *window = channel->private_data;
 	int result = empty(window);
 
-	return -(result == 0 ? write_at(window->fd, data, (size_t)count, offset) : result);
+	return -(result == 0 ? write_at(window, data, (size_t)count, offset) : result);
 }
 
 static errcode_t zero_blocks(io_channel channel, unsigned long long block, unsigned long long count)
@@ -211,4 +218,11 @@ struct struct_io_manager *const channel_manager = &manager;
 int channel_flush(io_channel channel)
 {
 	return empty(channel->private_data);
+}
+
+int channel_failure(io_channel channel)
+{
+	const struct window *window = channel->private_data;
+
+	return window->failure;
 }

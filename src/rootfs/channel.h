@@ -8,3 +8,5 @@
 extern struct struct_io_manager *const channel_manager;
 /* What was not written yet. -errno. */
 MUST_USE int channel_flush(io_channel channel);
+/* Why the first write that failed did: -errno; 0: none has. */
+int channel_failure(io_channel channel);

@@ -261,6 +261,19 @@ static int add_lost_found(struct tree *tree, struct annex_error **err)
 	return 0;
 }
 
+/* libext2fs has only words of its own for a write that failed, if it tells at all. */
+static int write_or_tell(struct ext4 *ext4, struct annex_error **err)
+{
+	auto_error struct annex_error *why = NULL;
+	int result = write_all(ext4, &why), failure = channel_failure(ext4->fs->io);
+
+	if (failure < 0)
+		return fail_os(err, failure, "cannot write the disk image");
+	if (err)
+		*err = TAKE(why);
+	return result;
+}
+
 int ext4_write(struct tree *tree, struct blocks *blocks, uint64_t *ret_size, struct annex_error **err)
 {
 	struct ext4 ext4 = {.tree = tree, .blocks = blocks};
@@ -282,7 +295,7 @@ int ext4_write(struct tree *tree, struct blocks *blocks, uint64_t *ret_size, str
 	code = ext2fs_initialize(name, EXT2_FLAG_64BITS, &super, channel_manager, &ext4.fs);
 	if (code)
 		return ext4_fail(err, code, "cannot set up the file system");
-	result = write_all(&ext4, err);
+	result = write_or_tell(&ext4, err);
 	blocks_writer_free(ext4.writer);
 	if (ext4.fs)
 		ext2fs_free(ext4.fs);
