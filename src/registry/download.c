@@ -37,7 +37,7 @@ struct blob {
 	uint64_t marked;     /* `received` when `retry` was new */
 	uint64_t not_before; /* when the next try may begin */
 	bool authorized;     /* a 401 of this source was answered */
-	bool is_noticed;     /* people were told that it waits */
+	char *notice;        /* what it waits for, for people; NULL: not worth one */
 };
 
 struct registry_download {
@@ -60,6 +60,7 @@ static void blob_clear(struct blob *blob)
 	blob_end(blob);
 	outlet_clear(&blob->outlet);
 	text_list_clear(&blob->urls);
+	free(blob->notice);
 }
 
 static int blob_init(struct blob *blob, struct registry_download *download, const struct registry_blob *from,
@@ -172,6 +173,26 @@ static int start_transfer(struct blob *blob, struct annex_error **err)
 	return http_start(&blob->transfer, exchange_http(download->exchange), &request, err);
 }
 
+const char *registry_download_waiting(const struct registry_download *download)
+{
+	uint64_t now = time_monotonic_ms();
+	const struct blob *first = NULL;
+	unsigned under_way = 0;
+
+	for (size_t i = 0; i < download->count && under_way < DOWNLOAD_PARALLEL; i++) {
+		const struct blob *blob = &download->blobs[i];
+
+		if (blob->state == DONE)
+			continue;
+		under_way++;
+		if (blob->state == RUNNING || blob->not_before <= now)
+			return NULL;
+		if (!first || blob->not_before < first->not_before)
+			first = blob;
+	}
+	return first ? first->notice : NULL;
+}
+
 static bool is_ours(const struct annex_error *error)
 {
 	enum annex_error_kind kind = annex_error_kind(error);
@@ -207,19 +228,6 @@ static int next_source(struct blob *blob, struct annex_error **why, struct annex
 	return -1;
 }
 
-static void tell(struct blob *blob, uint64_t delay, const struct http_response *response)
-{
-	auto_free char *notice = NULL;
-
-	if (!response || !response->url)
-		return;
-	notice = request_notice(delay, response, response->url);
-	if (!notice)
-		return;
-	http_notice(exchange_http(blob->download->exchange), notice);
-	blob->is_noticed = true;
-}
-
 /* Another try at the same source, later. False: it is not worth it. */
 static bool try_again(struct blob *blob, enum failure failure, const struct http_response *response)
 {
@@ -236,7 +244,8 @@ static bool try_again(struct blob *blob, enum failure failure, const struct http
 		  (unsigned long long)delay);
 	blob->not_before = time_monotonic_ms() + delay;
 	blob->state = WAITING;
-	tell(blob, delay, response);
+	free(blob->notice);
+	blob->notice = request_notice(delay, response, blob->outlet.from);
 	return true;
 }
 
@@ -351,9 +360,6 @@ static int start_some(struct registry_download *download, uint64_t now, struct a
 			continue;
 		while (is_away(blob))
 			blob->source++;
-		if (blob->is_noticed)
-			http_notice(exchange_http(download->exchange), NULL);
-		blob->is_noticed = false;
 		fcntl(blob->outlet.fd, F_SETPIPE_SZ, PIPE_SIZE); /* fewer wake-ups, if the kernel lets us */
 		if (blob->data || !blob->outlet.size) {
 			blob->state = RUNNING;

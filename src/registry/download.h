@@ -28,6 +28,9 @@ MUST_USE int registry_download_start(struct registry_download **ret, struct regi
 MUST_USE int registry_download_poll(struct registry_download *download, int also_fd, int timeout_ms, bool *ret_ended,
 				    struct annex_error **err);
 uint64_t registry_download_done(const struct registry_download *download, size_t blob); /* bytes received */
+/* "waiting 5 s for ghcr.io (503 Service Unavailable)" while every blob that has its turn waits for another try, and
+ * long enough to be worth telling; else NULL. The download's, until its next call. */
+const char *registry_download_waiting(const struct registry_download *download);
 void registry_download_free(struct registry_download *download);
 static inline void cleanup_registry_download(struct registry_download **download)
 {

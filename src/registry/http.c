@@ -158,7 +158,7 @@ int http_poll(struct http *http, struct pollfd *fds, size_t count, int timeout_m
 	return result;
 }
 
-void http_notice(struct http *http, const char *text)
+static void notify(struct http *http, const char *text)
 {
 	if (http->options.notice)
 		http->options.notice(text, http->options.data);
@@ -170,11 +170,11 @@ int http_wait(struct http *http, uint64_t ms, const char *notice, struct annex_e
 	int result = 0;
 
 	if (notice)
-		http_notice(http, notice);
+		notify(http, notice);
 	for (; result == 0 && now < until; now = time_monotonic_ms())
 		result = http_poll(http, NULL, 0, until - now < HTTP_STEP_MS ? (int)(until - now) : HTTP_STEP_MS, err);
 	if (notice)
-		http_notice(http, NULL);
+		notify(http, NULL);
 	return result;
 }
 

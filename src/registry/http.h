@@ -105,8 +105,6 @@ static inline void cleanup_http_transfer(struct http_transfer **transfer)
 /* Moves all transfers; returns when something happened to one of them or to a descriptor, at the latest after
  * HTTP_STEP_MS. -1: cancelled, or the machinery failed; failures of transfers are theirs. */
 MUST_USE int http_poll(struct http *http, struct pollfd *fds, size_t count, int timeout_ms, struct annex_error **err);
-/* For people: what is waited for; NULL: it goes on. */
-void http_notice(struct http *http, const char *text);
 /* Waits while the transfers go on; notice: NULL: not worth one. */
 MUST_USE int http_wait(struct http *http, uint64_t ms, const char *notice, struct annex_error **err);
 /* One request from start to end. */

@@ -27,15 +27,13 @@ bool request_next(uint64_t *ret_delay_ms, struct retry *retry, enum failure fail
 	return true;
 }
 
-char *request_notice(uint64_t delay_ms, const struct http_response *response, const char *url)
+char *request_notice(uint64_t delay_ms, const struct http_response *response, const char *domain)
 {
 	char status[FAILURE_STATUS_BUFFER];
-	auto_free char *domain = url_domain(url);
 	char *made;
 
 	if (delay_ms < NOTICE_MS ||
-	    asprintf(&made, "waiting %llu s for %s (%s)", (unsigned long long)(delay_ms + 999) / 1000,
-		     domain ? domain : "the registry",
+	    asprintf(&made, "waiting %llu s for %s (%s)", (unsigned long long)(delay_ms + 999) / 1000, domain,
 		     response ? failure_status(status, response->status) : "the connection broke") < 0)
 		return NULL;
 	return made;
@@ -45,13 +43,13 @@ char *request_notice(uint64_t delay_ms, const struct http_response *response, co
 static int pause_before(bool *ret_again, struct http *http, struct retry *retry, enum failure failure,
 			const struct http_response *response, const char *url, struct annex_error **err)
 {
-	auto_free char *notice = NULL;
+	auto_free char *notice = NULL, *domain = url_domain(url);
 	uint64_t delay;
 
 	*ret_again = request_next(&delay, retry, failure, response, false);
 	if (!*ret_again)
 		return 0;
-	notice = request_notice(delay, response, url);
+	notice = request_notice(delay, response, domain ? domain : "the registry");
 	return http_wait(http, delay, notice, err);
 }
 

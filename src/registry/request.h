@@ -12,4 +12,4 @@ struct retry;
 bool request_next(uint64_t *ret_delay_ms, struct retry *retry, enum failure failure,
 		  const struct http_response *response, bool begun);
 /* "waiting 12 s for ghcr.io (429 Too Many Requests)", which the caller frees; NULL: too short to be worth a notice. */
-char *request_notice(uint64_t delay_ms, const struct http_response *response, const char *url);
+char *request_notice(uint64_t delay_ms, const struct http_response *response, const char *domain);

@@ -28,6 +28,7 @@ struct tls_host {
 	struct certificates files;
 	X509_STORE *store;          /* NULL until a handshake needs it */
 	struct annex_error *broken; /* why there is none */
+	bool has_bundle;            /* the system's, in a store of its own */
 	bool asked;
 	int why; /* X509_V_…, of the last chain */
 	char subject[NAME_LIMIT], issuer[NAME_LIMIT], names[NAME_LIMIT];
@@ -37,6 +38,7 @@ struct tls_host {
 
 struct tls {
 	X509_STORE *system; /* NULL until a handshake needs it */
+	bool has_bundle;    /* the system's, in `system` */
 	struct tls_host *hosts;
 };
 
@@ -64,16 +66,30 @@ void tls_free(struct tls *tls)
 	free(tls);
 }
 
-/* An intermediate or a server's own certificate may be the anchor, as in curl and Go. */
+/* The system's folder, where authorities are found by the hash of their names, costs nothing before one is looked for.
+ * Its bundle, which has to be read whole (20 ms), is added by add_bundle() when the folder did not do. An intermediate
+ * or a server's own certificate may be the anchor, as in curl and Go. */
 static X509_STORE *new_store(void)
 {
 	X509_STORE *store = X509_STORE_new();
+	X509_LOOKUP *folder = store ? X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir()) : NULL;
 
-	if (store && X509_STORE_set_default_paths(store) == 1 &&
+	if (folder && X509_LOOKUP_add_dir(folder, NULL, X509_FILETYPE_DEFAULT) == 1 &&
 	    X509_STORE_set_flags(store, X509_V_FLAG_TRUSTED_FIRST | X509_V_FLAG_PARTIAL_CHAIN) == 1)
 		return store;
 	X509_STORE_free(store);
 	return NULL;
+}
+
+/* False: it was there already. */
+static bool add_bundle(struct tls_host *host)
+{
+	bool *added = host->store == host->tls->system ? &host->tls->has_bundle : &host->has_bundle;
+
+	if (*added)
+		return false;
+	*added = true;
+	return X509_STORE_set_default_paths(host->store) == 1;
 }
 
 static int make_store(X509_STORE **ret, struct tls *tls, const struct certificates *files, struct annex_error **err)
@@ -194,20 +210,23 @@ static void note(struct tls_host *host, const X509 *leaf, const X509 *certificat
 									  : X509_get0_notAfter(certificate));
 }
 
-static bool is_trusted(struct tls_host *host, X509_STORE_CTX *theirs, X509_STORE_CTX *ours)
+static bool is_trusted(struct tls_host *host, X509_STORE_CTX *theirs)
 {
 	X509 *leaf = X509_STORE_CTX_get0_cert(theirs), *failing;
-	bool good;
+	X509_STORE_CTX *ours = X509_STORE_CTX_new();
+	bool good = false;
 
-	if (X509_STORE_CTX_init(ours, host->store, leaf, X509_STORE_CTX_get0_untrusted(theirs)) != 1 ||
-	    X509_STORE_CTX_set_default(ours, "ssl_server") != 1)
-		return false;
-	X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ours),
-					 X509_VERIFY_PARAM_get_auth_level(X509_STORE_CTX_get0_param(theirs)));
-	good = X509_verify_cert(ours) == 1;
-	host->why = X509_STORE_CTX_get_error(ours);
-	failing = X509_STORE_CTX_get_current_cert(ours);
-	note(host, leaf, failing && !good ? failing : leaf);
+	host->why = X509_V_ERR_OUT_OF_MEM;
+	if (ours && X509_STORE_CTX_init(ours, host->store, leaf, X509_STORE_CTX_get0_untrusted(theirs)) == 1 &&
+	    X509_STORE_CTX_set_default(ours, "ssl_server") == 1) {
+		X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ours),
+						 X509_VERIFY_PARAM_get_auth_level(X509_STORE_CTX_get0_param(theirs)));
+		good = X509_verify_cert(ours) == 1;
+		host->why = X509_STORE_CTX_get_error(ours);
+		failing = X509_STORE_CTX_get_current_cert(ours);
+		note(host, leaf, failing && !good ? failing : leaf);
+	}
+	X509_STORE_CTX_free(ours);
 	return good;
 }
 
@@ -215,14 +234,11 @@ static bool is_trusted(struct tls_host *host, X509_STORE_CTX *theirs, X509_STORE
 static int verify(X509_STORE_CTX *theirs, void *data)
 {
 	struct tls_host *host = data;
-	X509_STORE_CTX *ours = X509_STORE_CTX_new();
-	bool good;
+	bool good = false;
 
 	host->why = X509_V_ERR_OUT_OF_MEM;
-	if (!host->store && !host->broken && make_store(&host->store, host->tls, &host->files, &host->broken) < 0)
-		host->store = NULL;
-	good = ours && host->store && is_trusted(host, theirs, ours);
-	X509_STORE_CTX_free(ours);
+	if (!host->broken && (host->store || make_store(&host->store, host->tls, &host->files, &host->broken) == 0))
+		good = is_trusted(host, theirs) || (add_bundle(host) && is_trusted(host, theirs));
 	X509_STORE_CTX_set_error(theirs, good ? X509_V_OK : host->why);
 	return good;
 }

@@ -189,6 +189,20 @@ def test_http_2_where_it_is_offered(user_host, place, layout):
         assert re.search(f"HEAD {one.url}/v2/team/app/manifests/latest: 200, {version}$", done.stderr, re.MULTILINE), done.stderr
 
 
+def test_the_system_s_authorities_are_a_folder_or_a_file(user_host, place, layout):
+    folder = place.folder / "authorities"
+    folder.mkdir()
+    (folder / "one.pem").write_bytes(place.authority.ca.read_bytes())
+    registries.openssl("rehash", folder)
+    nothing = {"SSL_CERT_FILE": "/nowhere", "SSL_CERT_DIR": "/nowhere"}
+    with fake.Registry(tls=place.authority.certificate()) as one:
+        one.serve("team/app", layout.folder)
+        name = f"{one.host}/team/app"
+        tool(user_host, "head", name, env=nothing).failed("network", "certificate")
+        ok(user_host, "head", name, env={**nothing, "SSL_CERT_DIR": str(folder)})
+        ok(user_host, "head", name, env={**nothing, "SSL_CERT_FILE": str(place.authority.ca)})
+
+
 def test_an_authority_that_can_t_be_read_is_named(user_host, place, layout):
     with fake.Registry(tls=place.authority.certificate()) as one:
         path = configure(user_host, f"config/containers/certs.d/{one.host}/ca.crt", "no certificate")
@@ -407,8 +421,9 @@ def test_who_waits_says_so(client, one, name):
     assert result.notices == [f"waiting 2 s for {one.host} (429 Too Many Requests)", "-"]
 
 
-def test_a_blob_that_waits_says_so_too(client, one, name, layout):
-    one.on("/blobs/" + digests(layout)[1], times=1, status=503, headers={"Retry-After": 2})
+def test_blobs_that_all_wait_say_so(client, one, name, layout):
+    for digest in digests(layout):
+        one.on("/blobs/" + digest, times=1, status=503, headers={"Retry-After": 2})
     result = download(client, name)
     assert result.took >= 2 and result.notices == [f"waiting 2 s for {one.host} (503 Service Unavailable)", "-"]
 

@@ -121,13 +121,20 @@ static pid_t start_reader(const struct tool *tool, int *ret_fd, const char *fold
 	return child;
 }
 
+static bool tell_waiting(const char *what, bool told)
+{
+	if (what ? !told : told)
+		notice(what, NULL);
+	return what != NULL;
+}
+
 static int download(struct tool *tool, const struct reference *reference, const char *folder, struct annex_error **err)
 {
 	auto_image_manifest struct image_manifest image = {0};
 	auto_registry_download struct registry_download *download = NULL;
 	auto_free struct registry_blob *blobs = NULL;
 	auto_free pid_t *readers = NULL;
-	bool ended = false;
+	bool ended = false, told = false;
 	int result;
 
 	if (resolve(&image, tool, reference, err) < 0)
@@ -146,8 +153,10 @@ static int download(struct tool *tool, const struct reference *reference, const 
 			return fail_os(err, errno, "starting a reader");
 	}
 	result = registry_download_start(&download, tool->client, reference, blobs, image.layer_count, err);
-	while (result == 0 && !ended)
+	while (result == 0 && !ended) {
 		result = registry_download_poll(download, -1, 1000, &ended, err);
+		told = tell_waiting(registry_download_waiting(download), told);
+	}
 	for (size_t i = 0; download && i < image.layer_count; i++)
 		printf("%zu: %llu of %llu\n", i, (unsigned long long)registry_download_done(download, i),
 		       (unsigned long long)image.layers[i].size);
