@@ -7,8 +7,9 @@
  * and leaves little for the fsync at the end.
  *
  * What a writer leaves of its run goes back to the cursor if it was the last one, else into a list that the next writer
- * takes from first: many small layers must not take a run each. What is still in the list at the end are free blocks of
- * the file system. Blocks are never handed out twice, so what lies at and above the cursor is always a hole.
+ * takes from first: many small layers must not take a run each. So do the gaps that layers of an interrupted build
+ * left. What is still in the list at the end are free blocks of the file system. Blocks are never handed out twice, so
+ * what lies at and above the cursor is always a hole.
  */
 #include "rootfs/blocks.h"
 
@@ -20,7 +21,7 @@
 enum {
 	RUN_BLOCKS = 1024,
 	BUFFER_BLOCKS = 256,
-	LEFT_RUNS = 16,                    /* no more than there are writers at once */
+	LEAST_FREE = 256,                  /* blocks that are worth handing out again */
 	MOST_SLACK = 64 * BLOCKS_PER_GROUP /* what places of superblocks add to BLOCKS_MOST, and more */
 };
 
@@ -32,8 +33,8 @@ struct blocks {
 	int fd;
 	pthread_mutex_t mutex;
 	uint64_t next; /* first free block */
-	struct run left[LEFT_RUNS];
-	uint32_t left_count;
+	struct run *left;
+	size_t left_count, left_capacity;
 };
 
 struct blocks_writer {
@@ -101,6 +102,7 @@ void blocks_free(struct blocks *blocks)
 	if (!blocks)
 		return;
 	pthread_mutex_destroy(&blocks->mutex);
+	free(blocks->left);
 	free(blocks);
 }
 
@@ -156,6 +158,39 @@ static int take_run(struct run *ret, struct blocks *blocks)
 	return result;
 }
 
+/* For later; without memory they stay unused. The mutex is held. */
+static void keep_run(struct blocks *blocks, const struct run *run)
+{
+	size_t capacity = blocks->left_capacity ? blocks->left_capacity * 2 : 16;
+	struct run *grown;
+
+	if (blocks->left_count == blocks->left_capacity) {
+		grown = reallocarray(blocks->left, capacity, sizeof(*grown));
+		if (!grown)
+			return;
+		blocks->left = grown;
+		blocks->left_capacity = capacity;
+	}
+	blocks->left[blocks->left_count++] = *run;
+}
+
+void blocks_add_free(struct blocks *blocks, uint64_t first, uint64_t end)
+{
+	pthread_mutex_lock(&blocks->mutex);
+	assert(end <= blocks->next);
+	while (first < end) {
+		uint64_t next_group = (first / BLOCKS_PER_GROUP + 1) * BLOCKS_PER_GROUP;
+		struct run run = {first, end < next_group ? end : next_group};
+
+		if (is_super_place(first))
+			run.next += BLOCKS_DESCRIPTORS + 1 - first % BLOCKS_PER_GROUP;
+		if (run.next + LEAST_FREE <= run.end)
+			keep_run(blocks, &run);
+		first = run.end;
+	}
+	pthread_mutex_unlock(&blocks->mutex);
+}
+
 static void give_back(struct blocks *blocks, const struct run *run)
 {
 	if (run->next == run->end)
@@ -163,8 +198,8 @@ static void give_back(struct blocks *blocks, const struct run *run)
 	pthread_mutex_lock(&blocks->mutex);
 	if (run->end == blocks->next)
 		blocks->next = run->next;
-	else if (blocks->left_count < LEFT_RUNS)
-		blocks->left[blocks->left_count++] = *run;
+	else
+		keep_run(blocks, run);
 	pthread_mutex_unlock(&blocks->mutex);
 }
 

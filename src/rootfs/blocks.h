@@ -38,6 +38,8 @@ bool blocks_has_super(uint64_t group);
 /* May they hold contents: are they clear of such places, and below BLOCKS_MOST and a bit? */
 bool blocks_are_for_data(uint64_t first, uint32_t count);
 int blocks_fd(const struct blocks *blocks);
+/* These blocks, below the cursor, may be handed out too, as far as they may hold contents; a few are not worth it. */
+void blocks_add_free(struct blocks *blocks, uint64_t first, uint64_t end);
 /* The cursor: nothing at or above it was handed out, and all of that is holes. */
 uint64_t blocks_next(struct blocks *blocks);
 /* Hand out `count` blocks in one piece without writing: they read as zeros. */

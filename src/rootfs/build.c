@@ -243,7 +243,6 @@ static void init_locks(struct build *build)
 
 static int init(struct build *build, struct annex_error **err)
 {
-	uint64_t first = 0;
 	int result;
 
 	build->jobs = calloc(build->count + 1, sizeof(*build->jobs));
@@ -260,9 +259,9 @@ static int init(struct build *build, struct annex_error **err)
 	result = stop_init(&build->stop);
 	if (result < 0)
 		return fail_os(err, result, "cannot start a thread");
-	if (keep_layers(&first, build->disk, build->layers, build->count, err) < 0 || tree_new(&build->tree, err) < 0)
+	if (keep_layers(&build->blocks, build->disk, build->layers, build->count, err) < 0)
 		return -1;
-	return blocks_new(&build->blocks, build->disk, first) < 0 ? fail_memory(err) : 0;
+	return tree_new(&build->tree, err);
 }
 
 static void clear(struct build *build)

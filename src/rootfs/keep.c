@@ -95,47 +95,68 @@ static int clear(int disk, uint64_t first, uint64_t end)
 	return 0;
 }
 
+static uint64_t end_of(const struct ranges *ranges)
+{
+	uint64_t end = 0;
+
+	for (size_t i = 0; i < ranges->count; i++)
+		end = ranges->items[i].end > end ? ranges->items[i].end : end;
+	return end;
+}
+
 /* All between the ranges, and all behind them. A file that has the right size already is left alone: ext4 would write
  * back at once what gets into one that was truncated, when it is closed. */
-static int clear_rest(uint64_t *ret_first, int disk, uint64_t size, struct ranges *ranges, struct annex_error **err)
+static int free_rest(struct blocks *blocks, uint64_t size, struct ranges *ranges, struct annex_error **err)
 {
+	int disk = blocks_fd(blocks);
 	uint64_t at = 0;
 
 	if (ranges->count)
 		qsort(ranges->items, ranges->count, sizeof(*ranges->items), compare);
 	for (size_t i = 0; i < ranges->count; i++) {
 		const struct range *range = &ranges->items[i];
+		int result;
 
-		int result = range->first > at ? clear(disk, at, range->first) : 0;
-
-		if (result < 0)
-			return fail_os(err, result, "cannot write the disk image");
+		if (range->first > at) {
+			result = clear(disk, at, range->first);
+			if (result < 0)
+				return fail_os(err, result, "cannot write the disk image");
+			blocks_add_free(blocks, at, range->first);
+		}
 		at = range->end > at ? range->end : at;
 	}
 	if (size != at * BLOCKS_SIZE && ftruncate(disk, (off_t)(at * BLOCKS_SIZE)) < 0)
 		return fail_os(err, errno, "cannot write the disk image");
-	*ret_first = at;
 	return 0;
 }
 
-int keep_layers(uint64_t *ret_first, int disk, const struct rootfs_layer *layers, size_t count,
+static int scan_all(struct ranges *ranges, const struct rootfs_layer *layers, size_t count, uint64_t disk_blocks,
+		    struct annex_error **err)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (layers[i].source == ROOTFS_KEEP && scan(ranges, &layers[i], disk_blocks, err) < 0)
+			return fail_while(err, "layer %zu of %zu (%.19s)", i + 1, count, layers[i].digest);
+	}
+	return 0;
+}
+
+int keep_layers(struct blocks **ret, int disk, const struct rootfs_layer *layers, size_t count,
 		struct annex_error **err)
 {
+	auto_blocks struct blocks *blocks = NULL;
 	struct ranges ranges = {0};
-	int result = 0;
 	struct stat st;
+	int result;
 
 	if (fstat(disk, &st) < 0)
 		return fail_os(err, errno, "cannot read the disk image");
-	for (size_t i = 0; i < count && result == 0; i++) {
-		if (layers[i].source != ROOTFS_KEEP)
-			continue;
-		result = scan(&ranges, &layers[i], (uint64_t)st.st_size / BLOCKS_SIZE, err);
-		if (result < 0)
-			fail_while(err, "layer %zu of %zu (%.19s)", i + 1, count, layers[i].digest);
-	}
+	result = scan_all(&ranges, layers, count, (uint64_t)st.st_size / BLOCKS_SIZE, err);
+	if (result == 0 && blocks_new(&blocks, disk, end_of(&ranges)) < 0)
+		result = fail_memory(err);
 	if (result == 0)
-		result = clear_rest(ret_first, disk, (uint64_t)st.st_size, &ranges, err);
+		result = free_rest(blocks, (uint64_t)st.st_size, &ranges, err);
 	free(ranges.items);
+	if (result == 0)
+		*ret = TAKE(blocks);
 	return result;
 }

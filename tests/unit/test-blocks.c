@@ -80,6 +80,28 @@ static void what_a_writer_leaves_is_used_again(void **state)
 	blocks_writer_free(b);
 }
 
+static void gaps_are_used_but_for_places_of_superblocks(void **state)
+{
+	auto_blocks struct blocks *blocks = NULL;
+	auto_blocks_writer struct blocks_writer *writer = NULL;
+	uint64_t first = 0, cursor = 4ULL * BLOCKS_PER_GROUP, total = 0;
+	uint32_t count = 0;
+
+	(void)state;
+	assert_int_equal(blocks_new(&blocks, -1, cursor), 0);
+	blocks_add_free(blocks, 0, 2ULL * BLOCKS_PER_GROUP + 10);
+	blocks_add_free(blocks, 3ULL * BLOCKS_PER_GROUP - 1000, 3ULL * BLOCKS_PER_GROUP + 200);
+	assert_int_equal(blocks_writer_new(&writer, blocks), 0);
+	for (;;) {
+		assert_int_equal(blocks_take(writer, 500, &first, &count), 0);
+		assert_true(blocks_are_for_data(first, count));
+		if (first >= cursor)
+			break;
+		total += count;
+	}
+	assert_int_equal(total, 2 * (BLOCKS_PER_GROUP - 1 - BLOCKS_DESCRIPTORS) + 1000);
+}
+
 struct work {
 	struct blocks *blocks;
 	unsigned char mark;
@@ -157,6 +179,7 @@ int main(void)
 		cmocka_unit_test(what_is_handed_out_may_hold_data),
 		cmocka_unit_test(blocks_end_where_the_limit_is),
 		cmocka_unit_test(what_a_writer_leaves_is_used_again),
+		cmocka_unit_test(gaps_are_used_but_for_places_of_superblocks),
 		cmocka_unit_test(writers_of_several_threads_do_not_meet),
 		cmocka_unit_test(reserved_blocks_lie_in_one_piece_and_read_as_zeros),
 	};
