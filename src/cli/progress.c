@@ -25,7 +25,8 @@
 
 #define REDRAW_MS  100
 #define NOTABLE_MS 1000 /* what takes longer is said when it ended */
-#define CHANGE_MS  1000 /* between two lines about one step */
+#define CHANGE_MS  1000 /* between two lines about one step, on average */
+#define CHANGES    5    /* that may come at once */
 
 enum mode {
 	MODE_NONE,
@@ -200,23 +201,34 @@ static void end(struct progress *progress, uint64_t now_ms)
 	step_clear(&progress->step);
 }
 
+/* May another line about the step be printed? A few may come at once, but no flood. */
+static bool take_line(struct step *step, uint64_t now_ms)
+{
+	uint64_t from = step->lines_ms > now_ms ? step->lines_ms : now_ms;
+
+	if (from - now_ms > (CHANGES - 1) * CHANGE_MS)
+		return false;
+	step->lines_ms = from + CHANGE_MS;
+	return true;
+}
+
 static void tell_plain(struct progress *progress, const struct step_item *item, unsigned change, uint64_t now_ms)
 {
 	struct step *step = &progress->step;
 	auto_text struct text line = {0};
 
-	if (item) {
-		if (!(change & STEP_ENDED))
-			return;
+	if (item && (change & STEP_ENDED)) {
 		frame_add_summary(&line, step, item, now_ms);
-	} else {
-		if (!(change & (STEP_BEGAN | STEP_TEXT)) || (change & STEP_ENDED) ||
-		    (step->told_ms && now_ms - step->told_ms < CHANGE_MS))
-			return;
-		text_add(&line, step->text);
-		step->told_ms = now_ms;
+		say(&line);
 	}
+	if (item || (change & STEP_ENDED))
+		return;
+	step->untold = step->untold || (change & (STEP_BEGAN | STEP_TEXT));
+	if (!step->untold || !take_line(step, now_ms))
+		return;
+	text_add(&line, step->text);
 	say(&line);
+	step->untold = false;
 }
 
 static void tell_json(struct progress *progress, struct step_item *item, unsigned change, uint64_t now_ms,

@@ -29,6 +29,8 @@ struct step {
 	uint64_t begin_ms;
 	uint64_t done, total; /* bytes */
 	uint64_t told_ms;
+	uint64_t lines_ms; /* until then it has had its lines */
+	bool untold;       /* its text was not shown yet */
 	struct meter meter;
 	struct step_item *items;
 	size_t count; /* of items */

@@ -242,6 +242,15 @@ static const char *what_is_done(const struct disk *disk, size_t index, bool ende
 	return disk->request->client ? "downloading" : "unpacking";
 }
 
+static const char *what_goes_on(const struct disk *disk)
+{
+	const char *waiting = disk->download ? registry_download_waiting(disk->download) : NULL;
+
+	if (unpacker_is_finishing(disk->unpacker))
+		return "writing the file system";
+	return waiting ? waiting : disk->request->text;
+}
+
 /* What is downloaded or unpacked starts with nothing, so that what comes then counts for the speed. */
 static void report_layer(struct disk *disk, const struct context_item *item, uint64_t done, uint64_t total, bool ended)
 {
@@ -279,8 +288,7 @@ static int look(struct disk *disk, struct annex_error **err)
 		if (!told && (part > 0 || ended))
 			report_layer(disk, &item, part, size, ended);
 	}
-	context_report_item(context, step, &(struct context_item){NULL, 0, (unsigned)disk->count},
-			    unpacker_is_finishing(disk->unpacker) ? "writing the file system" : disk->request->text,
+	context_report_item(context, step, &(struct context_item){NULL, 0, (unsigned)disk->count}, what_goes_on(disk),
 			    done, total, false);
 	return 0;
 }

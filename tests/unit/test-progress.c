@@ -155,6 +155,28 @@ static void a_step_that_took_long_says_so(void **state)
 	check_output("booting\nbooting: 1.0 s\n");
 }
 
+static void changes_are_lines_but_no_flood(void **state)
+{
+	auto_progress struct progress *progress = make("plain");
+	char text[] = "waiting 0";
+
+	(void)state;
+	report(progress, "pull", "asking", 0);
+	for (int i = 0; i < 9; i++) {
+		report(progress, "pull", text, 0);
+		text[8]++;
+	}
+	check_output("asking\nwaiting 0\nwaiting 1\nwaiting 2\nwaiting 3\n");
+	clock_ms += 1000;
+	report(progress, "pull", text, 0);
+	report(progress, "pull", text, 0);
+	report(progress, "pull", "asking", 0);
+	check_output("waiting 9\n");
+	clock_ms += 1000;
+	report(progress, "pull", "asking", 0);
+	check_output("asking\n");
+}
+
 static void nothing_is_shown_when_none_is_wanted(void **state)
 {
 	auto_progress struct progress *progress = make("none");
@@ -357,6 +379,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(elsewhere_than_on_a_terminal_each_step_is_a_line, redirect, put_back),
 		cmocka_unit_test_setup_teardown(a_step_that_took_long_says_so, redirect, put_back),
+		cmocka_unit_test_setup_teardown(changes_are_lines_but_no_flood, redirect, put_back),
 		cmocka_unit_test_setup_teardown(nothing_is_shown_when_none_is_wanted, redirect, put_back),
 		cmocka_unit_test_setup_teardown(the_animated_line_is_taken_away, redirect, put_back),
 		cmocka_unit_test_setup_teardown(layers_that_end_are_lines_elsewhere, redirect, put_back),
