@@ -16,6 +16,8 @@
 #define ROOTFS_DEPTH    2048                /* folders within folders */
 #define ROOTFS_LINKS    65000               /* names of one file: what ext4 can count */
 #define ROOTFS_FOLLOW   40                  /* symbolic links on the way to one file */
+#define ROOTFS_STEPS    (UINT64_C(1) << 24) /* names looked at on the way to entries and below whiteouts, beside… */
+#define ROOTFS_PACE     256u                /* …so many for each entry */
 #define ROOTFS_FILE     (UINT64_C(1) << 43) /* bytes of one file, holes included */
 #define ROOTFS_DATA     (UINT64_C(1) << 40) /* bytes of file contents without holes: of the disk */
 #define ROOTFS_DAMAGED  EUCLEAN             /* errno of the errors about indexes and donors */

@@ -5,6 +5,9 @@
  * A name remembers the layer that put it there. A whiteout removes what has a lower number and keeps this layer's, even
  * when the whiteout comes behind it or in the middle. A lower folder stays if something of this layer lies below it.
  *
+ * What entries cost is counted in names that are looked at, and limited by the number of entries: or a small layer
+ * could keep us busy for days, by paths through many links or by whiteouts over its own names.
+ *
  * Recursion goes as deep as folders do, ROOTFS_DEPTH at most, with small frames.
  */
 #include "rootfs/tree.h"
@@ -23,6 +26,7 @@ struct tree {
 	uint64_t memory;
 	uint32_t layer;
 	uint32_t name_count;
+	uint64_t steps, allowed; /* names looked at */
 };
 
 /* Two allocations of tsearch() and malloc() per name. */
@@ -130,6 +134,7 @@ int tree_new(struct tree **ret, struct annex_error **err)
 		free(tree);
 		return -1;
 	}
+	tree->allowed = ROOTFS_STEPS;
 	tree->root->folder->parent = tree->root;
 	tree->root->names = 1;
 	*ret = tree;
@@ -275,7 +280,11 @@ int tree_enter(struct tree_node **ret, struct tree *tree, const char *path, cons
 
 	if (!rest)
 		return fail_memory(err);
+	tree->allowed += ROOTFS_PACE;
 	while ((component = strsep(&at, "/"))) {
+		if (++tree->steps > tree->allowed)
+			return fail(err, ANNEX_ERROR_CORRUPT,
+				    "finding the places of the image's entries takes unreasonably long");
 		if (!*component || strcmp(component, ".") == 0)
 			continue;
 		if (strcmp(component, "..") == 0) {
@@ -324,6 +333,7 @@ static bool hide_below(struct tree *tree, struct tree_node *folder)
 
 	for (struct tree_name *name = folder->folder->first; name; name = next) {
 		next = name->next;
+		tree->steps++;
 		stays |= hide_name(tree, folder, name);
 	}
 	return stays;

@@ -66,8 +66,8 @@ MUST_USE int tree_add_extent(struct tree *tree, struct tree_node *node, uint32_t
 			     uint32_t count, struct annex_error **err);
 
 struct tree_name *tree_find(const struct tree_node *folder, const char *name);
-/* The folder of that path, links followed. Missing: *ret is NULL; with `like`, what is missing or no folder becomes one
- * that belongs to root and has the time of `like`. */
+/* The folder of that path, links followed; one call for each entry, or two. Missing: *ret is NULL; with `like`, what is
+ * missing or no folder becomes one that belongs to root and has the time of `like`. */
 MUST_USE int tree_enter(struct tree_node **ret, struct tree *tree, const char *path, const struct tree_node *like,
 			struct annex_error **err);
 /* Give the node that name in place of whatever has it. */

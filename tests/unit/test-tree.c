@@ -166,6 +166,28 @@ static void folders_have_a_greatest_depth(void **state)
 	assert_int_equal(annex_error_kind(error), ANNEX_ERROR_CORRUPT);
 }
 
+static void whiteouts_over_many_names_again_and_again_are_refused(void **state)
+{
+	enum { NAMES = 10000 };
+	struct tree *tree = ((struct fixture *)*state)->tree;
+	struct tree_node *folder = enter(tree, "d");
+	auto_error struct annex_error *error = NULL;
+	char name[16];
+	unsigned times = 0;
+
+	for (int i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof(name), "%d", i);
+		put(tree, "d", name, S_IFREG, NULL);
+	}
+	while (times <= NAMES && tree_enter(&folder, tree, "d", NULL, &error) == 0) {
+		tree_hide_all(tree, folder);
+		times++;
+	}
+	assert_in_range(times, 100, 3000);
+	assert_int_equal(annex_error_kind(error), ANNEX_ERROR_CORRUPT);
+	assert_int_equal(tree_name_count(tree), NAMES + 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -177,6 +199,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_node_lives_as_long_as_a_name, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(neighbouring_extents_become_one, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(folders_have_a_greatest_depth, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(whiteouts_over_many_names_again_and_again_are_refused, set_up,
+						tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
