@@ -325,7 +325,9 @@ static int start_hop(struct http_transfer *transfer, const char *url)
 	free(transfer->domain);
 	transfer->domain = url_domain(url);
 	if (!transfer->domain) {
-		fail(&error, ANNEX_ERROR_NETWORK, "malformed address '%.*s'", (int)strcspn(url, "?#"), url);
+		auto_free char *public = url_public(url);
+
+		fail(&error, ANNEX_ERROR_NETWORK, "malformed address '%.200s'", public ? public : "");
 		return refuse(transfer, error);
 	}
 	if (tls_host(&transfer->host, transfer->http->tls, transfer->domain, &error) < 0)
