@@ -44,10 +44,14 @@ int http_new(struct http **ret, const struct http_options *options, struct annex
 
 void http_free(struct http *http)
 {
+	struct sigpipe guard;
+
 	if (!http)
 		return;
 	assert(!http->transfers);
+	sigpipe_hold(&guard); /* the ends of TLS connections are written */
 	curl_multi_cleanup(http->multi);
+	sigpipe_release(&guard);
 	tls_free(http->tls);
 	free(http);
 }

@@ -51,8 +51,7 @@ struct http_response {
 	char *etag, *location, *retry_after;
 	struct text_list challenges; /* WWW-Authenticate */
 	struct text body;
-	char *url;       /* of what answered in the end */
-	bool redirected; /* that is not what was asked for */
+	bool redirected; /* it comes from elsewhere than what was asked */
 };
 void http_response_clear(struct http_response *response);
 #define auto_http_response CLEANUP(http_response_clear)

@@ -29,7 +29,6 @@ void http_response_clear(struct http_response *response)
 		free(*(char **)((char *)response + header_rows[i].offset));
 	text_list_clear(&response->challenges);
 	text_clear(&response->body);
-	free(response->url);
 	*response = (struct http_response){0};
 }
 

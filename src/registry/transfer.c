@@ -6,6 +6,7 @@
 #include "registry/transfer.h"
 
 #include "base/log.h"
+#include "base/sigpipe.h"
 #include "base/time.h"
 #include "registry/diagnosis.h"
 #include "registry/endpoint.h"
@@ -417,7 +418,6 @@ void transfer_end_hop(struct http_transfer *transfer, CURLcode code)
 {
 	struct annex_error *error = NULL;
 	enum failure failure;
-	char *url = NULL;
 
 	if (code == CURLE_WRITE_ERROR && transfer->cut)
 		code = CURLE_OK;
@@ -431,15 +431,9 @@ void transfer_end_hop(struct http_transfer *transfer, CURLcode code)
 				   transfer->header_size > 0);
 		transfer_fail(transfer, failure, error);
 	}
-	if (transfer->failure == FAILURE_NONE && is_redirect(&transfer->response)) {
+	if (transfer->failure == FAILURE_NONE && is_redirect(&transfer->response))
 		follow(transfer);
-	} else if (transfer->failure == FAILURE_NONE) {
-		curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
-		transfer->response.url = strdup(url ? url : "");
-		transfer->response.redirected = transfer->redirects > 0;
-		if (!transfer->response.url)
-			out_of_memory(transfer);
-	}
+	transfer->response.redirected = transfer->redirects > 0;
 	if (!transfer->running)
 		end(transfer);
 }
@@ -502,15 +496,18 @@ struct http_response *http_response(struct http_transfer *transfer)
 void http_transfer_free(struct http_transfer *transfer)
 {
 	struct http_transfer **at;
+	struct sigpipe guard;
 
 	if (!transfer)
 		return;
 	for (at = &transfer->http->transfers; *at != transfer; at = &(*at)->next)
 		assert(*at);
 	*at = transfer->next;
+	sigpipe_hold(&guard); /* the end of a TLS connection is written */
 	if (transfer->running)
 		curl_multi_remove_handle(transfer->http->multi, transfer->easy);
 	curl_easy_cleanup(transfer->easy);
+	sigpipe_release(&guard);
 	curl_slist_free_all(transfer->headers);
 	http_response_clear(&transfer->response);
 	free(transfer->url);
