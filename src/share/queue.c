@@ -1,0 +1,378 @@
+/*
+ * Queues and how workers share them.
+ *
+ * All workers wait in one epoll for all queues, edge-triggered, so that one kick wakes one worker, which takes the
+ * request and serves it itself: no hand-over between threads lies between a kick and its answer. Before it serves, with
+ * the ring empty again, it asks the driver to kick for the next request, which another worker will then take; so a slow
+ * request holds up none, also with a single queue, which is what guests use before Linux 6.10. When there is more in
+ * the ring already, it wakes one further worker (and that one the next): one wake-up at most is under way for a queue,
+ * so that short requests in a row are served by who is awake.
+ *
+ * Edge-triggered eventfds need not be read: each write is an event. Nobody who misses one misses a request, since a
+ * worker leaves a queue only after ring_arm() has found it empty.
+ *
+ * The lock covers the ring and the state, never a request being served. Parts of a request stay mapped by a reference
+ * to the memory they were found in; the ring's own place is looked up again when memory changes. While a ring's memory
+ * is gone (front ends replace regions one by one), answers wait for it.
+ */
+#include "share/queue.h"
+
+#include <assert.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#define TURN 64 /* requests after which a worker looks at other queues */
+
+/* A descriptor to write to without a lock, while another one takes its place. */
+struct event {
+	unsigned refs;
+	int fd;
+};
+
+struct queue {
+	const struct queue_server *server;
+	int poll, wake, kick;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* anything that somebody may wait for */
+	struct ring ring;
+	struct ring_addresses addresses;
+	struct memory *memory;
+	struct event *call, *error;
+	unsigned serving; /* requests under way */
+	bool started, enabled, broken;
+	bool waking; /* a further worker is on its way */
+};
+
+static void event_unref(struct event *event)
+{
+	if (!event || __atomic_sub_fetch(&event->refs, 1, __ATOMIC_ACQ_REL) > 0)
+		return;
+	close(event->fd);
+	free(event);
+}
+
+/* Takes the descriptor. Without memory there is no event: as if the front end had sent none. */
+static struct event *event_new(int fd)
+{
+	auto_close int owned = fd;
+	struct event *event = fd < 0 ? NULL : calloc(1, sizeof(*event));
+
+	if (event)
+		*event = (struct event){.refs = 1, .fd = TAKE_FD(owned)};
+	return event;
+}
+
+static struct event *event_ref(struct event *event)
+{
+	if (event)
+		__atomic_add_fetch(&event->refs, 1, __ATOMIC_RELAXED);
+	return event;
+}
+
+static void signal_fd(int fd)
+{
+	const uint64_t one = 1;
+
+	/* A full counter, the only failure, is an event that is told already. */
+	(void)!write(fd, &one, sizeof(one));
+}
+
+static int watch(const struct queue *queue, int fd)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = (void *)queue};
+
+	return epoll_ctl(queue->poll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+}
+
+int queue_new(struct queue **ret, const struct queue_server *server, int poll, struct annex_error **err)
+{
+	struct queue *queue = calloc(1, sizeof(*queue));
+	int os;
+
+	if (!queue)
+		return fail_memory(err);
+	queue->server = server;
+	queue->poll = poll;
+	queue->kick = -EBADF;
+	queue->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	os = queue->wake < 0 ? -errno : watch(queue, queue->wake);
+	if (os < 0) {
+		if (queue->wake >= 0)
+			close(queue->wake);
+		free(queue);
+		return fail_os(err, os, "queue");
+	}
+	pthread_mutex_init(&queue->lock, NULL);
+	pthread_cond_init(&queue->changed, NULL);
+	*ret = queue;
+	return 0;
+}
+
+void queue_free(struct queue *queue)
+{
+	if (!queue)
+		return;
+	assert(queue->serving == 0);
+	close(queue->wake);
+	if (queue->kick >= 0)
+		close(queue->kick);
+	event_unref(queue->call);
+	event_unref(queue->error);
+	memory_unref(queue->memory);
+	pthread_cond_destroy(&queue->changed);
+	pthread_mutex_destroy(&queue->lock);
+	free(queue);
+}
+
+static bool may_take(const struct queue *queue)
+{
+	return queue->started && queue->enabled && !queue->broken && ring_is_placed(&queue->ring);
+}
+
+/* With the lock. 1: taken, with the memory that its parts are in; 0: nothing to take; -1: broken. */
+static int take(struct memory **ret_memory, struct queue *queue, struct ring_chain *chain, struct annex_error **err)
+{
+	int taken;
+
+	do {
+		if (!may_take(queue))
+			return 0;
+		taken = ring_take(&queue->ring, chain, err);
+	} while (taken == 0 && !ring_arm(&queue->ring));
+	if (taken <= 0)
+		return taken;
+	queue->serving++;
+	*ret_memory = memory_ref(queue->memory);
+	if (!ring_arm(&queue->ring) && !queue->waking) {
+		queue->waking = true;
+		signal_fd(queue->wake);
+	}
+	return 1;
+}
+
+/* With the lock. Returns the event to signal, or NULL. */
+static struct event *give_back(struct queue *queue, const struct ring_chain *chain, ssize_t size)
+{
+	struct event *event = NULL;
+
+	while (queue->started && !queue->broken && !ring_is_placed(&queue->ring))
+		pthread_cond_wait(&queue->changed, &queue->lock);
+	if (size >= 0 && !queue->broken && ring_is_placed(&queue->ring) &&
+	    ring_put(&queue->ring, chain->head, (uint32_t)size))
+		event = event_ref(queue->call);
+	if (--queue->serving == 0)
+		pthread_cond_broadcast(&queue->changed);
+	return event;
+}
+
+static ssize_t serve(const struct queue *queue, struct ring_chain *chain, struct annex_error **err)
+{
+	struct share_request request = {
+		.in = chain->parts,
+		.in_count = chain->in_count,
+		.out = chain->parts + chain->in_count,
+		.out_count = chain->out_count,
+	};
+	ssize_t size = queue->server->serve(&request, queue->server->data);
+
+	if (size < 0)
+		(void)fail_os(err, (int)size, "a request that is none");
+	return size;
+}
+
+void queue_serve(struct queue *queue, struct ring_chain *chain)
+{
+	auto_error struct annex_error *err = NULL;
+	unsigned served = 0;
+	int taken = 0;
+
+	pthread_mutex_lock(&queue->lock);
+	queue->waking = false;
+	while (!err && served++ < TURN) {
+		struct memory *memory = NULL;
+		struct event *event;
+		ssize_t size;
+
+		taken = take(&memory, queue, chain, &err);
+		if (taken <= 0)
+			break;
+		pthread_mutex_unlock(&queue->lock);
+		size = serve(queue, chain, &err);
+		pthread_mutex_lock(&queue->lock);
+		event = give_back(queue, chain, size);
+		pthread_mutex_unlock(&queue->lock);
+		if (event)
+			signal_fd(event->fd);
+		event_unref(event);
+		memory_unref(memory);
+		pthread_mutex_lock(&queue->lock);
+	}
+	if (taken > 0)
+		signal_fd(queue->wake);
+	pthread_mutex_unlock(&queue->lock);
+	if (err)
+		queue->server->broken(queue->server->device, err);
+}
+
+/* With the lock: see to it that some worker looks at the new state. */
+static void tell(struct queue *queue)
+{
+	pthread_cond_broadcast(&queue->changed);
+	signal_fd(queue->wake);
+}
+
+static void place(struct queue *queue)
+{
+	if (queue->memory && ring_is_size(queue->ring.size))
+		(void)ring_place(&queue->ring, queue->memory, &queue->addresses);
+}
+
+bool queue_is_started(struct queue *queue)
+{
+	bool started;
+
+	pthread_mutex_lock(&queue->lock);
+	started = queue->started;
+	pthread_mutex_unlock(&queue->lock);
+	return started;
+}
+
+void queue_set_size(struct queue *queue, unsigned size)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->ring.size = size;
+	place(queue);
+	pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_set_base(struct queue *queue, uint16_t base)
+{
+	pthread_mutex_lock(&queue->lock);
+	ring_resume(&queue->ring, base);
+	pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_set_addresses(struct queue *queue, const struct ring_addresses *addresses)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->addresses = *addresses;
+	place(queue);
+	tell(queue);
+	pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_set_memory(struct queue *queue, struct memory *memory)
+{
+	struct memory *old;
+
+	pthread_mutex_lock(&queue->lock);
+	old = queue->memory;
+	queue->memory = memory_ref(memory);
+	place(queue);
+	tell(queue);
+	pthread_mutex_unlock(&queue->lock);
+	memory_unref(old);
+}
+
+void queue_set_enabled(struct queue *queue, bool enabled)
+{
+	pthread_mutex_lock(&queue->lock);
+	queue->enabled = enabled;
+	tell(queue);
+	pthread_mutex_unlock(&queue->lock);
+}
+
+/* Takes the descriptor. */
+static void replace(struct queue *queue, struct event **slot, int fd)
+{
+	struct event *event = event_new(fd), *old;
+
+	pthread_mutex_lock(&queue->lock);
+	old = *slot;
+	*slot = event;
+	pthread_mutex_unlock(&queue->lock);
+	event_unref(old);
+}
+
+void queue_set_call(struct queue *queue, int fd)
+{
+	/* For what was given back while nobody was to be called. */
+	if (fd >= 0)
+		signal_fd(fd);
+	replace(queue, &queue->call, fd);
+}
+
+void queue_set_error(struct queue *queue, int fd)
+{
+	replace(queue, &queue->error, fd);
+}
+
+/* Only the device's thread knows the kick: workers get the queue with its events. */
+static void drop_kick(struct queue *queue)
+{
+	if (queue->kick < 0)
+		return;
+	/* Others may have the same open file, so that closing it would not end the watch. */
+	(void)epoll_ctl(queue->poll, EPOLL_CTL_DEL, queue->kick, NULL);
+	close(TAKE_FD(queue->kick));
+}
+
+int queue_set_kick(struct queue *queue, int fd, struct annex_error **err)
+{
+	auto_close int owned = fd;
+	int os = watch(queue, owned);
+
+	if (os < 0)
+		return fail_os(err, os, "vhost-user: cannot wait for kicks");
+	drop_kick(queue);
+	queue->kick = TAKE_FD(owned);
+	return 0;
+}
+
+int queue_start(struct queue *queue, bool event_index, bool indirect, struct annex_error **err)
+{
+	bool placed;
+
+	pthread_mutex_lock(&queue->lock);
+	placed = ring_is_placed(&queue->ring);
+	if (placed && !queue->started) {
+		queue->ring.event_index = event_index;
+		queue->ring.indirect = indirect;
+		queue->started = true;
+		tell(queue);
+	}
+	pthread_mutex_unlock(&queue->lock);
+	return placed ? 0 : fail(err, ANNEX_ERROR_CORRUPT, "vhost-user: a queue that is not in the guest's memory");
+}
+
+uint16_t queue_stop(struct queue *queue)
+{
+	uint16_t next;
+
+	drop_kick(queue);
+	pthread_mutex_lock(&queue->lock);
+	queue->started = false;
+	pthread_cond_broadcast(&queue->changed);
+	while (queue->serving > 0)
+		pthread_cond_wait(&queue->changed, &queue->lock);
+	queue->broken = false;
+	next = queue->ring.next_available;
+	pthread_mutex_unlock(&queue->lock);
+	return next;
+}
+
+void queue_break(struct queue *queue)
+{
+	struct event *event;
+
+	pthread_mutex_lock(&queue->lock);
+	queue->broken = queue->started;
+	event = queue->broken ? event_ref(queue->error) : NULL;
+	pthread_cond_broadcast(&queue->changed);
+	pthread_mutex_unlock(&queue->lock);
+	if (event)
+		signal_fd(event->fd);
+	event_unref(event);
+}

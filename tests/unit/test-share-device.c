@@ -1,0 +1,820 @@
+/* A front end that speaks vhost-user to device_run() over a socket pair, and drivers of its queues. */
+#include "driver.h"
+#include "test.h"
+
+#include "share/device.h"
+#include "share/vhost.h"
+#include "share/workers.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/virtio_config.h>
+#include <linux/virtio_fs.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#define MIB      (1u << 20)
+#define SIZE     (4 * MIB)
+#define USER     0x7f1200000000u
+#define LANES    4  /* queues */
+#define RING     16 /* entries: two for each request */
+#define SLOTS    (RING / 2)
+#define PATIENCE 20000 /* ms; nothing takes that long */
+#define BIT(n)   (UINT64_C(1) << (n))
+#define SPARE    (3 * MIB) /* this last quarter comes and goes */
+#define RESPONSE 64
+#define TAG      "annex"
+
+struct lane {
+	struct driver driver;
+	int kick, call, error;
+	uint64_t buffers; /* SLOTS times 256 bytes: in, out */
+};
+
+struct machine {
+	int socket, memory_fd;
+	char *memory;
+	struct lane lanes[LANES];
+	unsigned workers;
+	pthread_t thread;
+	bool joined;
+	struct annex_error *err;
+	int device_socket, result;
+
+	/* What serve() does and sees. */
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	unsigned waiting, released;
+};
+
+/* --- Who serves: the first byte of a request says what to do --- */
+
+static size_t gather(uint8_t *to, size_t limit, const struct share_request *request)
+{
+	size_t size = 0;
+
+	for (unsigned i = 0; i < request->in_count; i++) {
+		size_t part = request->in[i].iov_len < limit - size ? request->in[i].iov_len : limit - size;
+
+		memcpy(to + size, request->in[i].iov_base, part);
+		size += part;
+	}
+	return size;
+}
+
+static void scatter(const struct share_request *request, const uint8_t *from, size_t size)
+{
+	for (unsigned i = 0; i < request->out_count && size > 0; i++) {
+		size_t part = request->out[i].iov_len < size ? request->out[i].iov_len : size;
+
+		memcpy(request->out[i].iov_base, from, part);
+		from += part;
+		size -= part;
+	}
+}
+
+static void wait_for_release(struct machine *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	machine->waiting++;
+	pthread_cond_broadcast(&machine->changed);
+	while (machine->released == 0)
+		pthread_cond_wait(&machine->changed, &machine->lock);
+	machine->waiting--;
+	pthread_mutex_unlock(&machine->lock);
+}
+
+static ssize_t serve(struct share_request *request, void *data)
+{
+	uint8_t bytes[256] = {0};
+	size_t size = gather(bytes, sizeof(bytes), request);
+
+	if (bytes[0] == 'x')
+		return -EPROTO;
+	if (bytes[0] == 'f')
+		return 0;
+	if (bytes[0] == 'w')
+		wait_for_release(data);
+	for (size_t i = 0; i < size; i++)
+		bytes[i]++;
+	scatter(request, bytes, size);
+	return (ssize_t)size;
+}
+
+static void wait_until_waiting(struct machine *machine, unsigned count)
+{
+	pthread_mutex_lock(&machine->lock);
+	while (machine->waiting < count)
+		pthread_cond_wait(&machine->changed, &machine->lock);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+static void release(struct machine *machine)
+{
+	pthread_mutex_lock(&machine->lock);
+	machine->released = 1;
+	pthread_cond_broadcast(&machine->changed);
+	pthread_mutex_unlock(&machine->lock);
+}
+
+/* --- The front end --- */
+
+static void send_with(const struct machine *machine, const void *bytes, size_t size, const int *fds, unsigned fd_count)
+{
+	_Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int[16]))] = {0};
+	struct iovec part = {(void *)bytes, size};
+	struct msghdr header = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (fd_count > 0) {
+		struct cmsghdr *rights;
+
+		header.msg_control = control;
+		header.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+		rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+		memcpy(CMSG_DATA(rights), fds, fd_count * sizeof(int));
+	}
+	assert_int_equal(sendmsg(machine->socket, &header, MSG_NOSIGNAL), size);
+}
+
+struct wire {
+	uint32_t request, flags, size;
+	uint8_t payload[VHOST_PAYLOAD_LIMIT + 64];
+};
+
+static void tell(const struct machine *machine, uint32_t request, uint32_t flags, const void *payload, uint32_t size,
+		 const int *fds, unsigned fd_count)
+{
+	struct wire wire = {request, 1 | flags, size, {0}};
+
+	if (size > 0)
+		memcpy(wire.payload, payload, size);
+	send_with(machine, &wire, VHOST_HEADER_SIZE + size, fds, fd_count);
+}
+
+static uint32_t hear(const struct machine *machine, uint32_t request, void *payload, uint32_t limit)
+{
+	struct wire wire;
+
+	assert_int_equal(recv(machine->socket, &wire, VHOST_HEADER_SIZE, MSG_WAITALL), VHOST_HEADER_SIZE);
+	assert_int_equal(wire.request, request);
+	assert_int_equal(wire.flags, 1 | 4);
+	assert_in_range(wire.size, 0, limit);
+	if (wire.size > 0)
+		assert_int_equal(recv(machine->socket, payload, wire.size, MSG_WAITALL), wire.size);
+	return wire.size;
+}
+
+static uint64_t ask(const struct machine *machine, uint32_t request)
+{
+	uint64_t number = 0;
+
+	tell(machine, request, 0, NULL, 0, NULL, 0);
+	assert_int_equal(hear(machine, request, &number, sizeof(number)), sizeof(number));
+	return number;
+}
+
+/* Sends with need_reply; returns whether it was accepted. */
+static bool order(const struct machine *machine, uint32_t request, const void *payload, uint32_t size, const int *fds,
+		  unsigned fd_count)
+{
+	uint64_t number = 0;
+
+	tell(machine, request, 8, payload, size, fds, fd_count);
+	assert_int_equal(hear(machine, request, &number, sizeof(number)), sizeof(number));
+	return number == 0;
+}
+
+static bool order_state(const struct machine *machine, uint32_t request, uint32_t queue, uint32_t number)
+{
+	return order(machine, request, (uint32_t[]){queue, number}, 8, NULL, 0);
+}
+
+static bool order_file(const struct machine *machine, uint32_t request, uint64_t queue, int fd)
+{
+	return order(machine, request, &queue, sizeof(queue), &fd, fd >= 0);
+}
+
+static void start_lane(const struct machine *machine, uint32_t queue, uint16_t base)
+{
+	const struct lane *lane = &machine->lanes[queue];
+	const struct driver *driver = &lane->driver;
+	struct {
+		uint32_t queue, flags;
+		uint64_t descriptors, used, available, log;
+	} address = {
+		queue,
+		0,
+		USER + driver_offset(driver, driver->vring.desc),
+		USER + driver_offset(driver, driver->vring.used),
+		USER + driver_offset(driver, driver->vring.avail),
+		0,
+	};
+
+	assert_true(order_state(machine, VHOST_SET_VRING_NUM, queue, RING));
+	assert_true(order_state(machine, VHOST_SET_VRING_BASE, queue, base));
+	assert_true(order(machine, VHOST_SET_VRING_ADDR, &address, sizeof(address), NULL, 0));
+	assert_true(order_file(machine, VHOST_SET_VRING_CALL, queue, lane->call));
+	assert_true(order_file(machine, VHOST_SET_VRING_ERR, queue, lane->error));
+	assert_true(order_file(machine, VHOST_SET_VRING_KICK, queue, lane->kick));
+	assert_true(order_state(machine, VHOST_SET_VRING_ENABLE, queue, 1));
+}
+
+static const uint64_t main_region[] = {0, SPARE, USER, 0};
+static const uint64_t spare_region[] = {SPARE, MIB, USER + SPARE, SPARE};
+
+static bool change_region(const struct machine *machine, uint32_t request, const uint64_t region[4])
+{
+	uint64_t payload[5] = {0, region[0], region[1], region[2], region[3]};
+
+	return order(machine, request, payload, sizeof(payload), &machine->memory_fd, request == VHOST_ADD_MEM_REG);
+}
+
+static bool set_table(const struct machine *machine)
+{
+	uint64_t payload[9] = {2};
+	int fds[] = {machine->memory_fd, machine->memory_fd};
+
+	memcpy(&payload[1], main_region, sizeof(main_region));
+	memcpy(&payload[5], spare_region, sizeof(spare_region));
+	return order(machine, VHOST_SET_MEM_TABLE, payload, sizeof(payload), fds, 2);
+}
+
+static void *run_device(void *data)
+{
+	struct machine *machine = data;
+	const struct device_options options = {
+		.queues = LANES - 1,
+		.workers = machine->workers,
+		.tag = TAG,
+		.serve = serve,
+		.data = machine,
+	};
+
+	machine->result = device_run(machine->device_socket, &options, &machine->err);
+	return NULL;
+}
+
+static unsigned count_descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count;
+}
+
+/* The device runs; nothing was said yet. */
+static void connect_device(struct machine *machine, unsigned workers)
+{
+	int pair[2];
+
+	*machine = (struct machine){.workers = workers};
+	pthread_mutex_init(&machine->lock, NULL);
+	pthread_cond_init(&machine->changed, NULL);
+	machine->memory_fd = memfd_create("guest", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(machine->memory_fd, SIZE), 0);
+	machine->memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, machine->memory_fd, 0);
+	assert_ptr_not_equal(machine->memory, MAP_FAILED);
+	for (unsigned i = 0; i < LANES; i++) {
+		struct lane *lane = &machine->lanes[i];
+
+		driver_open(&lane->driver, machine->memory, 65536 * (i + 1), RING, true);
+		lane->buffers = MIB + 65536 * i;
+		lane->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		lane->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		lane->error = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	}
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	machine->socket = pair[0];
+	machine->device_socket = pair[1];
+	assert_int_equal(pthread_create(&machine->thread, NULL, run_device, machine), 0);
+}
+
+static void negotiate(const struct machine *machine)
+{
+	uint64_t features = ask(machine, VHOST_GET_FEATURES), protocol = ask(machine, VHOST_GET_PROTOCOL_FEATURES);
+
+	tell(machine, VHOST_SET_PROTOCOL_FEATURES, 0, &protocol, sizeof(protocol), NULL, 0);
+	assert_true(order(machine, VHOST_SET_OWNER, NULL, 0, NULL, 0));
+	assert_true(order(machine, VHOST_SET_FEATURES, &features, sizeof(features), NULL, 0));
+}
+
+static void start(struct machine *machine, unsigned workers)
+{
+	connect_device(machine, workers);
+	negotiate(machine);
+	assert_true(set_table(machine));
+	for (uint32_t i = 0; i < LANES; i++)
+		start_lane(machine, i, 0);
+}
+
+/* Closes the connection, and returns how the device ended. */
+static int stop(struct machine *machine)
+{
+	close(machine->socket);
+	if (!machine->joined)
+		pthread_join(machine->thread, NULL);
+	for (unsigned i = 0; i < LANES; i++) {
+		close(machine->lanes[i].kick);
+		close(machine->lanes[i].call);
+		close(machine->lanes[i].error);
+	}
+	munmap(machine->memory, SIZE);
+	close(machine->memory_fd);
+	pthread_cond_destroy(&machine->changed);
+	pthread_mutex_destroy(&machine->lock);
+	annex_error_free(machine->err);
+	return machine->result;
+}
+
+/* --- The guest's driver --- */
+
+static uint64_t slot_buffer(const struct lane *lane, unsigned slot)
+{
+	return lane->buffers + 256 * slot;
+}
+
+static void offer(const struct machine *machine, struct lane *lane, unsigned slot, const char *text)
+{
+	const uint64_t one = 1, buffer = slot_buffer(lane, slot);
+	uint16_t head = (uint16_t)(2 * slot);
+
+	strcpy(machine->memory + buffer, text);
+	driver_describe(&lane->driver, head, buffer, (uint32_t)strlen(text), VRING_DESC_F_NEXT, (uint16_t)(head + 1));
+	driver_describe(&lane->driver, head + 1u, buffer + 128, RESPONSE, VRING_DESC_F_WRITE, 0);
+	if (driver_offer(&lane->driver, head))
+		assert_int_equal(write(lane->kick, &one, sizeof(one)), sizeof(one));
+}
+
+static bool is_readable(int fd, int timeout_ms)
+{
+	struct pollfd wanted = {.fd = fd, .events = POLLIN};
+
+	return poll(&wanted, 1, timeout_ms) == 1;
+}
+
+/* Waits for the next answer; returns its slot. */
+static unsigned collect(struct lane *lane, uint32_t *size)
+{
+	uint32_t head = 0;
+	uint64_t count;
+
+	while (!driver_collect(&lane->driver, &head, size)) {
+		assert_true(is_readable(lane->call, PATIENCE));
+		assert_int_equal(read(lane->call, &count, sizeof(count)), sizeof(count));
+	}
+	return head / 2;
+}
+
+static bool nothing_comes(struct lane *lane)
+{
+	uint32_t head, size;
+
+	if (is_readable(lane->call, 100)) {
+		uint64_t count;
+
+		(void)!read(lane->call, &count, sizeof(count));
+	}
+	return !driver_collect(&lane->driver, &head, &size);
+}
+
+static void assert_answer(const struct machine *machine, struct lane *lane, const char *text)
+{
+	uint32_t size = 0;
+	unsigned slot = collect(lane, &size);
+
+	assert_int_equal(size, strlen(text));
+	assert_memory_equal(machine->memory + slot_buffer(lane, slot) + 128, text, size);
+}
+
+/* --- Tests --- */
+
+static void what_is_offered_is_told(void **state)
+{
+	struct machine machine;
+	uint32_t wanted[3 + 10] = {0, 40, 0};
+	struct {
+		uint32_t offset, size, flags;
+		struct virtio_fs_config config;
+	} got;
+
+	(void)state;
+	connect_device(&machine, 1);
+	negotiate(&machine);
+	assert_int_equal(ask(&machine, VHOST_GET_FEATURES),
+			 BIT(VIRTIO_F_VERSION_1) | BIT(28) | BIT(29) | BIT(VHOST_F_PROTOCOL_FEATURES));
+	assert_int_equal(ask(&machine, VHOST_GET_PROTOCOL_FEATURES), BIT(0) | BIT(3) | BIT(9) | BIT(15));
+	assert_int_equal(ask(&machine, VHOST_GET_QUEUE_NUM), LANES);
+	assert_int_equal(ask(&machine, VHOST_GET_MAX_MEM_SLOTS), MEMORY_REGION_LIMIT);
+	tell(&machine, VHOST_GET_CONFIG, 0, wanted, sizeof(wanted), NULL, 0);
+	assert_int_equal(hear(&machine, VHOST_GET_CONFIG, &got, sizeof(got)), 12 + 40);
+	assert_string_equal((char *)got.config.tag, TAG);
+	assert_int_equal(got.config.num_request_queues, LANES - 1);
+	wanted[0] = 1; /* one byte behind its end */
+	tell(&machine, VHOST_GET_CONFIG, 0, wanted, sizeof(wanted), NULL, 0);
+	assert_int_equal(hear(&machine, VHOST_GET_CONFIG, &got, sizeof(got)), 0);
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void requests_are_answered_on_every_queue(void **state)
+{
+	struct machine machine;
+
+	(void)state;
+	start(&machine, 2);
+	for (unsigned i = 0; i < LANES; i++) {
+		offer(&machine, &machine.lanes[i], i, "echo");
+		assert_answer(&machine, &machine.lanes[i], "fdip");
+		offer(&machine, &machine.lanes[i], i, "forget"); /* no answer, but given back */
+		assert_answer(&machine, &machine.lanes[i], "");
+	}
+	assert_int_equal(stop(&machine), 0);
+}
+
+struct load {
+	struct machine *machine;
+	struct lane *lane;
+	unsigned rounds;
+};
+
+/* Keeps as many requests under way as there are slots. */
+static void *put_load_on(void *data)
+{
+	const struct load *load = data;
+	bool busy[SLOTS] = {false};
+	unsigned under_way = 0;
+	unsigned sent = 0, done = 0;
+
+	while (done < load->rounds) {
+		uint32_t size = 0;
+		unsigned slot;
+		char text[32];
+
+		for (slot = 0; slot < SLOTS && sent < load->rounds && under_way < 1 + sent % SLOTS; slot++) {
+			if (busy[slot])
+				continue;
+			snprintf(text, sizeof(text), "e%u", sent++);
+			offer(load->machine, load->lane, slot, text);
+			busy[slot] = true;
+			under_way++;
+		}
+		slot = collect(load->lane, &size);
+		assert_true(slot < SLOTS && busy[slot]);
+		for (unsigned i = 0; i < size; i++)
+			assert_int_equal(load->machine->memory[slot_buffer(load->lane, slot) + 128 + i],
+					 load->machine->memory[slot_buffer(load->lane, slot) + i] + 1);
+		busy[slot] = false;
+		under_way--;
+		done++;
+	}
+	return NULL;
+}
+
+static void change_memory(struct machine *machine)
+{
+	assert_true(change_region(machine, VHOST_REM_MEM_REG, spare_region));
+	assert_true(change_region(machine, VHOST_ADD_MEM_REG, spare_region));
+	/* The region with the rings themselves: what is under way waits. */
+	assert_true(change_region(machine, VHOST_REM_MEM_REG, main_region));
+	assert_true(change_region(machine, VHOST_ADD_MEM_REG, main_region));
+	assert_true(set_table(machine));
+}
+
+static void memory_changes_and_queues_restart_under_load(void **state)
+{
+	struct machine machine;
+	struct load loads[LANES];
+	pthread_t threads[LANES];
+
+	(void)state;
+	start(&machine, 3);
+	for (unsigned i = 0; i < LANES; i++) {
+		loads[i] = (struct load){&machine, &machine.lanes[i], 5000};
+		assert_int_equal(pthread_create(&threads[i], NULL, put_load_on, &loads[i]), 0);
+	}
+	for (unsigned i = 0; i < 100; i++) {
+		uint32_t base[2] = {i % LANES, 0}, queue = i % LANES;
+
+		change_memory(&machine);
+		assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, queue, 0));
+		assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, queue, 1));
+		tell(&machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
+		assert_int_equal(hear(&machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+		start_lane(&machine, queue, (uint16_t)base[1]);
+	}
+	for (unsigned i = 0; i < LANES; i++)
+		pthread_join(threads[i], NULL);
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void a_slow_request_holds_up_no_other_one(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+
+	(void)state;
+	start(&machine, 4);
+	/* Three wait at once, on one queue; the fourth passes them. */
+	offer(&machine, lane, 0, "w0");
+	wait_until_waiting(&machine, 1);
+	offer(&machine, lane, 1, "w1");
+	offer(&machine, lane, 2, "w2");
+	wait_until_waiting(&machine, 3);
+	offer(&machine, lane, 3, "echo");
+	assert_answer(&machine, lane, "fdip");
+	assert_true(nothing_comes(lane));
+	release(&machine);
+	for (unsigned i = 0; i < 3; i++) {
+		uint32_t size = 0;
+
+		assert_in_range(collect(lane, &size), 0, 2);
+		assert_int_equal(size, 2);
+	}
+	assert_int_equal(stop(&machine), 0);
+}
+
+struct stopping {
+	struct machine *machine;
+	uint32_t base[2];
+	unsigned done;
+};
+
+static void *stop_queue(void *data)
+{
+	struct stopping *stopping = data;
+
+	tell(stopping->machine, VHOST_GET_VRING_BASE, 0, stopping->base, 8, NULL, 0);
+	assert_int_equal(hear(stopping->machine, VHOST_GET_VRING_BASE, stopping->base, 8), 8);
+	__atomic_store_n(&stopping->done, 1, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+static void a_queue_stops_after_what_is_under_way_and_goes_on_there(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[2];
+	struct stopping stopping = {&machine, {2, 0}, 0};
+	pthread_t thread;
+
+	(void)state;
+	start(&machine, 2);
+	offer(&machine, lane, 0, "echo");
+	assert_answer(&machine, lane, "fdip");
+	offer(&machine, lane, 1, "wait");
+	wait_until_waiting(&machine, 1);
+	assert_int_equal(pthread_create(&thread, NULL, stop_queue, &stopping), 0);
+	usleep(50000);
+	assert_int_equal(__atomic_load_n(&stopping.done, __ATOMIC_ACQUIRE), 0);
+	release(&machine);
+	pthread_join(thread, NULL);
+	assert_int_equal(stopping.base[0], 2);
+	assert_int_equal(stopping.base[1], 2);
+	assert_answer(&machine, lane, "xbju");
+	offer(&machine, lane, 3, "echo");
+	assert_true(nothing_comes(lane));
+	start_lane(&machine, 2, 2);
+	assert_answer(&machine, lane, "fdip");
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void a_disabled_queue_waits(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+
+	(void)state;
+	start(&machine, 2);
+	assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, 1, 0));
+	offer(&machine, lane, 0, "echo");
+	assert_true(nothing_comes(lane));
+	assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, 1, 1));
+	assert_answer(&machine, lane, "fdip");
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void an_answer_waits_for_the_memory_of_its_ring(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+
+	(void)state;
+	start(&machine, 2);
+	offer(&machine, lane, 0, "wait");
+	wait_until_waiting(&machine, 1);
+	assert_true(change_region(&machine, VHOST_REM_MEM_REG, main_region));
+	release(&machine);
+	assert_true(nothing_comes(lane));
+	assert_true(change_region(&machine, VHOST_ADD_MEM_REG, main_region));
+	assert_answer(&machine, lane, "xbju");
+	/* Never back: the end of the connection does not wait for it. */
+	machine.released = 0;
+	offer(&machine, lane, 0, "wait");
+	wait_until_waiting(&machine, 1);
+	assert_true(change_region(&machine, VHOST_REM_MEM_REG, main_region));
+	release(&machine);
+	assert_int_equal(stop(&machine), 0);
+}
+
+/* The guest sends a chain that loops, or something that is no request. */
+static void break_lane(const struct machine *machine, struct lane *lane, bool ring)
+{
+	const uint64_t one = 1;
+
+	if (!ring) {
+		offer(machine, lane, 0, "x");
+		return;
+	}
+	driver_describe(&lane->driver, 0, lane->buffers, 1, VRING_DESC_F_NEXT, 0);
+	driver_offer(&lane->driver, 0);
+	assert_int_equal(write(lane->kick, &one, sizeof(one)), sizeof(one));
+}
+
+static void what_the_guest_breaks_stands_still_until_reset(void **state)
+{
+	(void)state;
+	for (unsigned ring = 0; ring < 2; ring++) {
+		struct machine machine;
+
+		start(&machine, 2);
+		break_lane(&machine, &machine.lanes[1], ring);
+		for (unsigned i = 0; i < LANES; i++)
+			assert_true(is_readable(machine.lanes[i].error, PATIENCE));
+		offer(&machine, &machine.lanes[2], 0, "echo");
+		assert_true(nothing_comes(&machine.lanes[2]));
+		assert_true(nothing_comes(&machine.lanes[1]));
+		/* The guest boots anew. */
+		for (uint32_t i = 0; i < LANES; i++) {
+			uint32_t base[2] = {i, 0};
+
+			tell(&machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
+			assert_int_equal(hear(&machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+			driver_open(&machine.lanes[i].driver, machine.memory, 65536 * (i + 1), RING, true);
+			start_lane(&machine, i, 0);
+			offer(&machine, &machine.lanes[i], 0, "echo");
+			assert_answer(&machine, &machine.lanes[i], "fdip");
+		}
+		assert_int_equal(stop(&machine), 0);
+	}
+}
+
+static void what_cannot_be_is_refused_when_the_front_end_wants_to_hear_it(void **state)
+{
+	const uint64_t features = ~UINT64_C(0), far[] = {SIZE, MIB, USER + SIZE, SIZE}; /* the file is shorter */
+	struct machine machine;
+
+	(void)state;
+	start(&machine, 2);
+	assert_false(order(&machine, VHOST_SET_FEATURES, &features, 8, NULL, 0));
+	assert_false(order(&machine, VHOST_SET_PROTOCOL_FEATURES, &features, 8, NULL, 0));
+	assert_false(change_region(&machine, VHOST_ADD_MEM_REG, far));
+	assert_false(change_region(&machine, VHOST_ADD_MEM_REG, main_region));
+	assert_false(change_region(&machine, VHOST_REM_MEM_REG, far));
+	assert_false(order_state(&machine, VHOST_SET_VRING_NUM, LANES, RING));
+	assert_false(order_state(&machine, VHOST_SET_VRING_NUM, 0, RING)); /* in use */
+	assert_false(order_state(&machine, VHOST_SET_VRING_BASE, 0, 0));
+	assert_false(order_state(&machine, VHOST_SET_VRING_ENABLE, 0, 2));
+	assert_false(order_file(&machine, VHOST_SET_VRING_KICK, 0x100, -1)); /* polling */
+	assert_false(order_file(&machine, VHOST_SET_VRING_KICK, 0, machine.memory_fd));
+	assert_false(order(&machine, VHOST_SET_CONFIG, (uint32_t[]){0, 4, 0, 1}, 16, NULL, 0));
+	offer(&machine, &machine.lanes[0], 0, "echo"); /* and nothing has changed */
+	assert_answer(&machine, &machine.lanes[0], "fdip");
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void a_queue_outside_of_memory_does_not_start(void **state)
+{
+	struct machine machine;
+
+	(void)state;
+	connect_device(&machine, 1);
+	negotiate(&machine);
+	assert_false(order_file(&machine, VHOST_SET_VRING_KICK, 0, machine.lanes[0].kick));
+	assert_true(set_table(&machine));
+	assert_false(order_file(&machine, VHOST_SET_VRING_KICK, 0, machine.lanes[0].kick));
+	start_lane(&machine, 0, 0);
+	assert_int_equal(stop(&machine), 0);
+}
+
+/* Bytes, and as many descriptors, end the connection with an error, and leave no descriptor behind. */
+static void assert_ends(const void *bytes, size_t size, unsigned fd_count)
+{
+	unsigned before = count_descriptors();
+	struct machine machine;
+	int fds[16];
+
+	start(&machine, 2);
+	for (unsigned i = 0; i < COUNT_OF(fds); i++)
+		fds[i] = machine.memory_fd;
+	send_with(&machine, bytes, size, fds, fd_count);
+	shutdown(machine.socket, SHUT_WR);
+	pthread_join(machine.thread, NULL);
+	machine.joined = true;
+	assert_int_equal(machine.result, -1);
+	assert_non_null(machine.err);
+	stop(&machine);
+	assert_int_equal(count_descriptors(), before);
+}
+
+static void garbage_ends_the_connection(void **state)
+{
+	const struct {
+		struct wire wire;
+		size_t size;
+		unsigned fds;
+	} rows[] = {
+		{{0, 1, 0, {0}}, 12, 0},
+		{{6, 1, 8, {0}}, 20, 1}, /* a request that was not offered */
+		{{39, 1, 0, {0}}, 12, 0},
+		{{UINT32_MAX, 1, 0, {0}}, 12, 0},
+		{{VHOST_GET_FEATURES, 2, 0, {0}}, 12, 0},     /* a version to come */
+		{{VHOST_GET_FEATURES, 1 | 4, 0, {0}}, 12, 0}, /* a reply */
+		{{VHOST_GET_FEATURES, 1, 8, {0}}, 20, 0},
+		{{VHOST_GET_FEATURES, 1, 0, {0}}, 12, 1}, /* a descriptor for nothing */
+		{{VHOST_GET_FEATURES, 1, 0, {0}}, 5, 0},  /* half a header */
+		{{VHOST_SET_FEATURES, 1, 8, {0}}, 13, 0}, /* half a payload */
+		{{VHOST_SET_FEATURES, 1, 8, {0}}, 12, 0},
+		{{VHOST_SET_FEATURES, 1, UINT32_MAX, {0}}, 12, 0},
+		{{VHOST_SET_MEM_TABLE, 1, 8, {9}}, 20, 9},
+		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 0}, /* no descriptor */
+		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {2}}, 12 + 40, 2},
+		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 16},
+		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 1}, /* an empty region; nobody wants to hear of it */
+		{{VHOST_ADD_MEM_REG, 1, 40, {0}}, 12 + 40, 2},
+		{{VHOST_GET_VRING_BASE, 1, 8, {LANES}}, 20, 0},
+		{{VHOST_GET_VRING_BASE, 1 | 8, 8, {0xff}}, 20, 0},
+		{{VHOST_SET_VRING_KICK, 1, 8, {0, 2}}, 20, 1}, /* unknown flags */
+		{{VHOST_SET_VRING_KICK, 1, 8, {0, 1}}, 20, 1}, /* says that there is none */
+		{{VHOST_SET_VRING_CALL, 1, 8, {0}}, 20, 0},
+		{{VHOST_GET_CONFIG, 1, 12 + 4, {0, 0, 0, 0, 5}}, 12 + 16, 0},
+		{{VHOST_GET_CONFIG, 1, 12 + VHOST_CONFIG_LIMIT + 1, {0}}, 12, 0},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT_OF(rows); i++)
+		assert_ends(&rows[i].wire, rows[i].size, rows[i].fds);
+}
+
+static void messages_may_come_in_pieces(void **state)
+{
+	struct machine machine;
+	struct wire wire = {VHOST_SET_VRING_CALL, 1 | 8, 8, {1}};
+	uint64_t number = 1;
+
+	(void)state;
+	start(&machine, 1);
+	for (unsigned i = 0; i < VHOST_HEADER_SIZE + 8; i++)
+		send_with(&machine, (char *)&wire + i, 1, &machine.lanes[1].call, i == 0);
+	assert_int_equal(hear(&machine, VHOST_SET_VRING_CALL, &number, sizeof(number)), sizeof(number));
+	assert_int_equal(number, 0);
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void options_are_checked(void **state)
+{
+	static const struct device_options rows[] = {
+		{0, 1, TAG, serve, NULL}, {VHOST_QUEUE_LIMIT, 1, TAG, serve, NULL},
+		{1, 0, TAG, serve, NULL}, {1, WORKERS_LIMIT + 1, TAG, serve, NULL},
+		{1, 1, "", serve, NULL},  {1, 1, "a tag of thirty-seven bytes, too many", serve, NULL},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < COUNT_OF(rows); i++) {
+		auto_error struct annex_error *err = NULL;
+		int pair[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		assert_int_equal(device_run(pair[1], &rows[i], &err), -1);
+		assert_int_equal(annex_error_kind(err), ANNEX_ERROR_USAGE);
+		close(pair[0]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_offered_is_told),
+		cmocka_unit_test(requests_are_answered_on_every_queue),
+		cmocka_unit_test(memory_changes_and_queues_restart_under_load),
+		cmocka_unit_test(a_slow_request_holds_up_no_other_one),
+		cmocka_unit_test(a_queue_stops_after_what_is_under_way_and_goes_on_there),
+		cmocka_unit_test(a_disabled_queue_waits),
+		cmocka_unit_test(an_answer_waits_for_the_memory_of_its_ring),
+		cmocka_unit_test(what_the_guest_breaks_stands_still_until_reset),
+		cmocka_unit_test(what_cannot_be_is_refused_when_the_front_end_wants_to_hear_it),
+		cmocka_unit_test(a_queue_outside_of_memory_does_not_start),
+		cmocka_unit_test(garbage_ends_the_connection),
+		cmocka_unit_test(messages_may_come_in_pieces),
+		cmocka_unit_test(options_are_checked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
