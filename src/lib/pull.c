@@ -9,6 +9,7 @@
 #include "lib/context.h"
 #include "lib/image.h"
 #include "registry/reference.h"
+#include "registry/source.h"
 
 #include <string.h>
 
@@ -55,12 +56,21 @@ static void report_notice(const char *text, void *data)
 	context_report(data, step, text ? text : "asking the registry", 0, 0, false);
 }
 
+static int refuse_source(const char *text, struct annex_error **err)
+{
+	if (!image_source_is_spec(text))
+		return 0;
+	fail(err, ANNEX_ERROR_USAGE, "files are imported, not pulled");
+	return fail_hint(err, "annex image import %s", text);
+}
+
 static int begin(struct pull *pull, struct annex_error **err)
 {
 	struct annex_context *context = pull->request->context;
 	struct registry_client_options options = {.check = check_cancelled, .notice = report_notice, .data = context};
 
-	if (pull_scheme(&options.scheme, pull->request->scheme, err) < 0 ||
+	if (refuse_source(pull->request->reference, err) < 0 ||
+	    pull_scheme(&options.scheme, pull->request->scheme, err) < 0 ||
 	    reference_parse(&pull->reference, pull->request->reference, err) < 0 ||
 	    acquire_platform(&pull->platform, pull->request->platform, err) < 0)
 		return -1;

@@ -92,6 +92,12 @@ def test_a_pull_says_what_it_did(user_host, registry):
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, f"{name}\n", "")
 
 
+def test_files_are_imported_not_pulled(user_host):
+    annex_test.check_failure(user_host.annex("image", "pull", "oci:folder"), 2,
+                             "cannot pull oci:folder: files are imported, not pulled",
+                             "annex image import oci:folder")
+
+
 def test_inspect_says_where_names_led(user_host, registry):
     folder = layout(user_host, "app")
     registry.serve("team/app", folder)
