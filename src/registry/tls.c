@@ -299,6 +299,8 @@ CURLcode tls_apply(CURL *easy, struct tls_host *host, bool verified)
 		code = curl_easy_setopt(easy, CURLOPT_SSLCERT, host->files.client);
 	if (code == CURLE_OK)
 		code = curl_easy_setopt(easy, CURLOPT_SSLKEY, host->files.key);
+	if (code == CURLE_OK && host->files.key) /* or OpenSSL would ask for it on the terminal */
+		code = curl_easy_setopt(easy, CURLOPT_KEYPASSWD, "");
 	return code;
 }
 

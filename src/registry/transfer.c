@@ -315,11 +315,39 @@ static int check_scheme(struct http_transfer *transfer, const char *url)
 	return refuse(transfer, error);
 }
 
-/* Points the handle at an address and lets it go. No proxy leads back to this host itself. */
+/* No proxy leads back to this host itself. */
+static CURLcode set_address(struct http_transfer *transfer, const char *url)
+{
+	CURL *easy = transfer->easy;
+	CURLcode code = tls_apply(easy, transfer->host, !transfer->request.insecure);
+
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(easy, CURLOPT_URL, url);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(easy, CURLOPT_PROXY, endpoint_is_loopback(transfer->domain) ? "" : NULL);
+	if (code == CURLE_OK)
+		code = curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
+	return code;
+}
+
+static int cannot_set(struct http_transfer *transfer, CURLcode code)
+{
+	struct annex_error *error = NULL;
+
+	if (code == CURLE_OUT_OF_MEMORY)
+		return out_of_memory(transfer);
+	fail(&error, ANNEX_ERROR_UNSUPPORTED, "this host's libcurl can't do what is needed: %s",
+	     curl_easy_strerror(code));
+	fail_hint(&error, "annex needs libcurl with OpenSSL");
+	return refuse(transfer, error);
+}
+
+/* Points the handle at an address and lets it go. */
 static int start_hop(struct http_transfer *transfer, const char *url)
 {
 	struct annex_error *error = NULL;
 	bool with_authorization = transfer->authorization && url_same_origin(url, transfer->url);
+	CURLcode code;
 
 	if (check_scheme(transfer, url) < 0)
 		return -1;
@@ -336,13 +364,11 @@ static int start_hop(struct http_transfer *transfer, const char *url)
 	*transfer->reason = '\0';
 	transfer->begun = transfer->cut = false;
 	transfer->header_size = 0;
-	if (make_headers(transfer, with_authorization) < 0 ||
-	    tls_apply(transfer->easy, transfer->host, !transfer->request.insecure) != CURLE_OK ||
-	    curl_easy_setopt(transfer->easy, CURLOPT_URL, url) != CURLE_OK ||
-	    curl_easy_setopt(transfer->easy, CURLOPT_PROXY, endpoint_is_loopback(transfer->domain) ? "" : NULL) !=
-		    CURLE_OK ||
-	    curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers) != CURLE_OK)
+	if (make_headers(transfer, with_authorization) < 0)
 		return out_of_memory(transfer);
+	code = set_address(transfer, url);
+	if (code != CURLE_OK)
+		return cannot_set(transfer, code);
 	transfer_is_active(transfer);
 	if (curl_multi_add_handle(transfer->http->multi, transfer->easy) != CURLM_OK)
 		return out_of_memory(transfer);

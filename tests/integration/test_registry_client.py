@@ -20,6 +20,8 @@ import registries
 from pulls import SOON, configure, digests, layered, noise, trust
 from registries import fake
 
+import proxy  # of fakes/, found through registries
+
 TOOL = annex_test.for_everybody(annex_test.BUILD / "tests" / "registry-tool")
 
 
@@ -246,6 +248,39 @@ def test_an_authority_of_one_host_counts_for_no_other(user_host, place, layout):
         assert first.requests and second.requests == []
         trust(user_host, second.host, place.authority)
         download(user_host, f"{first.host}/team/app")
+
+
+def test_a_client_s_key_with_a_passphrase_is_no_question(user_host, place, layout):
+    made = place.authority.client()
+    locked = place.folder / "locked.key"
+    registries.openssl("ec", "-in", made.key, "-aes256", "-passout", "pass:secret", "-out", locked)
+    locked.chmod(0o644)
+    with fake.Registry(tls=place.authority.certificate(), client_ca=place.authority.ca) as one:
+        trust(user_host, one.host, place.authority, registries.Certificate(made.chain, locked))
+        tool(user_host, "head", f"{one.host}/team/app").failed("auth", f"the client certificate for {one.host} can't be used")
+        assert one.requests == []
+
+
+def test_docker_s_own_registry_has_other_hosts_than_its_name(user_host, place, layout):
+    hosts = ("registry-1.docker.io", "auth.docker.io")
+    certificate = place.authority.certificate(hosts=hosts)
+    env = {"SSL_CERT_FILE": str(place.authority.ca)}
+    tokens = fake.Tokens({"anna": "secret"})
+    with fake.Registry(tls=certificate, tokens=tokens, realm="https://auth.docker.io/token") as hub, \
+            fake.Registry(tls=certificate, tokens=tokens) as auth, \
+            proxy.Proxy({"registry-1.docker.io:443": hub.host, "auth.docker.io:443": auth.host}) as way:
+        hub.serve("library/app", layout.folder)
+        env["https_proxy"] = way.url
+        tool(user_host, "head", "app", env=env).failed(
+            "auth", r"docker.io denies access to library/app \(401 .*\); it may not even exist", "annex image login docker.io")
+        auth.requests.clear()
+        configure(user_host, ".docker/config.json",
+                  {"auths": {"https://index.docker.io/v1/": {"auth": base64.b64encode(b"anna:secret").decode()}}})
+        assert ok(user_host, "head", "app", env=env).out.strip() == root(layout)
+        assert [request.path for request in auth.requests] == [
+            "/token?service=fake&scope=repository%3Alibrary%2Fapp%3Apull&account=anna"]
+        ok(user_host, "login", "docker.io", "anna", "secret", env=env)
+        tool(user_host, "login", "docker.io", "anna", "wrong", env=env).failed("auth", "docker.io refuses the login")
 
 
 def test_this_host_is_never_asked_for_through_a_proxy(client, one, name):
