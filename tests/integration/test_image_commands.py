@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+import annex_test
 import oci
 import registries
 from annex_test import ANNEX
