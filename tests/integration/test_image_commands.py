@@ -8,10 +8,9 @@ import stat
 
 import pytest
 
-import annex_test
 import oci
 import registries
-from annex_test import ANNEX
+from annex_test import ANNEX, check_failure
 
 NOTHING = "there is nothing to delete\n"
 
@@ -94,9 +93,8 @@ def test_a_pull_says_what_it_did(user_host, registry):
 
 
 def test_files_are_imported_not_pulled(user_host):
-    annex_test.check_failure(user_host.annex("image", "pull", "oci:folder"), 2,
-                             "cannot pull oci:folder: files are imported, not pulled",
-                             "annex image import oci:folder")
+    check_failure(user_host.annex("image", "pull", "oci:folder"), 2,
+                  "cannot pull oci:folder: files are imported, not pulled", "annex image import oci:folder")
 
 
 def test_inspect_says_where_names_led(user_host, registry):
