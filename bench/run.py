@@ -30,6 +30,8 @@ def main():
     unknown = set(wanted) - set(names)
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(names)}")
+    if set(wanted) & set(Images.NAMES):
+        Images.check()
     tables = []
     try:
         with Machines(asked.runs) as machines, Images(asked.runs) as images:
