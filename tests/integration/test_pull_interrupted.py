@@ -36,17 +36,28 @@ def stages(layout):
             "third": third}
 
 
-def processes(host):
-    """Whatever still runs on behalf of this host."""
-    found = []
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        try:
-            held = [os.readlink(fd) for fd in (folder / "fd").iterdir()]
-        except OSError:
-            continue
-        if any(path.startswith(str(host.folder)) for path in held):
-            found.append(int(folder.name))
-    return found
+def status(pid):
+    """The fields of a process's status that are text; none when it is gone. Everybody may read them."""
+    try:
+        return dict(line.split(":\t", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+
+
+def helpers(process):
+    """The processes that a pull has started."""
+    everybody = [int(folder.name) for folder in pathlib.Path("/proc").glob("[0-9]*")]
+    return [pid for pid in everybody if status(pid).get("PPid") == str(process.pid)]
+
+
+def end(process, number):
+    """Ends a pull by a signal; its helpers must end with it. What it printed."""
+    started = helpers(process)
+    process.send_signal(number)
+    said = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == -number, said
+    wait_until(lambda: not any(status(pid).get("State", "Z")[0] != "Z" for pid in started), "its helpers are gone too")
+    return said
 
 
 def begin(host, one, layout, stage):
@@ -59,6 +70,7 @@ def begin(host, one, layout, stage):
     wait_until(lambda: one.count("GET", part), f"it asks for {part}", process)
     if stage in ("first", "second", "third"):
         wait_until(lambda: len(drafts(host)) >= 2, "the other layers are complete", process)
+        assert len(helpers(process)) == 1
     return name, process
 
 
@@ -84,16 +96,14 @@ def leave(host):
 def test_an_interrupt_keeps_complete_layers_only(host, one, layout, stage, number):
     before = store(host)
     name, process = begin(host, one, layout, stage)
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=TIMEOUT)
-    assert process.returncode == -number and output == "" and len(errors.splitlines()) <= 2, errors
-    assert processes(host) == [] and images(host) == []
+    output, errors = end(process, number)
+    assert output == "" and len(errors.splitlines()) <= 2, errors
+    assert images(host) == []
     finish(host, one, layout, stage)
     leave(host)
     if number == signal.SIGINT:
         _, process = begin(host, one, layout, stage)
-        process.send_signal(number)
-        process.communicate(timeout=TIMEOUT)
+        end(process, number)
         check_nothing_more(host, before)
 
 
@@ -102,16 +112,12 @@ def test_a_kill_loses_nothing_again_and_again(host, one, layout, stage):
     before = store(host)
     for _ in range(2):
         name, process = begin(host, one, layout, stage)
-        process.kill()
-        process.communicate()
-        wait_until(lambda: processes(host) == [], "its helpers are gone too")
+        end(process, signal.SIGKILL)
         assert images(host) == []
     finish(host, one, layout, stage)
     leave(host)
     name, process = begin(host, one, layout, stage)
-    process.kill()
-    process.communicate()
-    wait_until(lambda: processes(host) == [], "its helpers are gone too")
+    end(process, signal.SIGKILL)
     check_nothing_more(host, before)
 
 
@@ -123,7 +129,6 @@ def test_ctrl_c_on_a_terminal_ends_it_at_once(user_host, one, layout):
     shown.sendintr()
     shown.wait()
     assert shown.signalstatus == signal.SIGINT
-    wait_until(lambda: processes(user_host) == [], "its helpers are gone too")
     finish(user_host, one, layout, "third")
 
 
@@ -161,9 +166,8 @@ def content(disk, path):
 def test_the_death_of_the_unpacking_process_is_said(user_host, one, layout):
     before = store(user_host)
     name, process = begin(user_host, one, layout, "third")
-    helpers = [pid for pid in processes(user_host) if pid != process.pid]
-    assert len(helpers) == 1
-    os.kill(helpers[0], signal.SIGKILL)
+    unpacker, = helpers(process)
+    os.kill(unpacker, signal.SIGKILL)
     output, errors = process.communicate(timeout=TIMEOUT)
     lines = errors.splitlines()
     assert (process.returncode, output) == (1, "") and "signal" in lines[0] and len(lines) <= 2, errors
@@ -174,8 +178,7 @@ def test_the_death_of_the_unpacking_process_is_said(user_host, one, layout):
 
 def test_layers_from_before_a_reboot_are_not_trusted(user_host, one, layout):
     _, process = begin(user_host, one, layout, "third")
-    process.kill()
-    process.communicate()
+    end(process, signal.SIGKILL)
     boot, = (user_host.data / "images" / "bases").glob("*.layers/boot")
     boot.chmod(0o600)
     boot.write_text("00000000-0000-0000-0000-000000000000\n")
@@ -189,8 +192,7 @@ def test_layers_from_before_a_reboot_are_not_trusted(user_host, one, layout):
                          ids=["half", "empty", "other"])
 def test_a_damaged_unfinished_layer_is_made_again(user_host, one, layout, damage):
     _, process = begin(user_host, one, layout, "third")
-    process.kill()
-    process.communicate()
+    end(process, signal.SIGKILL)
     for name in drafts(user_host):
         path = user_host.data / "images" / name
         path.chmod(0o600)
