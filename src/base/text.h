@@ -37,6 +37,12 @@ MUST_USE int text_list_printf(struct text_list *list, const char *format, ...) P
 void text_list_clear(struct text_list *list);
 #define auto_text_list CLEANUP(text_list_clear)
 
+/* NULL stays NULL. -ENOMEM. */
+MUST_USE int text_copy(char **ret, const char *text);
+/* Overwrites a secret before it is freed; it is NULL then. */
+void text_wipe(char **secret);
+#define auto_secret CLEANUP(text_wipe)
+
 bool text_equal(const char *a, const char *b); /* NULLs are equal to each other only */
 bool text_starts(const char *text, const char *prefix);
 bool text_ends(const char *text, const char *suffix);

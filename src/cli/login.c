@@ -38,10 +38,8 @@ struct answers {
 
 static void answers_clear(struct answers *answers)
 {
-	if (answers->password)
-		explicit_bzero(answers->password, strlen(answers->password));
 	free(answers->username);
-	free(answers->password);
+	text_wipe(&answers->password);
 }
 #define auto_answers CLEANUP(answers_clear)
 

@@ -12,7 +12,6 @@
 #include "registry/request.h"
 #include "registry/url.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
 
 static const char client_id[] = "annex";
@@ -33,20 +32,6 @@ struct auth {
 	bool is_given;
 };
 
-static void forget(char **secret)
-{
-	if (*secret)
-		OPENSSL_cleanse(*secret, strlen(*secret));
-	free(*secret);
-	*secret = NULL;
-}
-
-static void cleanup_secret(char **secret)
-{
-	forget(secret);
-}
-#define auto_secret CLEANUP(cleanup_secret)
-
 int auth_new(struct auth **ret, struct http *http, struct annex_error **err)
 {
 	struct auth *auth = calloc(1, sizeof(*auth));
@@ -63,7 +48,7 @@ static void entry_free(struct entry *entry)
 	free(entry->domain);
 	free(entry->path);
 	challenge_list_clear(&entry->challenges);
-	forget(&entry->value);
+	text_wipe(&entry->value);
 	free(entry);
 }
 
@@ -119,12 +104,6 @@ static int add(struct entry **ret, struct auth *auth, const struct auth_target *
 	return 0;
 }
 
-static int copy_secret(char **ret, const char *text)
-{
-	*ret = text ? strdup(text) : NULL;
-	return text && !*ret ? -ENOMEM : 0;
-}
-
 static int find_credential(struct credential *ret, const struct auth *auth, const struct auth_target *target,
 			   struct annex_error **err)
 {
@@ -133,9 +112,9 @@ static int find_credential(struct credential *ret, const struct auth *auth, cons
 	*ret = (struct credential){0};
 	if (!auth->given)
 		return 0;
-	if (copy_secret(&ret->username, auth->given->username) < 0 ||
-	    copy_secret(&ret->password, auth->given->password) < 0 ||
-	    copy_secret(&ret->identity_token, auth->given->identity_token) < 0) {
+	if (text_copy(&ret->username, auth->given->username) < 0 ||
+	    text_copy(&ret->password, auth->given->password) < 0 ||
+	    text_copy(&ret->identity_token, auth->given->identity_token) < 0) {
 		credential_clear(ret);
 		return fail_memory(err);
 	}
@@ -290,14 +269,14 @@ static int take_token(struct entry *entry, const struct http_response *response,
 	text = token.token && *token.token ? token.token : token.access_token;
 	if (result == 0 && !is_token(text))
 		result = fail(err, ANNEX_ERROR_CORRUPT, "there is no token in the answer");
-	forget(&entry->value);
+	text_wipe(&entry->value);
 	if (result == 0 && asprintf(&entry->value, "Bearer %s", text) < 0) {
 		entry->value = NULL;
 		result = fail_memory(err);
 	}
 	entry->expires_ms = asked_ms + life_ms(body);
-	forget(&token.token);
-	forget(&token.access_token);
+	text_wipe(&token.token);
+	text_wipe(&token.access_token);
 	return result;
 }
 
@@ -361,7 +340,7 @@ static int renew(struct entry *entry, struct auth *auth, const struct auth_targe
 {
 	auto_credential struct credential credential = {0};
 
-	forget(&entry->value);
+	text_wipe(&entry->value);
 	if (entry->chosen->scheme == CHALLENGE_BEARER)
 		return fetch_token(entry, auth, target, err);
 	if (find_credential(&credential, auth, target, err) < 0)
@@ -402,7 +381,7 @@ int auth_answer(bool *ret_answered, struct auth *auth, const struct auth_target 
 	list = (struct challenge_list){0};
 	entry->chosen = challenge_choose(&entry->challenges);
 	if (!entry->chosen) {
-		forget(&entry->value);
+		text_wipe(&entry->value);
 		return 0;
 	}
 	if (renew(entry, auth, target, err) < 0)

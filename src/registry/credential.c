@@ -7,19 +7,11 @@
 #include <stdio.h>
 #include <string.h>
 
-static void wipe(char **secret)
-{
-	if (*secret)
-		explicit_bzero(*secret, strlen(*secret));
-	free(*secret);
-	*secret = NULL;
-}
-
 void credential_clear(struct credential *credential)
 {
-	wipe(&credential->username);
-	wipe(&credential->password);
-	wipe(&credential->identity_token);
+	text_wipe(&credential->username);
+	text_wipe(&credential->password);
+	text_wipe(&credential->identity_token);
 }
 
 bool credential_is_empty(const struct credential *credential)

@@ -416,7 +416,7 @@ size_t dockerconfig_servers(const char *ret[DOCKERCONFIG_SERVERS], const struct 
 
 static int encode_entry(json_t **ret, const struct credential *credential, struct annex_error **err)
 {
-	auto_free char *auth = NULL, *pair = NULL;
+	auto_secret char *auth = NULL, *pair = NULL;
 	json_t *entry = json_object();
 	int result;
 
@@ -431,11 +431,9 @@ static int encode_entry(json_t **ret, const struct credential *credential, struc
 		return fail_memory(err);
 	}
 	auth = base64_encode(pair, strlen(pair));
-	explicit_bzero(pair, strlen(pair));
 	if (!auth)
 		return fail_memory(err);
 	result = json_object_set_new(entry, "auth", json_string(auth));
-	explicit_bzero(auth, strlen(auth));
 	if (result == 0 && credential->identity_token)
 		result = json_object_set_new(entry, "identitytoken", json_string(credential->identity_token));
 	return result < 0 ? fail_memory(err) : 0;
@@ -503,7 +501,7 @@ int dockerconfig_remove(struct dockerconfig *config, const char *domain, bool *r
 
 int dockerconfig_write(struct dockerconfig *config, struct annex_error **err)
 {
-	auto_free char *text = json_text(config->root, true);
+	auto_secret char *text = json_text(config->root, true);
 	struct stat st;
 	int result;
 
@@ -513,6 +511,5 @@ int dockerconfig_write(struct dockerconfig *config, struct annex_error **err)
 	if (stat(config->path, &st) == 0 && (st.st_mode & 077) && chmod(config->path, st.st_mode & 0700) < 0)
 		return fail_os(err, errno, "cannot make %s readable for its owner only", config->path);
 	result = file_replace(AT_FDCWD, config->path, text, strlen(text), 0600);
-	explicit_bzero(text, strlen(text));
 	return result < 0 ? fail_os(err, result, "cannot write %s", config->path) : 0;
 }

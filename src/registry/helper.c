@@ -248,20 +248,16 @@ int helper_store(const char *name, const char *server, const struct credential *
 	const char *secret = credential->identity_token ? credential->identity_token : credential->password;
 	auto_json json_t *object =
 		json_pack("{s:s, s:s, s:s}", "ServerURL", server, "Username", username, "Secret", secret);
-	auto_free char *program = NULL, *request = NULL;
+	auto_free char *program = NULL;
+	auto_secret char *request = NULL;
 	auto_answer struct answer answer = {0};
-	int result;
 
 	if (!object)
 		return fail(err, ANNEX_ERROR_USAGE, "user name and password must be UTF-8 to be kept by a helper");
 	request = json_text(object, false);
 	if (!request)
 		return fail_memory(err);
-	result = program_of(&program, name, err);
-	if (result == 0)
-		result = run(&answer, program, "store", request, err);
-	explicit_bzero(request, strlen(request));
-	if (result < 0)
+	if (program_of(&program, name, err) < 0 || run(&answer, program, "store", request, err) < 0)
 		return -1;
 	return succeeded(&answer) ? 0 : failed(&answer, program, secret, err);
 }

@@ -464,12 +464,6 @@ void transfer_end_hop(struct http_transfer *transfer, CURLcode code)
 		end(transfer);
 }
 
-static int copy(char **ret, const char *text)
-{
-	*ret = text ? strdup(text) : NULL;
-	return text && !*ret ? -ENOMEM : 0;
-}
-
 int http_start(struct http_transfer **ret, struct http *http, const struct http_request *request,
 	       struct annex_error **err)
 {
@@ -482,11 +476,11 @@ int http_start(struct http_transfer **ret, struct http *http, const struct http_
 	transfer->next = http->transfers;
 	http->transfers = transfer;
 	transfer->easy = curl_easy_init();
-	if (!transfer->easy || copy(&transfer->url, request->url) < 0 ||
-	    copy(&transfer->authorization, request->authorization) < 0 ||
-	    copy(&transfer->accept, request->accept) < 0 || copy(&transfer->form, request->form) < 0 ||
-	    copy(&transfer->if_range, request->if_range) < 0 ||
-	    copy(&transfer->what, request->what ? request->what : "the answer") < 0 ||
+	if (!transfer->easy || text_copy(&transfer->url, request->url) < 0 ||
+	    text_copy(&transfer->authorization, request->authorization) < 0 ||
+	    text_copy(&transfer->accept, request->accept) < 0 || text_copy(&transfer->form, request->form) < 0 ||
+	    text_copy(&transfer->if_range, request->if_range) < 0 ||
+	    text_copy(&transfer->what, request->what ? request->what : "the answer") < 0 ||
 	    set_options(transfer) != CURLE_OK) {
 		http_transfer_free(transfer);
 		return fail_memory(err);
@@ -537,9 +531,9 @@ void http_transfer_free(struct http_transfer *transfer)
 	curl_slist_free_all(transfer->headers);
 	http_response_clear(&transfer->response);
 	free(transfer->url);
-	free(transfer->authorization);
+	text_wipe(&transfer->authorization);
 	free(transfer->accept);
-	free(transfer->form);
+	text_wipe(&transfer->form);
 	free(transfer->if_range);
 	free(transfer->what);
 	free(transfer->domain);

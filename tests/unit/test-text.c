@@ -88,6 +88,20 @@ static void a_list_stays_terminated(void **state)
 	assert_string_equal(list.items[39], "39");
 }
 
+static void a_secret_is_gone_when_it_is_wiped(void **state)
+{
+	char *secret = NULL;
+
+	(void)state;
+	text_wipe(&secret);
+	assert_int_equal(text_copy(&secret, NULL), 0);
+	assert_null(secret);
+	assert_int_equal(text_copy(&secret, "hush"), 0);
+	assert_string_equal(secret, "hush");
+	text_wipe(&secret);
+	assert_null(secret);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -97,6 +111,7 @@ int main(void)
 		cmocka_unit_test(sizes_are_written_for_people),
 		cmocka_unit_test(only_well_formed_utf8_is_utf8),
 		cmocka_unit_test(a_list_stays_terminated),
+		cmocka_unit_test(a_secret_is_gone_when_it_is_wiped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
