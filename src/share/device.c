@@ -27,13 +27,12 @@
 #define FEATURES                                                                                     \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
 	 BIT(VHOST_F_PROTOCOL_FEATURES))
-#define PROTOCOL_FEATURES                                                                      \
-	(BIT(VHOST_PROTOCOL_MQ) | BIT(VHOST_PROTOCOL_REPLY_ACK) | BIT(VHOST_PROTOCOL_CONFIG) | \
-	 BIT(VHOST_PROTOCOL_MEMORY_SLOTS))
+#define PROTOCOL_FEATURES (BIT(VHOST_PROTOCOL_MQ) | BIT(VHOST_PROTOCOL_REPLY_ACK) | BIT(VHOST_PROTOCOL_MEMORY_SLOTS))
 
 struct device {
 	int socket;
 	uint64_t features, protocol; /* negotiated */
+	uint64_t offered;            /* protocol features */
 	struct virtio_fs_config config;
 	struct memory *memory;
 	struct workers *workers;
@@ -94,14 +93,14 @@ static int set_features(struct device *device, struct frontend_message *message,
 
 static int get_protocol_features(struct device *device, struct frontend_message *message, struct annex_error **err)
 {
-	(void)device, (void)err;
-	message->message.number = PROTOCOL_FEATURES;
+	(void)err;
+	message->message.number = device->offered;
 	return 0;
 }
 
 static int set_protocol_features(struct device *device, struct frontend_message *message, struct annex_error **err)
 {
-	if (message->message.number & ~PROTOCOL_FEATURES)
+	if (message->message.number & ~device->offered)
 		return fail(err, ANNEX_ERROR_UNSUPPORTED, "vhost-user: protocol features that were not offered");
 	device->protocol = message->message.number;
 	return 0;
@@ -351,15 +350,26 @@ static int answer(struct device *device, struct frontend_message *message, struc
 	return 0;
 }
 
-static int open_device(struct device *device, const struct device_options *options, struct annex_error **err)
+static int set_options(struct device *device, const struct device_options *options, struct annex_error **err)
 {
-	size_t tag = strlen(options->tag);
+	size_t tag = options->tag ? strlen(options->tag) : 1;
 
 	if (tag == 0 || tag > sizeof(device->config.tag) || options->queues == 0 ||
 	    options->queues >= VHOST_QUEUE_LIMIT || options->workers == 0 || options->workers > WORKERS_LIMIT)
 		return fail(err, ANNEX_ERROR_USAGE, "a device with this tag or so many queues or workers");
-	memcpy(device->config.tag, options->tag, tag);
+	device->offered = PROTOCOL_FEATURES;
+	if (options->tag) {
+		device->offered |= BIT(VHOST_PROTOCOL_CONFIG);
+		memcpy(device->config.tag, options->tag, tag);
+	}
 	device->config.num_request_queues = options->queues;
+	return 0;
+}
+
+static int open_device(struct device *device, const struct device_options *options, struct annex_error **err)
+{
+	if (set_options(device, options, err) < 0)
+		return -1;
 	device->server = (struct queue_server){options->serve, options->data, on_broken, device};
 	if (memory_new(&device->memory, err) < 0 || workers_new(&device->workers, err) < 0)
 		return -1;

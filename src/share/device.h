@@ -12,9 +12,12 @@
 struct device_options {
 	unsigned queues; /* request queues besides the high-priority one; at least one, at most VHOST_QUEUE_LIMIT - 1 */
 	unsigned workers; /* threads: at least one, at most WORKERS_LIMIT */
-	const char *tag;  /* of the file system */
-	/* Called from workers, several at once. Bytes of the answer (0: none), or -EPROTO when the request is none:
-	 * then the device stands still until the machine resets it. The request may be changed. */
+	/* Of the file system, for front ends that ask for the configuration. NULL: this one knows it, as QEMU's
+	 * vhost-user-fs does, which warns of devices that offer to tell. */
+	const char *tag;
+	/* Called from workers, several at once. Bytes of the answer (0: none); -EAGAIN, with nothing written or
+	 * changed, when it has to wait for others: it is served again in a while; any other -errno when it is no
+	 * request: then the device stands still until the machine resets it. */
 	ssize_t (*serve)(struct share_request *request, void *data);
 	void *data;
 };

@@ -11,18 +11,45 @@
  * Edge-triggered eventfds need not be read: each write is an event. Nobody who misses one misses a request, since a
  * worker leaves a queue only after ring_arm() has found it empty.
  *
+ * A request that has to wait for others (a lock that somebody holds) is parked: no worker waits with it. A timer wakes
+ * one to try again, soon at first, then every PARKED_MAX_MS.
+ *
  * The lock covers the ring and the state, never a request being served. Parts of a request stay mapped by a reference
  * to the memory they were found in; the ring's own place is looked up again when memory changes. While a ring's memory
  * is gone (front ends replace regions one by one), answers wait for it.
  */
 #include "share/queue.h"
 
+#include "base/time.h"
+
 #include <assert.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 
-#define TURN 64 /* requests after which a worker looks at other queues */
+#define TURN          64 /* requests after which a worker looks at other queues */
+#define PARKED_LIMIT  RING_SIZE_LIMIT
+#define PARKED_MIN_MS 5
+#define PARKED_MAX_MS 100
+
+/* A request under way: its parts are in the worker's chain, or its own when it is parked. */
+struct job {
+	uint16_t head;
+	unsigned in_count;
+	unsigned out_count;
+	struct iovec *parts;
+	struct memory *memory; /* that they are in */
+	struct parked *parked;
+};
+
+struct parked {
+	struct job job;
+	struct parked *next;
+	uint64_t due_ms;
+	unsigned delay_ms;
+	struct iovec parts[];
+};
 
 /* A descriptor to write to without a lock, while another one takes its place. */
 struct event {
@@ -32,7 +59,7 @@ struct event {
 
 struct queue {
 	const struct queue_server *server;
-	int poll, wake, kick;
+	int poll, wake, kick, timer;
 
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* anything that somebody may wait for */
@@ -43,6 +70,8 @@ struct queue {
 	unsigned serving; /* requests under way */
 	bool started, enabled, broken;
 	bool waking; /* a further worker is on its way */
+	struct parked *parked;
+	unsigned parked_count; /* on the list or being tried again; atomic */
 };
 
 static void event_unref(struct event *event)
@@ -86,6 +115,26 @@ static int watch(const struct queue *queue, int fd)
 	return epoll_ctl(queue->poll, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
 }
 
+static int open_events(struct queue *queue)
+{
+	int os;
+
+	queue->kick = -EBADF;
+	queue->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	queue->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (queue->wake < 0 || queue->timer < 0)
+		return -errno;
+	os = watch(queue, queue->wake);
+	return os < 0 ? os : watch(queue, queue->timer);
+}
+
+static void close_events(struct queue *queue)
+{
+	cleanup_close(&queue->wake);
+	cleanup_close(&queue->timer);
+	cleanup_close(&queue->kick);
+}
+
 int queue_new(struct queue **ret, const struct queue_server *server, int poll, struct annex_error **err)
 {
 	struct queue *queue = calloc(1, sizeof(*queue));
@@ -95,12 +144,9 @@ int queue_new(struct queue **ret, const struct queue_server *server, int poll, s
 		return fail_memory(err);
 	queue->server = server;
 	queue->poll = poll;
-	queue->kick = -EBADF;
-	queue->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	os = queue->wake < 0 ? -errno : watch(queue, queue->wake);
+	os = open_events(queue);
 	if (os < 0) {
-		if (queue->wake >= 0)
-			close(queue->wake);
+		close_events(queue);
 		free(queue);
 		return fail_os(err, os, "queue");
 	}
@@ -114,10 +160,8 @@ void queue_free(struct queue *queue)
 {
 	if (!queue)
 		return;
-	assert(queue->serving == 0);
-	close(queue->wake);
-	if (queue->kick >= 0)
-		close(queue->kick);
+	assert(queue->serving == 0 && !queue->parked);
+	close_events(queue);
 	event_unref(queue->call);
 	event_unref(queue->error);
 	memory_unref(queue->memory);
@@ -131,20 +175,23 @@ static bool may_take(const struct queue *queue)
 	return queue->started && queue->enabled && !queue->broken && ring_is_placed(&queue->ring);
 }
 
-/* With the lock. 1: taken, with the memory that its parts are in; 0: nothing to take; -1: broken. */
-static int take(struct memory **ret_memory, struct queue *queue, struct ring_chain *chain, struct annex_error **err)
+/* With the lock. 1: taken; 0: nothing to take; -1: broken. */
+static int take_from_ring(struct job *ret, struct queue *queue, struct ring_chain *chain, struct annex_error **err)
 {
 	int taken;
 
 	do {
-		if (!may_take(queue))
-			return 0;
 		taken = ring_take(&queue->ring, chain, err);
 	} while (taken == 0 && !ring_arm(&queue->ring));
 	if (taken <= 0)
 		return taken;
-	queue->serving++;
-	*ret_memory = memory_ref(queue->memory);
+	*ret = (struct job){
+		.head = chain->head,
+		.in_count = chain->in_count,
+		.out_count = chain->out_count,
+		.parts = chain->parts,
+		.memory = memory_ref(queue->memory),
+	};
 	if (!ring_arm(&queue->ring) && !queue->waking) {
 		queue->waking = true;
 		signal_fd(queue->wake);
@@ -152,34 +199,134 @@ static int take(struct memory **ret_memory, struct queue *queue, struct ring_cha
 	return 1;
 }
 
-/* With the lock. Returns the event to signal, or NULL. */
-static struct event *give_back(struct queue *queue, const struct ring_chain *chain, ssize_t size)
+/* With the lock. Any parked request, or one whose time has come. */
+static bool take_parked(struct job *ret, struct queue *queue, bool any)
 {
-	struct event *event = NULL;
+	uint64_t now = queue->parked ? time_monotonic_ms() : 0;
 
-	while (queue->started && !queue->broken && !ring_is_placed(&queue->ring))
-		pthread_cond_wait(&queue->changed, &queue->lock);
-	if (size >= 0 && !queue->broken && ring_is_placed(&queue->ring) &&
-	    ring_put(&queue->ring, chain->head, (uint32_t)size))
-		event = event_ref(queue->call);
-	if (--queue->serving == 0)
-		pthread_cond_broadcast(&queue->changed);
-	return event;
+	for (struct parked **at = &queue->parked; *at; at = &(*at)->next) {
+		struct parked *parked = *at;
+
+		if (!any && parked->due_ms > now)
+			continue;
+		*at = parked->next;
+		*ret = parked->job;
+		return true;
+	}
+	return false;
 }
 
-static ssize_t serve(const struct queue *queue, struct ring_chain *chain, struct annex_error **err)
+/* With the lock. As take_from_ring(). */
+static int take(struct job *ret, struct queue *queue, struct ring_chain *chain, struct annex_error **err)
+{
+	int taken = 0;
+
+	if (may_take(queue))
+		taken = take_parked(ret, queue, false) ? 1 : take_from_ring(ret, queue, chain, err);
+	if (taken > 0)
+		queue->serving++;
+	return taken;
+}
+
+static ssize_t serve(const struct queue *queue, const struct job *job, bool now)
 {
 	struct share_request request = {
-		.in = chain->parts,
-		.in_count = chain->in_count,
-		.out = chain->parts + chain->in_count,
-		.out_count = chain->out_count,
+		.in = job->parts,
+		.in_count = job->in_count,
+		.out = job->parts + job->in_count,
+		.out_count = job->out_count,
+		.now = now,
 	};
-	ssize_t size = queue->server->serve(&request, queue->server->data);
 
-	if (size < 0)
+	return queue->server->serve(&request, queue->server->data);
+}
+
+/* See to it that the request has a place of its own. False: it cannot wait. */
+static bool may_park(struct queue *queue, struct job *job)
+{
+	unsigned count = job->in_count + job->out_count;
+	struct parked *parked;
+
+	if (job->parked)
+		return true;
+	if (__atomic_load_n(&queue->parked_count, __ATOMIC_RELAXED) >= PARKED_LIMIT)
+		return false;
+	parked = malloc(sizeof(*parked) + count * sizeof(*parked->parts));
+	if (!parked)
+		return false;
+	job->parked = parked;
+	*parked = (struct parked){.job = *job, .delay_ms = PARKED_MIN_MS};
+	memcpy(parked->parts, job->parts, count * sizeof(*parked->parts));
+	parked->job.parts = parked->parts;
+	__atomic_add_fetch(&queue->parked_count, 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+static void job_end(struct queue *queue, struct job *job)
+{
+	memory_unref(job->memory);
+	if (job->parked)
+		__atomic_sub_fetch(&queue->parked_count, 1, __ATOMIC_RELAXED);
+	free(job->parked);
+}
+
+/* With the lock. The timer is set when the worker leaves the queue. */
+static void park(struct queue *queue, struct parked *parked)
+{
+	parked->due_ms = time_monotonic_ms() + parked->delay_ms;
+	parked->delay_ms = 2 * parked->delay_ms < PARKED_MAX_MS ? 2 * parked->delay_ms : PARKED_MAX_MS;
+	parked->next = queue->parked;
+	queue->parked = parked;
+}
+
+static void set_timer(const struct queue *queue)
+{
+	struct itimerspec when = {.it_value = {0}};
+	uint64_t first = UINT64_MAX;
+
+	for (const struct parked *parked = queue->parked; parked; parked = parked->next)
+		first = parked->due_ms < first ? parked->due_ms : first;
+	if (!queue->parked)
+		return;
+	when.it_value.tv_sec = (time_t)(first / 1000);
+	when.it_value.tv_nsec = (long)(first % 1000) * 1000000;
+	(void)timerfd_settime(queue->timer, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/* With the lock. Returns the event to signal, or NULL. */
+static struct event *give_back(struct queue *queue, uint16_t head, ssize_t size)
+{
+	while (queue->started && !queue->broken && !ring_is_placed(&queue->ring))
+		pthread_cond_wait(&queue->changed, &queue->lock);
+	if (size < 0 || queue->broken || !ring_is_placed(&queue->ring))
+		return NULL;
+	return ring_put(&queue->ring, head, (uint32_t)size) ? event_ref(queue->call) : NULL;
+}
+
+/* Without the lock. */
+static void serve_job(struct queue *queue, struct job *job, bool now, struct annex_error **err)
+{
+	ssize_t size = serve(queue, job, now);
+	struct event *event = NULL;
+	bool parks = size == -EAGAIN && !now && may_park(queue, job);
+
+	if (size == -EAGAIN && !now && !parks)
+		size = serve(queue, job, true);
+	if (size < 0 && !parks)
 		(void)fail_os(err, (int)size, "a request that is none");
-	return size;
+	pthread_mutex_lock(&queue->lock);
+	if (parks)
+		park(queue, job->parked);
+	else
+		event = give_back(queue, job->head, size);
+	if (--queue->serving == 0)
+		pthread_cond_broadcast(&queue->changed);
+	pthread_mutex_unlock(&queue->lock);
+	if (event)
+		signal_fd(event->fd);
+	event_unref(event);
+	if (!parks)
+		job_end(queue, job);
 }
 
 void queue_serve(struct queue *queue, struct ring_chain *chain)
@@ -191,26 +338,18 @@ void queue_serve(struct queue *queue, struct ring_chain *chain)
 	pthread_mutex_lock(&queue->lock);
 	queue->waking = false;
 	while (!err && served++ < TURN) {
-		struct memory *memory = NULL;
-		struct event *event;
-		ssize_t size;
+		struct job job;
 
-		taken = take(&memory, queue, chain, &err);
+		taken = take(&job, queue, chain, &err);
 		if (taken <= 0)
 			break;
 		pthread_mutex_unlock(&queue->lock);
-		size = serve(queue, chain, &err);
-		pthread_mutex_lock(&queue->lock);
-		event = give_back(queue, chain, size);
-		pthread_mutex_unlock(&queue->lock);
-		if (event)
-			signal_fd(event->fd);
-		event_unref(event);
-		memory_unref(memory);
+		serve_job(queue, &job, false, &err);
 		pthread_mutex_lock(&queue->lock);
 	}
 	if (taken > 0)
 		signal_fd(queue->wake);
+	set_timer(queue);
 	pthread_mutex_unlock(&queue->lock);
 	if (err)
 		queue->server->broken(queue->server->device, err);
@@ -347,6 +486,21 @@ int queue_start(struct queue *queue, bool event_index, bool indirect, struct ann
 	return placed ? 0 : fail(err, ANNEX_ERROR_CORRUPT, "vhost-user: a queue that is not in the guest's memory");
 }
 
+/* The last chance of those that wait: their drivers may go on with this queue. */
+static void serve_parked(struct queue *queue)
+{
+	struct job job;
+
+	pthread_mutex_lock(&queue->lock);
+	while (take_parked(&job, queue, true)) {
+		queue->serving++;
+		pthread_mutex_unlock(&queue->lock);
+		serve_job(queue, &job, true, NULL);
+		pthread_mutex_lock(&queue->lock);
+	}
+	pthread_mutex_unlock(&queue->lock);
+}
+
 uint16_t queue_stop(struct queue *queue)
 {
 	uint16_t next;
@@ -357,6 +511,9 @@ uint16_t queue_stop(struct queue *queue)
 	pthread_cond_broadcast(&queue->changed);
 	while (queue->serving > 0)
 		pthread_cond_wait(&queue->changed, &queue->lock);
+	pthread_mutex_unlock(&queue->lock);
+	serve_parked(queue);
+	pthread_mutex_lock(&queue->lock);
 	queue->broken = false;
 	next = queue->ring.next_available;
 	pthread_mutex_unlock(&queue->lock);

@@ -15,7 +15,7 @@ struct queue;
 
 /* Who serves: the same for all queues of a device. Called from workers, without any lock. */
 struct queue_server {
-	/* Bytes of the answer, 0 for none; -errno: not a request, the device is to stand still. */
+	/* As in struct device_options. */
 	ssize_t (*serve)(struct share_request *request, void *data);
 	void *data;
 	/* The guest broke the rules. `err` stays the caller's. */

@@ -1,4 +1,5 @@
 #pragma once
+#include <stdbool.h>
 #include <sys/uio.h>
 
 /*
@@ -11,4 +12,6 @@ struct share_request {
 	unsigned in_count;
 	struct iovec *out; /* room for the answer */
 	unsigned out_count;
+	/* This is the last time that it is served: what would have to wait fails, with EINTR. */
+	bool now;
 };

@@ -157,6 +157,54 @@ static void a_slow_request_holds_up_no_other_one(void **state)
 	assert_int_equal(stop(&machine), 0);
 }
 
+static void what_has_to_wait_for_others_holds_no_worker(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+	unsigned tried;
+
+	(void)state;
+	start(&machine, 1);
+	__atomic_store_n(&machine.held, 1, __ATOMIC_RELEASE);
+	offer(&machine, lane, 0, "p0");
+	offer(&machine, lane, 1, "p1");
+	assert_true(nothing_comes(lane));
+	offer(&machine, lane, 2, "echo");
+	assert_answer(&machine, lane, "fdip");
+	tried = __atomic_load_n(&machine.served, __ATOMIC_RELAXED);
+	assert_in_range(tried, 5, 30); /* again and again, but seldom */
+	__atomic_store_n(&machine.held, 0, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < 2; i++) {
+		uint32_t size = 0;
+		unsigned slot = collect(lane, &size);
+
+		assert_int_equal(size, 2);
+		assert_memory_equal(machine.memory + slot_buffer(lane, slot) + 128, slot == 0 ? "q1" : "q2", 2);
+	}
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void what_waits_when_its_queue_stops_is_answered_then(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+	uint32_t base[2] = {1, 0};
+
+	(void)state;
+	start(&machine, 2);
+	__atomic_store_n(&machine.held, 1, __ATOMIC_RELEASE);
+	offer(&machine, lane, 0, "p");
+	assert_true(nothing_comes(lane));
+	tell(&machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
+	assert_int_equal(hear(&machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+	assert_int_equal(base[1], 1);
+	assert_answer(&machine, lane, "n");
+	start_lane(&machine, 1, 1);
+	offer(&machine, lane, 1, "p");
+	assert_true(nothing_comes(lane));
+	assert_int_equal(stop(&machine), 0); /* with one that waits */
+}
+
 struct stopping {
 	struct machine *machine;
 	uint32_t base[2];
@@ -431,6 +479,8 @@ int main(void)
 		cmocka_unit_test(requests_are_answered_on_every_queue),
 		cmocka_unit_test(memory_changes_and_queues_restart_under_load),
 		cmocka_unit_test(a_slow_request_holds_up_no_other_one),
+		cmocka_unit_test(what_has_to_wait_for_others_holds_no_worker),
+		cmocka_unit_test(what_waits_when_its_queue_stops_is_answered_then),
 		cmocka_unit_test(a_queue_stops_after_what_is_under_way_and_goes_on_there),
 		cmocka_unit_test(a_disabled_queue_waits),
 		cmocka_unit_test(an_answer_waits_for_the_memory_of_its_ring),
