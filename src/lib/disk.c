@@ -46,7 +46,8 @@ struct disk {
 	struct unpacker *unpacker;
 	size_t *blob_layers; /* which layer a download's blob is */
 	size_t blob_count;
-	bool reuses; /* not all layers are decoded */
+	bool reuses;      /* not all layers are decoded */
+	bool discredited; /* the unpacking process is */
 };
 
 static int disk_begin(struct disk *disk, struct annex_error **err)
@@ -364,6 +365,7 @@ static int make_once(struct disk *disk, bool reuse, bool *ret_again, struct anne
 		     (damaged || all_are_in(disk));
 	if (*ret_again)
 		log_debug("%s; all layers are fetched", annex_error_message(why));
+	disk->discredited = disk->unpacker && unpacker_is_discredited(disk->unpacker);
 	let_go(disk);
 	if (err)
 		*err = TAKE(why);
@@ -386,8 +388,8 @@ static int make(struct disk *disk, struct annex_error **err)
 		result = base_draft_publish(disk->draft, &why);
 	if (result == 0)
 		return 0;
-	/* Somebody needs the room. */
-	if ((annex_error_errno(why) == ENOSPC || annex_error_errno(why) == EDQUOT) &&
+	/* Somebody needs the room, or who made the layers can't be believed. */
+	if ((annex_error_errno(why) == ENOSPC || annex_error_errno(why) == EDQUOT || disk->discredited) &&
 	    base_draft_reset(disk->draft, NULL) < 0)
 		fail_hint(&why, "annex image prune");
 	if (err)

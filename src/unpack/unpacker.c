@@ -34,7 +34,7 @@ struct unpacker {
 	size_t count;
 	uint64_t *total, *done; /* of each layer's blob */
 	bool *complete;
-	bool finishing, has_result;
+	bool finishing, has_result, discredited;
 	uint64_t size;
 	char line[REPORT_LIMIT];
 	size_t used;
@@ -324,9 +324,11 @@ static int end(struct unpacker *unpacker, struct annex_error **err)
 	hear(unpacker);
 	if (status == -1 && unpacker->has_result)
 		status = 0;
-	if (status != 0 || !unpacker->has_result)
-		return describe_death(unpacker, status == -1 ? 0 : status, err);
-	return 0;
+	if (status == 0 && unpacker->has_result)
+		return 0;
+	/* Those that are killed may have been killed for their memory, or by hand. */
+	unpacker->discredited = status != -1 && (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL);
+	return describe_death(unpacker, status == -1 ? 0 : status, err);
 }
 
 static int take_progress(struct unpacker *unpacker, const uint64_t *done, struct annex_error **err)
@@ -357,7 +359,8 @@ static int take_report(struct unpacker *unpacker, const struct report *report, s
 {
 	switch (report->kind) {
 	case REPORT_PROGRESS:
-		return take_progress(unpacker, report->done, err);
+		unpacker->discredited = take_progress(unpacker, report->done, err) < 0;
+		return unpacker->discredited ? -1 : 0;
 	case REPORT_LAYER:
 		unpacker->complete[report->layer] = true;
 		unpacker->done[report->layer] = unpacker->total[report->layer];
@@ -380,8 +383,10 @@ static int take_line(struct unpacker *unpacker, const char *line, size_t size, s
 {
 	auto_report struct report report = {0};
 
-	if (report_decode(&report, line, size, unpacker->count, err) < 0)
+	if (report_decode(&report, line, size, unpacker->count, err) < 0) {
+		unpacker->discredited = true;
 		return fail_while(err, "annex-unpack makes no sense");
+	}
 	return take_report(unpacker, &report, err);
 }
 
@@ -396,9 +401,10 @@ static int take_lines(struct unpacker *unpacker, struct annex_error **err)
 	}
 	unpacker->used = (size_t)(end - at);
 	memmove(unpacker->line, at, unpacker->used);
-	if (unpacker->used == sizeof(unpacker->line))
-		return fail(err, ANNEX_ERROR_CORRUPT, "annex-unpack makes no sense: a line too long");
-	return 0;
+	if (unpacker->used < sizeof(unpacker->line))
+		return 0;
+	unpacker->discredited = true;
+	return fail(err, ANNEX_ERROR_CORRUPT, "annex-unpack makes no sense: a line too long");
 }
 
 int unpacker_dispatch(struct unpacker *unpacker, bool *ret_ended, struct annex_error **err)
@@ -442,6 +448,11 @@ uint64_t unpacker_done(const struct unpacker *unpacker, size_t layer)
 bool unpacker_is_layer_done(const struct unpacker *unpacker, size_t layer)
 {
 	return unpacker->complete[layer];
+}
+
+bool unpacker_is_discredited(const struct unpacker *unpacker)
+{
+	return unpacker->discredited;
 }
 
 bool unpacker_is_finishing(const struct unpacker *unpacker)

@@ -21,13 +21,15 @@ MUST_USE int unpacker_start(struct unpacker **ret, const char *program, int disk
 /* Readable when unpacker_dispatch() has something to do. */
 int unpacker_fd(const struct unpacker *unpacker);
 /* Takes in what the process said, without blocking. *ret_ended: it ended, well. -1: it failed, with its own error, or
- * it died (SYSTEM; the message says by which signal), or it said what makes no sense (CORRUPT); what
- * it had told before counts. Then don't call it again. */
+ * it died (SYSTEM; the message says by which signal), or it said what makes no sense (CORRUPT). What it had told before
+ * counts, unless it is discredited. Then don't call it again. */
 MUST_USE int unpacker_dispatch(struct unpacker *unpacker, bool *ret_ended, struct annex_error **err);
 /* Bytes of blob `layer` taken in so far. */
 uint64_t unpacker_done(const struct unpacker *unpacker, size_t layer);
 /* The layer's index is complete (see rootfs_events.layer_done). */
 bool unpacker_is_layer_done(const struct unpacker *unpacker, size_t layer);
+/* It crashed, or said what makes no sense: somebody may have taken it over before, and nothing that it made counts. */
+bool unpacker_is_discredited(const struct unpacker *unpacker);
 bool unpacker_is_finishing(const struct unpacker *unpacker);
 /* The disk's apparent size, once it ended well. */
 uint64_t unpacker_size(const struct unpacker *unpacker);

@@ -176,6 +176,18 @@ def test_the_death_of_the_unpacking_process_is_said(user_host, one, layout):
     assert store(user_host) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGSYS])
+def test_nothing_of_an_unpacking_process_that_crashed_is_kept(user_host, one, layout, number):
+    before = store(user_host)
+    _, process = begin(user_host, one, layout, "third")
+    wait_until(lambda: len(drafts(user_host)) == 2, "two layers are complete")
+    unpacker, = helpers(process)
+    os.kill(unpacker, number)
+    _, errors = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1 and "annex-unpack" in errors, errors
+    assert store(user_host) == before
+
+
 def test_layers_from_before_a_reboot_are_not_trusted(user_host, one, layout):
     _, process = begin(user_host, one, layout, "third")
     end(process, signal.SIGKILL)

@@ -70,8 +70,8 @@ static void expect_good_end(struct unpacker *unpacker)
 	assert_true(ended);
 }
 
-/* Runs the script, which must fail so. */
-static void expect_failure(const char *script, enum annex_error_kind kind, const char *message)
+/* Runs the script, which must fail so. Returns whether it is discredited by that. */
+static bool expect_failure(const char *script, enum annex_error_kind kind, const char *message)
 {
 	auto_unpacker struct unpacker *unpacker = start(script);
 	auto_error struct annex_error *err = NULL;
@@ -81,6 +81,7 @@ static void expect_failure(const char *script, enum annex_error_kind kind, const
 	assert_int_equal(annex_error_kind(err), kind);
 	if (!strstr(annex_error_message(err), message))
 		assert_string_equal(annex_error_message(err), message);
+	return unpacker_is_discredited(unpacker);
 }
 
 static void what_it_says_is_taken_in(void **state)
@@ -164,6 +165,21 @@ static void a_death_is_told_by_its_signal_or_status(void **state)
 	expect_failure("echo '{\"report\":\"result\",\"size\":1}' >&3; exit 4", ANNEX_ERROR_SYSTEM,
 		       "annex-unpack ended with status 4");
 	expect_failure("exec 3>&-; sleep 1000", ANNEX_ERROR_SYSTEM, "killed by signal 9");
+}
+
+static void who_crashes_or_makes_no_sense_is_discredited(void **state)
+{
+	(void)state;
+	assert_false(expect_failure("kill -9 $$", ANNEX_ERROR_SYSTEM, "signal 9"));
+	assert_false(expect_failure("echo '{\"report\":\"error\",\"kind\":7,\"message\":\"damaged\"}' >&3",
+				    ANNEX_ERROR_CORRUPT, "damaged"));
+	assert_true(expect_failure("kill -SEGV $$", ANNEX_ERROR_SYSTEM, "signal 11"));
+	assert_true(expect_failure("exit 99", ANNEX_ERROR_SYSTEM, "status 99"));
+	assert_true(expect_failure("exit 0", ANNEX_ERROR_SYSTEM, "without a result"));
+	assert_true(expect_failure("echo '{}' >&3", ANNEX_ERROR_CORRUPT, "makes no sense"));
+	assert_true(expect_failure("echo '{\"report\":\"progress\",\"done\":[1000,0]}' >&3", ANNEX_ERROR_CORRUPT,
+				   "impossible progress"));
+	assert_true(expect_failure("head -c 100000 /dev/zero | tr '\\0' x >&3", ANNEX_ERROR_CORRUPT, "too long"));
 }
 
 static void nonsense_is_corrupt(void **state)
@@ -272,6 +288,7 @@ int main(void)
 		cmocka_unit_test(it_gets_the_request_the_disk_and_nothing_else),
 		cmocka_unit_test(its_error_is_ours),
 		cmocka_unit_test(a_death_is_told_by_its_signal_or_status),
+		cmocka_unit_test(who_crashes_or_makes_no_sense_is_discredited),
 		cmocka_unit_test(nonsense_is_corrupt),
 		cmocka_unit_test(it_may_complain_without_end),
 		cmocka_unit_test(talk_without_end_does_not_hold_up_the_listener),
