@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "cli/printable.h"
 
 #include <stdio.h>
 
@@ -49,11 +50,14 @@ int output_table_print(struct libscols_table *table, struct annex_error **err)
 int output_json(json_t *value, struct annex_error **err)
 {
 	auto_json json_t *taken = value;
-	auto_free char *text = taken ? json_dumps(taken, JSON_INDENT(2)) : NULL;
+	auto_free char *dumped = taken ? json_dumps(taken, JSON_INDENT(2)) : NULL;
+	auto_text struct text text = {0};
 
-	if (!text)
+	if (dumped)
+		printable_add_json(&text, dumped);
+	if (!dumped || !text_ok(&text))
 		return fail_memory(err);
-	puts(text);
+	puts(text.data);
 	return 0;
 }
 

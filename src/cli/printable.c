@@ -38,6 +38,20 @@ void printable_add(struct text *text, const char *from)
 	}
 }
 
+void printable_add_json(struct text *text, const char *from)
+{
+	uint32_t code;
+	size_t length;
+
+	for (; *from; from += length ? length : 1) {
+		length = decode(&code, from);
+		if (length && code >= 0x7f && is_control(code))
+			text_printf(text, "\\u%04x", (unsigned)code);
+		else
+			text_add_bytes(text, from, length ? length : 1);
+	}
+}
+
 /* The columns of the character at the start, *ret_length getting its bytes. What the locale does not know takes one. */
 static size_t width_at(size_t *ret_length, const char *at)
 {

@@ -51,6 +51,16 @@ static void wide_characters_take_two(void **state)
 	assert_int_equal(printable_cut("\346\227\245\346\234\254", 3), 3);
 }
 
+static void a_json_document_means_the_same_afterwards(void **state)
+{
+	auto_text struct text text = {0};
+
+	(void)state;
+	printable_add_json(&text, "{\n  \"gr\xc3\xbc\xc3\x9f\": \"a\xc2\x9b"
+				  "2J\x7f\xe2\x80\xae\\u001b\"\n}");
+	assert_string_equal(text.data, "{\n  \"gr\xc3\xbc\xc3\x9f\": \"a\\u009b2J\\u007f\\u202e\\u001b\"\n}");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -58,6 +68,7 @@ int main(void)
 		cmocka_unit_test(bytes_that_are_no_characters_are_replaced),
 		cmocka_unit_test(columns_are_not_bytes),
 		cmocka_unit_test(wide_characters_take_two),
+		cmocka_unit_test(a_json_document_means_the_same_afterwards),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
