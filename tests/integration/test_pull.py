@@ -174,6 +174,38 @@ def test_arch_of_create_chooses_too(user_host, one, tmp_path):
     user_host.ok("create", "--no-boot", "--arch", ARCH, name, "-n", "web")
 
 
+def test_what_builders_attest_beside_an_image_is_no_choice(user_host, one, tmp_path):
+    layout = oci.Layout(tmp_path / "image")
+    image = layout.image([layout.layer(oci.Tar().file("a", "b"))])
+    statement = oci.Layer(layout.blob({"predicate": {}}, "application/vnd.in-toto+json"), "sha256:" + "0" * 64)
+    attested = layout.image([statement], platform={"architecture": "unknown", "os": "unknown"})
+    attested["annotations"] = {"vnd.docker.reference.digest": image["digest"],
+                               "vnd.docker.reference.type": "attestation-manifest"}
+    layout.tag("latest", layout.index([attested, image])).save()
+    name = one.serve("team/app", layout.folder)
+    assert pulled(user_host, name)["digest"] == image["digest"]
+    result = pull(user_host, name, "--platform", "linux/mips64le")
+    assert result.returncode == 3 and "unknown" not in result.stderr, result.stderr
+
+
+def test_an_image_of_one_other_platform_is_not_taken_for_ours(user_host, one, tmp_path):
+    layout = oci.Layout(tmp_path / "image")
+    layer = layout.layer(oci.Tar().file("a", "b"))
+    layout.tag("latest", layout.image([layer], platform={"architecture": OTHER, "os": "linux"})).save()
+    name = one.serve("team/app", layout.folder)
+    check_failed(pull(user_host, name), 3, f"linux/{OTHER}", f"--platform linux/{OTHER}|--arch {OTHER}")
+    assert store(user_host) == {} and one.count(part=layer.descriptor["digest"]) == 0
+    assert pulled(user_host, name, "--platform", f"linux/{OTHER}")["platform"] == f"linux/{OTHER}"
+
+
+def test_short_names_are_docker_hub_s(user_host, one, tmp_path):
+    one.serve("library/app", layered(tmp_path / "image").folder)
+    configure(user_host, "config/containers/registries.conf", f'[[registry]]\nprefix = "docker.io"\nlocation = "{one.host}"\n')
+    for name in ("app", "library/app", "docker.io/app:latest", "docker.io/library/app"):
+        assert pull(user_host, name).stdout == "app:latest\n"
+    assert one.count("GET", "/v2/library/app/blobs/") == 4 and images(user_host)[0]["names"] == ["app:latest"]
+
+
 def test_docker_media_types_are_as_good(user_host, place, tmp_path):
     layout = oci.Layout(tmp_path / "image")
     layer = layout.layer(oci.Tar().file("a", "b"), media_type=oci.DOCKER_LAYER)

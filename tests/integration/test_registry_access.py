@@ -65,6 +65,12 @@ def test_tls_with_an_authority_from_certs_d(host, place, secure):
     pulled(host, f"{secure.host}/team/app")
 
 
+def test_http_2_is_spoken_where_it_is_offered(user_host, place, secure):
+    trust(user_host, secure.host, place.authority)
+    result = pull(user_host, f"{secure.host}/team/app", env={"ANNEX_DEBUG": "1"})
+    assert result.returncode == 0 and "HTTP/2" in result.stderr and "HTTP/1" not in result.stderr, result.stderr
+
+
 @pytest.mark.parametrize("kind, message", [
     ("expired", "expired"), ("self-signed", "self.signed|trust|not signed|authority|issuer"),
     ("other host", r"(other\.example.*not 127\.0\.0\.1)|(127\.0\.0\.1.*(match|name|is for))|(match|name).*127\.0\.0\.1")])
