@@ -12,8 +12,10 @@ import oci
 import test_kernel
 
 TIMEOUT = annex_test.TIMEOUT
-# Clients give up soon, for tests in which they must.
-SOON = {"ANNEX_TIMEOUT_SCALE": str(0.02 * float(os.environ.get("ANNEX_TIMEOUT_SCALE") or 1))}
+SCALE = float(os.environ.get("ANNEX_TIMEOUT_SCALE") or 1)
+# Clients give up soon, for tests in which they must; or at once, where nothing but waiting is to fail.
+SOON = {"ANNEX_TIMEOUT_SCALE": str(0.02 * SCALE)}
+AT_ONCE = {"ANNEX_TIMEOUT_SCALE": str(0.006 * SCALE)}
 
 
 def noise(size, seed=0):
@@ -137,5 +139,5 @@ def configure(host, path, content, mode=0o600):
     return host.folder / path
 
 
-__all__ = ["SOON", "TIMEOUT", "bases", "check_disks", "check_failed", "check_nothing_more", "configure", "digests", "drafts",
+__all__ = ["AT_ONCE", "SOON", "TIMEOUT", "bases", "check_disks", "check_failed", "check_nothing_more", "configure", "digests", "drafts",
            "fake_kernel", "images", "layered", "noise", "pull", "pulled", "store", "trust", "wait_until"]
