@@ -135,8 +135,8 @@ def stage_integration():
 
 
 def stage_integration_asan():
-    # Those two are about how images and installations are made, and not about what our programs do.
-    others = ["--ignore=tests/integration/test_images.py", "--ignore=tests/integration/test_install.py"]
+    # Those are about how images, installations and test registries are made, and not about what our programs do.
+    others = [f"--ignore=tests/integration/test_{name}.py" for name in ("images", "install", "registry_fake")]
     return pytest("tests/integration", {"ANNEX_BUILD": str(ROOT / "build-asan"), **ASAN_ENV}, others)
 
 
