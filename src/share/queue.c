@@ -284,10 +284,11 @@ static void set_timer(const struct queue *queue)
 	struct itimerspec when = {.it_value = {0}};
 	uint64_t first = UINT64_MAX;
 
+	/* What may not be tried now waits for the event of who allows it again. */
+	if (!queue->parked || !may_take(queue))
+		return;
 	for (const struct parked *parked = queue->parked; parked; parked = parked->next)
 		first = parked->due_ms < first ? parked->due_ms : first;
-	if (!queue->parked)
-		return;
 	when.it_value.tv_sec = (time_t)(first / 1000);
 	when.it_value.tv_nsec = (long)(first % 1000) * 1000000;
 	(void)timerfd_settime(queue->timer, TFD_TIMER_ABSTIME, &when, NULL);

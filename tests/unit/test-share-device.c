@@ -9,6 +9,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_fs.h>
 #include <stdio.h>
+#include <time.h>
 
 static void what_is_offered_is_told(void **state)
 {
@@ -157,6 +158,25 @@ static void a_slow_request_holds_up_no_other_one(void **state)
 	assert_int_equal(stop(&machine), 0);
 }
 
+static void one_event_for_many_requests_wakes_as_many_workers(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+
+	(void)state;
+	start(&machine, 3);
+	assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, 1, 0));
+	offer(&machine, lane, 0, "w0");
+	offer(&machine, lane, 1, "w1");
+	offer(&machine, lane, 2, "echo");
+	assert_true(nothing_comes(lane));
+	assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, 1, 1));
+	assert_answer(&machine, lane, "fdip");
+	wait_until_waiting(&machine, 2);
+	release(&machine);
+	assert_int_equal(stop(&machine), 0);
+}
+
 static void what_has_to_wait_for_others_holds_no_worker(void **state)
 {
 	struct machine machine;
@@ -203,6 +223,39 @@ static void what_waits_when_its_queue_stops_is_answered_then(void **state)
 	offer(&machine, lane, 1, "p");
 	assert_true(nothing_comes(lane));
 	assert_int_equal(stop(&machine), 0); /* with one that waits */
+}
+
+static double processor_seconds(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static void who_has_nothing_to_do_uses_no_processor(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+	double before;
+
+	(void)state;
+	start(&machine, 2);
+	__atomic_store_n(&machine.held, 1, __ATOMIC_RELEASE);
+	offer(&machine, lane, 0, "p");
+	assert_true(nothing_comes(lane));
+	/* With a request whose time has come, but whose queue may not be served; with another queue that may. */
+	assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, 1, 0));
+	offer(&machine, &machine.lanes[2], 0, "echo");
+	assert_answer(&machine, &machine.lanes[2], "fdip");
+	before = processor_seconds();
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(nothing_comes(lane));
+	assert_true(processor_seconds() - before < 0.1);
+	__atomic_store_n(&machine.held, 0, __ATOMIC_RELEASE);
+	assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, 1, 1));
+	assert_answer(&machine, lane, "q");
+	assert_int_equal(stop(&machine), 0);
 }
 
 struct stopping {
@@ -378,8 +431,9 @@ static unsigned count_descriptors(void)
 	return count;
 }
 
-/* Bytes, and as many descriptors, end the connection with an error, and leave no descriptor behind. */
-static void assert_ends(const void *bytes, size_t size, unsigned fd_count)
+/* Bytes, with so many descriptors, end the connection with an error that has these words, and leave no descriptor
+ * behind. */
+static void assert_ends(const char *words, const void *bytes, size_t size, unsigned fd_count)
 {
 	unsigned before = count_descriptors();
 	struct machine machine;
@@ -393,48 +447,57 @@ static void assert_ends(const void *bytes, size_t size, unsigned fd_count)
 	pthread_join(machine.thread, NULL);
 	machine.joined = true;
 	assert_int_equal(machine.result, -1);
-	assert_non_null(machine.err);
+	if (!strstr(annex_error_message(machine.err), words))
+		print_error("%s instead of %s\n", annex_error_message(machine.err), words);
+	assert_non_null(strstr(annex_error_message(machine.err), words));
 	stop(&machine);
 	assert_int_equal(count_descriptors(), before);
 }
 
 static void garbage_ends_the_connection(void **state)
 {
-	const struct {
+	static const struct {
+		const char *words;
 		struct wire wire;
 		size_t size;
 		unsigned fds;
 	} rows[] = {
-		{{0, 1, 0, {0}}, 12, 0},
-		{{6, 1, 8, {0}}, 20, 1}, /* a request that was not offered */
-		{{39, 1, 0, {0}}, 12, 0},
-		{{UINT32_MAX, 1, 0, {0}}, 12, 0},
-		{{VHOST_GET_FEATURES, 2, 0, {0}}, 12, 0},     /* a version to come */
-		{{VHOST_GET_FEATURES, 1 | 4, 0, {0}}, 12, 0}, /* a reply */
-		{{VHOST_GET_FEATURES, 1, 8, {0}}, 20, 0},
-		{{VHOST_GET_FEATURES, 1, 0, {0}}, 12, 1}, /* a descriptor for nothing */
-		{{VHOST_GET_FEATURES, 1, 0, {0}}, 5, 0},  /* half a header */
-		{{VHOST_SET_FEATURES, 1, 8, {0}}, 13, 0}, /* half a payload */
-		{{VHOST_SET_FEATURES, 1, 8, {0}}, 12, 0},
-		{{VHOST_SET_FEATURES, 1, UINT32_MAX, {0}}, 12, 0},
-		{{VHOST_SET_MEM_TABLE, 1, 8, {9}}, 20, 9},
-		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 0}, /* no descriptor */
-		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {2}}, 12 + 40, 2},
-		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 16},
-		{{VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 1}, /* an empty region; nobody wants to hear of it */
-		{{VHOST_ADD_MEM_REG, 1, 40, {0}}, 12 + 40, 2},
-		{{VHOST_GET_VRING_BASE, 1, 8, {LANES}}, 20, 0},
-		{{VHOST_GET_VRING_BASE, 1 | 8, 8, {0xff}}, 20, 0},
-		{{VHOST_SET_VRING_KICK, 1, 8, {0, 2}}, 20, 1}, /* unknown flags */
-		{{VHOST_SET_VRING_KICK, 1, 8, {0, 1}}, 20, 1}, /* says that there is none */
-		{{VHOST_SET_VRING_CALL, 1, 8, {0}}, 20, 0},
-		{{VHOST_GET_CONFIG, 1, 12 + 4, {0, 0, 0, 0, 5}}, 12 + 16, 0},
-		{{VHOST_GET_CONFIG, 1, 12 + VHOST_CONFIG_LIMIT + 1, {0}}, 12, 0},
+		{"request 0 is not known", {0, 1, 0, {0}}, 12, 0},
+		{"request 6 is not known", {6, 1, 8, {0}}, 20, 1},
+		{"request 39 is not known", {39, 1, 0, {0}}, 12, 0},
+		{"is not known", {UINT32_MAX, 1, 0, {0}}, 12, 0},
+		{"has flags", {VHOST_GET_FEATURES, 2, 0, {0}}, 12, 0},
+		{"has flags", {VHOST_GET_FEATURES, 1 | 4, 0, {0}}, 12, 0}, /* a reply */
+		{"has flags", {VHOST_GET_FEATURES, 1 | 16, 0, {0}}, 12, 0},
+		{"GET_FEATURES has 8 bytes", {VHOST_GET_FEATURES, 1, 8, {0}}, 20, 0},
+		{"wrong number of descriptors", {VHOST_GET_FEATURES, 1, 0, {0}}, 12, 1},
+		{"ended in a message", {VHOST_GET_FEATURES, 1, 0, {0}}, 5, 0},
+		{"ended in a message", {VHOST_SET_FEATURES, 1, 8, {0}}, 13, 0},
+		{"ended in a message", {VHOST_SET_FEATURES, 1, 8, {0}}, 12, 0},
+		{"SET_FEATURES has 4294967295 bytes", {VHOST_SET_FEATURES, 1, UINT32_MAX, {0}}, 12, 0},
+		{"not offered", {VHOST_SET_FEATURES, 1, 8, {1}}, 20, 0}, /* nobody wants to hear of it */
+		{"count that is not its size's", {VHOST_SET_MEM_TABLE, 1, 8, {9}}, 20, 8},
+		{"count that is not its size's", {VHOST_SET_MEM_TABLE, 1, 8 + 32, {2}}, 12 + 40, 2},
+		{"wrong number of descriptors", {VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 0},
+		{"wrong number of descriptors", {VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 2},
+		{"a region of 0 bytes", {VHOST_SET_MEM_TABLE, 1, 8 + 32, {1}}, 12 + 40, 1},
+		{"more than 8 descriptors", {VHOST_SET_MEM_TABLE, 1, 8 + 8 * 32, {8}}, 12 + 8 + 8 * 32, 9},
+		{"more than 8 descriptors", {VHOST_SET_MEM_TABLE, 1, 8 + 8 * 32, {8}}, 12 + 8 + 8 * 32, 16},
+		{"wrong number of descriptors", {VHOST_ADD_MEM_REG, 1, 40, {0}}, 12 + 40, 2},
+		{"wrong number of descriptors", {VHOST_ADD_MEM_REG, 1, 40, {0}}, 12 + 40, 0},
+		{"no region at 0 to remove", {VHOST_REM_MEM_REG, 1, 40, {0}}, 12 + 40, 1}, /* allowed, and closed */
+		{"queue 4 of 4", {VHOST_GET_VRING_BASE, 1, 8, {LANES}}, 20, 0},
+		{"queue 255 of 4", {VHOST_GET_VRING_BASE, 1 | 8, 8, {0xff}}, 20, 0},
+		{"unknown flags", {VHOST_SET_VRING_KICK, 1, 8, {0, 2}}, 20, 1},
+		{"wrong number of descriptors", {VHOST_SET_VRING_KICK, 1, 8, {0, 1}}, 20, 1},
+		{"wrong number of descriptors", {VHOST_SET_VRING_CALL, 1, 8, {0}}, 20, 0},
+		{"size that is not its contents'", {VHOST_GET_CONFIG, 1, 12 + 4, {0, 0, 0, 0, 5}}, 12 + 16, 0},
+		{"GET_CONFIG has", {VHOST_GET_CONFIG, 1, 12 + VHOST_CONFIG_LIMIT + 1, {0}}, 12, 0},
 	};
 
 	(void)state;
 	for (unsigned i = 0; i < COUNT_OF(rows); i++)
-		assert_ends(&rows[i].wire, rows[i].size, rows[i].fds);
+		assert_ends(rows[i].words, &rows[i].wire, rows[i].size, rows[i].fds);
 }
 
 static void messages_may_come_in_pieces(void **state)
@@ -479,8 +542,10 @@ int main(void)
 		cmocka_unit_test(requests_are_answered_on_every_queue),
 		cmocka_unit_test(memory_changes_and_queues_restart_under_load),
 		cmocka_unit_test(a_slow_request_holds_up_no_other_one),
+		cmocka_unit_test(one_event_for_many_requests_wakes_as_many_workers),
 		cmocka_unit_test(what_has_to_wait_for_others_holds_no_worker),
 		cmocka_unit_test(what_waits_when_its_queue_stops_is_answered_then),
+		cmocka_unit_test(who_has_nothing_to_do_uses_no_processor),
 		cmocka_unit_test(a_queue_stops_after_what_is_under_way_and_goes_on_there),
 		cmocka_unit_test(a_disabled_queue_waits),
 		cmocka_unit_test(an_answer_waits_for_the_memory_of_its_ring),
