@@ -23,7 +23,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { STEP_MS = 100 /* between two looks at cancellation, and two reports */ };
+enum {
+	STEP_MS = 100,      /* between two looks at cancellation, and two reports */
+	FILES_OF_LAYER = 4, /* its index, and a pipe's ends or a donor's files */
+	FILES_BESIDE = 64   /* counted as layers */
+};
 
 static const char step[] = "disk";
 
@@ -392,6 +396,8 @@ static int make(struct disk *disk, struct annex_error **err)
 	if ((annex_error_errno(why) == ENOSPC || annex_error_errno(why) == EDQUOT || disk->discredited) &&
 	    base_draft_reset(disk->draft, NULL) < 0)
 		fail_hint(&why, "annex image prune");
+	if (annex_error_errno(why) == EMFILE)
+		fail_hint(&why, "ulimit -n %zu", (disk->count + FILES_BESIDE) * FILES_OF_LAYER);
 	if (err)
 		*err = TAKE(why);
 	return -1;

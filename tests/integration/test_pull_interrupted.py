@@ -13,8 +13,8 @@ import pytest
 
 import annex_test
 import oci
-from pulls import (SOON, TIMEOUT, bases, check_disks, check_nothing_more, digests, drafts, images, layered, noise, pull, pulled,
-                   store, wait_until)
+from pulls import (SOON, TIMEOUT, bases, check_disks, check_failed, check_nothing_more, digests, drafts, images, layered, noise, pull,
+                   pulled, store, wait_until)
 from registries import fake
 
 
@@ -292,6 +292,17 @@ def test_a_limit_on_files_is_said_and_nothing_stays(user_host, one, layout):
     result = pull(user_host, name, preexec_fn=limit)
     assert (result.returncode, result.stdout) == (1, ""), (result.returncode, result.stderr)
     assert "File too large" in result.stderr and len(result.stderr.splitlines()) <= 2, result.stderr
+    check_nothing_more(user_host, before)
+    pulled(user_host, name)
+
+
+def test_too_few_descriptors_for_all_layers_are_said(user_host, one, tmp_path):
+    many = layered(tmp_path / "many", [100] * 30)
+    name = one.serve("team/many", many.folder)
+    before = store(user_host)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    result = pull(user_host, name, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (60, most)))
+    check_failed(result, 1, "Too many open files", "ulimit -n 376")
     check_nothing_more(user_host, before)
     pulled(user_host, name)
 
