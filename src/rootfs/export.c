@@ -14,10 +14,12 @@
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 enum {
 	CHUNK = 256 << 10,     /* bytes read from the disk at once */
+	ZEROS = 256 << 20,     /* bytes of holes passed over at once: files can have terabytes of them */
 	HOLE = 1 << 20,        /* bytes of holes that make a file a sparse one */
 	SINK_BLOCK = 128 << 10 /* bytes that the sink gets at once */
 };
@@ -39,6 +41,7 @@ struct export
 	void *data;
 	int sink_error; /* -errno */
 	unsigned char *chunk;
+	const unsigned char *zeros; /* a mapping, nearly none of which is ever read */
 };
 
 static la_ssize_t write_piece(struct archive *archive, void *data, const void *bytes, size_t size)
@@ -113,23 +116,22 @@ static void describe_holes(struct export *export, uint64_t size)
 		archive_entry_sparse_add_entry(export->entry, (la_int64_t)size, 0);
 }
 
-static int put_bytes(struct export *export, uint64_t size, struct annex_error **err)
+static int put_bytes(struct export *export, const void *bytes, size_t size, struct annex_error **err)
 {
-	while (size > 0) {
-		size_t part = size < CHUNK ? size : CHUNK;
-
-		if (archive_write_data(export->archive, export->chunk, part) != (la_ssize_t)part)
-			return fail_archive(export, err);
-		size -= part;
-	}
-	return 0;
+	return archive_write_data(export->archive, bytes, size) == (la_ssize_t)size ? 0 : fail_archive(export, err);
 }
 
 /* libarchive drops what lies in holes of a sparse file itself. */
 static int put_zeros(struct export *export, uint64_t size, struct annex_error **err)
 {
-	memset(export->chunk, 0, size < CHUNK ? size : CHUNK);
-	return put_bytes(export, size, err);
+	while (size > 0) {
+		size_t part = size < ZEROS ? size : ZEROS;
+
+		if (put_bytes(export, export->zeros, part, err) < 0)
+			return -1;
+		size -= part;
+	}
+	return 0;
 }
 
 static int put_extent(struct export *export, const struct blocks_extent *extent, uint64_t size,
@@ -145,7 +147,7 @@ static int put_extent(struct export *export, const struct blocks_extent *extent,
 			continue;
 		if (n <= 0)
 			return fail_os(err, n < 0 ? errno : EIO, "cannot read the base disk");
-		if (put_bytes(export, (uint64_t)n, err) < 0)
+		if (put_bytes(export, export->chunk, (size_t)n, err) < 0)
 			return -1;
 		at += (uint64_t)n;
 		size -= (uint64_t)n;
@@ -307,17 +309,21 @@ static int run_in_c(struct export *export, struct annex_error **err)
 
 int export_layer(int disk, int index, const char *diff_id, export_sink_fn *sink, void *data, struct annex_error **err)
 {
-	struct export export = {.disk = disk, .sink = sink, .data = data};
+	void *zeros = mmap(NULL, ZEROS, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct export export = {.disk = disk, .sink = sink, .data = data, .zeros = zeros};
 	auto_index_reader struct index_reader *reader = NULL;
 	struct stat st;
 	int result;
 
-	if (fstat(disk, &st) < 0)
-		return fail_os(err, errno, "cannot read the base disk");
-	if (index_reader_new(&reader, index, diff_id, (uint64_t)st.st_size / BLOCKS_SIZE, err) < 0)
-		return -1;
+	if (zeros == MAP_FAILED)
+		return fail_memory(err);
+	result = fstat(disk, &st) < 0 ? fail_os(err, errno, "cannot read the base disk") : 0;
+	if (result == 0)
+		result = index_reader_new(&reader, index, diff_id, (uint64_t)st.st_size / BLOCKS_SIZE, err);
 	export.reader = reader;
-	result = run_in_c(&export, err);
+	if (result == 0)
+		result = run_in_c(&export, err);
+	munmap(zeros, ZEROS);
 	archive_entry_free(export.entry);
 	free(export.extents.items);
 	free(export.chunk);

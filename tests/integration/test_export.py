@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tarfile
 import tempfile
+import time
 
 import pytest
 
@@ -174,3 +175,20 @@ def test_a_lost_index_is_said(exporter):
     result = exporter.annex("image", "export", "example/zoo:1", text=False)
     assert result.returncode == 3
     assert b"layer 1 of 5 is not here any more\nhint: annex image delete " in result.stderr
+
+
+def test_terabytes_of_holes_take_no_time(exporter):
+    size, layer = 7 << 40, io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for number in range(100):
+            entry, where = tarfile.TarInfo("sparse"), b"1\n%d\n0\n" % size
+            entry.size = 512
+            entry.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": f"hole-{number}",
+                                 "GNU.sparse.realsize": str(size)}
+            archive.addfile(entry, io.BytesIO(where.ljust(512, b"\0")))
+    made = oci.Layout(exporter.folder / "holes")
+    made.tag("latest", made.image([made.layer(layer.getvalue())])).save()
+    exporter.ok("image", "import", "--name", "holes:1", f"oci:{made.folder}")
+    began = time.monotonic()
+    assert len(exporter.annex("image", "export", "holes:1", text=False).stdout) < 1 << 20
+    assert time.monotonic() - began < 15
