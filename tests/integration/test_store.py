@@ -313,7 +313,8 @@ def test_an_artifact_is_refused_by_name(host, place):
     manifest = {"schemaVersion": 2, "mediaType": oci.MANIFEST, "config": config, "layers": []}
     layout.tag("1", layout.blob(manifest, oci.MANIFEST)).save()
     check_refused(host, f"oci:{place}/chart", 1, "manifest: it is an artifact of type "
-                  "'application/vnd.cncf.helm.config.v1+json', a Helm chart, not an image")
+                  "'application/vnd.cncf.helm.config.v1+json', a Helm chart, not an image",
+                  "a machine needs an image: of a system, or of a program with all that it needs")
 
 
 def test_the_old_schema_is_refused_by_name(host, place):
@@ -456,6 +457,20 @@ def wait_for(condition):
         time.sleep(0.002)
 
 
+def end_import(host, archive, number):
+    """Ends an import of an image `big` while its disk is made. One that is faster than we are is tried again."""
+    for _ in range(20):
+        process = host.start("image", "import", f"oci-archive:{archive}", "--name", "big", text=True)
+        wait_for(lambda: drafts(host) or process.poll() is not None)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=annex_test.TIMEOUT)
+        if process.returncode != 0:
+            assert (process.returncode, output) == (-number, ""), errors
+            return
+        host.ok("image", "delete", "big")
+    raise AssertionError("imports are always complete before they can be ended")
+
+
 @pytest.mark.parametrize("moment", ["reading", "unpacking"])
 def test_a_killed_import_leaves_nothing_to_the_next(host, place, moment):
     archive = big(place / "big")
@@ -463,12 +478,12 @@ def test_a_killed_import_leaves_nothing_to_the_next(host, place, moment):
         process = host.start("image", "import", "-", "--name", "big", text=False)
         process.stdin.write(archive.read_bytes()[:10 << 20])
         wait_for(lambda: any(path.stat().st_size > 1 << 20 for path in (host.data / "images" / "tmp").rglob("*")))
+        process.kill()
+        process.communicate()
+        assert len(temporary(host)) == 1 and bases(host) == []
     else:
-        process = host.start("image", "import", f"oci-archive:{archive}", "--name", "big", text=False)
-        wait_for(lambda: drafts(host))
-    process.kill()
-    process.communicate()
-    assert len(temporary(host)) == 1 and bases(host) == [] and records(host) == []
+        end_import(host, archive, signal.SIGKILL)
+    assert records(host) == []
     assert host.ok("image", "list", "-q") == ""
     assert temporary(host) == []
     assert host.ok("image", "import", f"oci-archive:{archive}", "--name", "big") == "big:latest\n"
@@ -477,13 +492,10 @@ def test_a_killed_import_leaves_nothing_to_the_next(host, place, moment):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_import_cleans_up(host, place, number):
-    archive = big(place / "big")
-    process = host.start("image", "import", f"oci-archive:{archive}", text=True)
-    wait_for(lambda: drafts(host))
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=annex_test.TIMEOUT)
-    assert process.returncode != 0 and output == ""
+def test_an_interrupted_import_leaves_complete_layers_at_most(host, place, number):
+    end_import(host, big(place / "big"), number)
+    assert (records(host), temporary(host)) == ([], [])
+    host.ok("image", "prune", "--force")
     check_nothing_is_there(host)
 
 
