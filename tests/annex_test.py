@@ -17,6 +17,7 @@ import pathlib
 import pwd
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 
@@ -29,6 +30,13 @@ USER = "annex-test"
 TIMEOUT = 60 * float(os.environ.get("ANNEX_TIMEOUT_SCALE") or 1)
 # What of our own environment annex is to see.
 KEPT = ("ANNEX_DEBUG", "ANNEX_LIBEXECDIR", "ANNEX_TIMEOUT_SCALE", "ASAN_OPTIONS", "LD_LIBRARY_PATH", "UBSAN_OPTIONS")
+
+
+def end_in_order():
+    """Make what terminates this process an interrupt: fixtures then end what they started, and remove it."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 class Account:
@@ -224,5 +232,5 @@ def check_failure(result, status, message, hint=None):
     assert lines[1:] == ([f"hint: {hint}"] if hint else [])
 
 
-__all__ = ["ANNEX", "BUILD", "ROOT", "TIMEOUT", "Account", "Host", "account", "accounts", "check_failure", "image",
-           "kernel_package", "myself", "unprivileged"]
+__all__ = ["ANNEX", "BUILD", "ROOT", "TIMEOUT", "Account", "Host", "account", "accounts", "check_failure", "end_in_order",
+           "image", "kernel_package", "myself", "unprivileged"]

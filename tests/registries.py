@@ -207,8 +207,9 @@ class Registry:
         (self.folder / "config.yml").write_text(json.dumps(config))  # JSON is YAML
         self.log = self.folder / "log"
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(["docker-registry", "serve", self.folder / "config.yml"], cwd=self.folder,
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            # It ends with the suite even when that is killed.
+            command = ["setpriv", "--pdeathsig", "KILL", "docker-registry", "serve", self.folder / "config.yml"]
+            self.process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             env={"PATH": "/usr/bin:/bin", "OTEL_TRACES_EXPORTER": "none"})
         self.port = self.wait_for_port()
         self.host = f"{address}:{self.port}"

@@ -12,6 +12,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 import xml.etree.ElementTree as ElementTree
@@ -35,9 +36,25 @@ class Count:
         return f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped"
 
 
+class Terminated(KeyboardInterrupt):
+    pass
+
+
+def terminate(number, _frame):
+    raise Terminated(number)
+
+
 def run(command, env=None):
+    """The status of a program. It may take its time when it is interrupted: tests end what they started."""
     print("+", " ".join(map(str, command)), flush=True)
-    return subprocess.run(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL).returncode
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
+    try:
+        return process.wait()
+    except Terminated as signalled:
+        process.send_signal(signalled.args[0])
+        raise
+    finally:
+        process.wait()  # a terminal's Ctrl-C reaches it without us
 
 
 def as_one(status):
@@ -71,7 +88,8 @@ def meson_test(folder, env=None):
 
 def pytest(folder, env=None, extra=()):
     report = ROOT / "build" / f"pytest-{folder.replace('/', '-')}-{os.getpid()}.xml"
-    status = run([*PYTEST, f"--junitxml={report}", folder, *extra], env)
+    with tempfile.TemporaryDirectory(prefix="annex-check-") as temporary:
+        status = run([*PYTEST, f"--junitxml={report}", f"--basetemp={temporary}/tests", folder, *extra], env)
     if not report.exists():
         return Count(failed=1)
     count = Count()
@@ -151,6 +169,7 @@ STAGES = {name[len("stage_"):].replace("_", "-"): function
 def main():
     # Whoever runs us in the background may have SIGINT ignored, which tests of Ctrl-C would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)
     wanted = sys.argv[1:] or list(STAGES)
     if wanted == ["--list"]:
         print("\n".join(STAGES))
@@ -176,4 +195,7 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit("check.py: interrupted")

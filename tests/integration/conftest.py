@@ -14,6 +14,10 @@ sys.path.insert(0, str(TESTS))  # for `import annex_test`
 import annex_test  # noqa: E402
 
 
+def pytest_configure():
+    annex_test.end_in_order()
+
+
 @pytest.fixture(scope="session")
 def test_image():
     """A function that returns the path of the OCI layout of a test image; each is made when first asked for."""
