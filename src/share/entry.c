@@ -1,0 +1,198 @@
+#include "share/entry.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+/*
+ * A lookup is a look at the name in its folder, without opening anything: see inode.c for how the object is found again
+ * when it is needed.
+ */
+#define CACHE_FOREVER_S 86400
+
+void entry_validity(const struct inode *inode, uint64_t *ret_s, uint32_t *ret_ns)
+{
+	static const uint64_t seconds[] = {[SHARE_CACHE_AUTO] = 1, [SHARE_CACHE_ALWAYS] = CACHE_FOREVER_S};
+
+	*ret_s = inode->share ? seconds[inode->share->cache] : 1;
+	*ret_ns = 0;
+}
+
+static void attributes(struct call *call, const struct statx *stx, const struct owner *owner, struct fuse_attr *ret)
+{
+	uint64_t dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
+
+	*ret = (struct fuse_attr){
+		.ino = inodes_number(call->inodes, dev, stx->stx_ino),
+		.size = stx->stx_size,
+		.blocks = stx->stx_blocks,
+		.atime = (uint64_t)stx->stx_atime.tv_sec,
+		.mtime = (uint64_t)stx->stx_mtime.tv_sec,
+		.ctime = (uint64_t)stx->stx_ctime.tv_sec,
+		.atimensec = stx->stx_atime.tv_nsec,
+		.mtimensec = stx->stx_mtime.tv_nsec,
+		.ctimensec = stx->stx_ctime.tv_nsec,
+		.mode = owner->mode,
+		.nlink = stx->stx_nlink,
+		.uid = owner->uid,
+		.gid = owner->gid,
+		.rdev = owner->device,
+		.blksize = stx->stx_blksize,
+	};
+}
+
+void entry_describe(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
+		    struct fuse_attr *ret)
+{
+	struct owner owner;
+
+	owner_show(call->owners, &owner, spot, stx);
+	atomic_store(&inode->may_have_privileges, (owner.mode & (S_ISUID | S_ISGID)) != 0);
+	attributes(call, stx, &owner, ret);
+}
+
+static void fill(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
+		 struct fuse_entry_out *ret)
+{
+	*ret = (struct fuse_entry_out){.nodeid = inode->id};
+	entry_validity(inode, &ret->entry_valid, &ret->entry_valid_nsec);
+	ret->attr_valid = ret->entry_valid;
+	entry_describe(call, inode, spot, stx, &ret->attr);
+}
+
+static int enter(struct call *call, struct inode_seen *seen, const struct spot *spot, struct fuse_entry_out *ret_entry,
+		 struct inode **ret_inode)
+{
+	struct inode *inode;
+	int result = inode_enter(&inode, call->inodes, seen);
+
+	if (result < 0)
+		return result;
+	fill(call, inode, spot, seen->stx, ret_entry);
+	if (ret_inode)
+		*ret_inode = inode;
+	else
+		inode_put(inode);
+	return 0;
+}
+
+int entry_find(struct call *call, struct inode *folder, int fd, const char *name, struct fuse_entry_out *ret_entry,
+	       struct inode **ret_inode)
+{
+	const struct mask *mask = mask_child(atomic_load(&folder->mask), name);
+	struct spot spot = {.fd = fd};
+	struct statx stx;
+	struct inode_seen seen = {
+		.share = folder->share, .parent = folder, .name = name, .stx = &stx, .fd = -EBADF, .lookups = 1};
+	int result;
+
+	if (strlen(name) > NAME_MAX)
+		return -ENAMETOOLONG;
+	if (mask_hides(mask))
+		return -ENOENT;
+	strcpy(spot.name, name);
+	result = spot_stat(&spot, &stx);
+	if (result < 0)
+		return result;
+	if (masks_know(folder->share->masks, &stx))
+		return -ENOENT;
+	seen.mask = S_ISDIR(stx.stx_mode) ? mask : NULL;
+	return enter(call, &seen, &spot, ret_entry, ret_inode);
+}
+
+int entry_find_share(struct call *call, struct share *share, struct fuse_entry_out *ret)
+{
+	struct spot spot = {.fd = share->fd};
+	struct statx stx;
+	struct inode_seen seen = {.share = share, .stx = &stx, .mask = masks_top(share->masks), .lookups = 1};
+	int result = spot_stat(&spot, &stx);
+
+	if (result < 0)
+		return result;
+	seen.fd = fcntl(share->fd, F_DUPFD_CLOEXEC, 0);
+	if (seen.fd < 0)
+		return -errno;
+	return enter(call, &seen, &spot, ret, NULL);
+}
+
+int entry_made(struct call *call, struct inode *folder, const char *name, int fd, struct fuse_entry_out *ret_entry,
+	       struct inode **ret_inode)
+{
+	struct statx stx;
+	struct spot spot = {.fd = fd};
+	struct inode_seen seen = {.share = folder->share,
+				  .parent = name ? folder : NULL,
+				  .name = name,
+				  .stx = &stx,
+				  .fd = -EBADF,
+				  .lookups = 1};
+	int result = spot_stat(&spot, &stx);
+
+	if (result < 0)
+		return result;
+	if (!name)
+		seen.fd = descriptor_open(fd, O_PATH);
+	if (!name && seen.fd < 0)
+		return seen.fd;
+	return enter(call, &seen, &spot, ret_entry, ret_inode);
+}
+
+void entry_forget(struct call *call, const struct fuse_entry_out *entry)
+{
+	inode_forget(call->inodes, entry->nodeid, 1);
+}
+
+int entry_own(struct call *call, struct inode *folder, int folder_fd, int fd, uint32_t mode, uint32_t device)
+{
+	struct spot spot = {.fd = fd}, above = {.fd = folder_fd};
+	struct statx stx, parent;
+	struct owner shown, want, holder;
+	int result = spot_stat(&spot, &stx);
+
+	(void)folder;
+	if (result == 0)
+		result = spot_stat(&above, &parent);
+	if (result < 0)
+		return result;
+	owner_show(call->owners, &shown, &spot, &stx);
+	want = (struct owner){.uid = call->header.uid, .gid = call->header.gid, .device = device};
+	want.mode = (mode & (S_IFMT | 07000)) | (shown.mode & 0777);
+	if (parent.stx_mode & S_ISGID) {
+		owner_show(call->owners, &holder, &above, &parent);
+		want.gid = holder.gid;
+		if (S_ISDIR(mode))
+			want.mode |= S_ISGID;
+	}
+	if (want.uid == shown.uid && want.gid == shown.gid && want.mode == shown.mode && want.device == shown.device)
+		return 0;
+	result = owner_set(call->owners, fd, &stx, &want);
+	/* What is the machine's user's by default is better than what can't be made. */
+	return result == -EPERM && (mode & S_IFMT) == (stx.stx_mode & S_IFMT) ? 0 : result;
+}
+
+int entry_lookup(struct call *call)
+{
+	auto_pin struct pin pin = {0};
+	struct fuse_entry_out entry;
+	int result;
+
+	if (!call->inode->share) {
+		auto_share struct share *share = root_find(call->root, call->name);
+
+		result = share ? entry_find_share(call, share, &entry) : -ENOENT;
+	} else {
+		result = call_check_name(call, call->inode, call->name);
+		if (result == -EACCES)
+			result = -ENOENT;
+		if (result == 0)
+			result = pin_take(&pin, call->inode);
+		if (result == 0)
+			result = entry_find(call, call->inode, pin.fd, call->name, &entry, NULL);
+	}
+	if (result < 0)
+		return result;
+	result = call_reply(call, &entry, sizeof(entry));
+	if (result < 0)
+		entry_forget(call, &entry);
+	return result;
+}

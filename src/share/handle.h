@@ -1,0 +1,38 @@
+#pragma once
+#include "share/inode.h"
+
+#include <pthread.h>
+
+/* Files and folders that the guest has open. */
+#define HANDLES_LIMIT 1000000
+#define HANDLE_SHARDS 16 /* a power of two */
+
+struct handle {
+	struct table_entry by_id;
+	uint64_t id;
+	_Atomic(unsigned) refs;
+	struct inode *inode; /* a reference */
+	int fd;              /* -EBADF: of the root folder */
+	bool append;
+	struct reader *reader; /* of a folder; see folder.c */
+	pthread_mutex_t lock;  /* of the reader */
+};
+
+struct handles;
+
+MUST_USE int handles_new(struct handles **ret, struct annex_error **err);
+void handles_free(struct handles *handles);
+void handles_close_all(struct handles *handles);
+
+/* Takes the descriptor when it succeeds; -ENFILE, -ENOMEM. */
+MUST_USE int handle_add(uint64_t *ret_id, struct handles *handles, struct inode *inode, int fd, bool append);
+/* A reference, or NULL: there is none of this inode. */
+struct handle *handle_get(struct handles *handles, uint64_t id, const struct inode *inode);
+void handle_put(struct handle *handle); /* NULL is allowed */
+/* Takes it out of the table; the caller gets the table's reference. */
+struct handle *handle_release(struct handles *handles, uint64_t id, const struct inode *inode);
+static inline void cleanup_handle(struct handle **handle)
+{
+	handle_put(*handle);
+}
+#define auto_handle CLEANUP(cleanup_handle)

@@ -1,0 +1,596 @@
+#include "share/inode.h"
+
+#include <assert.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+/*
+ * What the guest knows is found by its id, and by its key: share, device, number and time of birth, so a file that the
+ * host makes with the number of one that it removed is another inode. Both tables are split into shards by the key; an
+ * id tells its shard. Ids are never given twice, so whatever the guest sends as one finds an inode or nothing.
+ *
+ * An inode needs no descriptor: it has the folder and the name where it was seen last, and opens itself from there when
+ * somebody needs to work with it; if there is something else by then, it is stale. Descriptors of inodes that nobody
+ * uses stay open, the one used last at the newest end of its shard's list, until the shard has more than its part of
+ * them; then the oldest is closed. Exempt are those that nothing leads back to: roots of shares, and what the guest
+ * has removed or never named.
+ *
+ * References: an inode lives while the guest counts lookups of it or anybody holds a reference; children hold one on
+ * their folder. Only who holds one already may take another without the lock of the shard. No lock of a shard is taken
+ * while another one is held.
+ */
+struct inode_shard {
+	pthread_mutex_t lock;
+	struct table by_id, by_key;
+	struct inode *newest, *oldest;
+	unsigned idle, idle_limit;
+	uint64_t last;
+	struct inodes *inodes;
+};
+
+#define DEVICES_LIMIT 255
+
+struct inodes {
+	struct inode_shard shards[INODE_SHARDS];
+	struct inode root;
+	pthread_mutex_t devices_lock;
+	_Atomic(unsigned) device_count;
+	_Atomic(uint64_t) devices[DEVICES_LIMIT];
+};
+
+int inodes_new(struct inodes **ret, unsigned descriptors, struct annex_error **err)
+{
+	struct inodes *inodes = calloc(1, sizeof(*inodes));
+
+	if (!inodes)
+		return fail_memory(err);
+	for (size_t i = 0; i < INODE_SHARDS; i++) {
+		pthread_mutex_init(&inodes->shards[i].lock, NULL);
+		inodes->shards[i].inodes = inodes;
+		inodes->shards[i].idle_limit = descriptors / INODE_SHARDS;
+	}
+	pthread_mutex_init(&inodes->devices_lock, NULL);
+	inodes->root = (struct inode){.id = INODE_ROOT, .refs = 1, .type = S_IFDIR, .fd = -EBADF};
+	*ret = inodes;
+	return 0;
+}
+
+void inodes_free(struct inodes *inodes)
+{
+	if (!inodes)
+		return;
+	inodes_forget_all(inodes);
+	for (size_t i = 0; i < INODE_SHARDS; i++) {
+		assert(inodes->shards[i].by_id.count == 0);
+		table_clear(&inodes->shards[i].by_id);
+		table_clear(&inodes->shards[i].by_key);
+		pthread_mutex_destroy(&inodes->shards[i].lock);
+	}
+	pthread_mutex_destroy(&inodes->devices_lock);
+	free(inodes);
+}
+
+/* 255 devices get numbers of their own; what is beyond shares one, by its name only. */
+uint64_t inodes_number(struct inodes *inodes, uint64_t dev, uint64_t ino)
+{
+	unsigned count = atomic_load(&inodes->device_count), i = 0;
+
+	while (i < count && inodes->devices[i] != dev)
+		i++;
+	if (i == count && i < DEVICES_LIMIT) {
+		pthread_mutex_lock(&inodes->devices_lock);
+		while (i < inodes->device_count && inodes->devices[i] != dev)
+			i++;
+		if (i == inodes->device_count && i < DEVICES_LIMIT) {
+			inodes->devices[i] = dev;
+			atomic_store(&inodes->device_count, i + 1);
+		}
+		pthread_mutex_unlock(&inodes->devices_lock);
+	}
+	return ino ^ (uint64_t)i << 56;
+}
+
+static uint64_t key_hash(const struct share *share, const struct inode_key *key)
+{
+	return table_hash(table_hash(table_hash(share->id, key->dev), key->ino), key->born);
+}
+
+static struct inode_key key_of(const struct statx *stx)
+{
+	return (struct inode_key){
+		.dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+		.ino = stx->stx_ino,
+		.born = stx->stx_mask & STATX_BTIME
+				? (uint64_t)stx->stx_btime.tv_sec * 1000000000 + stx->stx_btime.tv_nsec
+				: 0,
+	};
+}
+
+bool inode_is(const struct inode *inode, const struct statx *stx)
+{
+	struct inode_key key = key_of(stx);
+
+	return inode->key.dev == key.dev && inode->key.ino == key.ino && inode->key.born == key.born &&
+	       inode->type == (stx->stx_mode & S_IFMT);
+}
+
+/* --- the list of idle descriptors; all of these hold the shard's lock --- */
+
+static void idle_leave(struct inode *inode)
+{
+	struct inode_shard *shard = inode->shard;
+
+	if (!inode->idle)
+		return;
+	*(inode->newer ? &inode->newer->older : &shard->newest) = inode->older;
+	*(inode->older ? &inode->older->newer : &shard->oldest) = inode->newer;
+	inode->newer = inode->older = NULL;
+	inode->idle = false;
+	shard->idle--;
+}
+
+/* What to close, if the shard has too many: to be done without the lock. */
+static int idle_enter(struct inode *inode)
+{
+	struct inode_shard *shard = inode->shard;
+	struct inode *oldest;
+
+	if (inode->idle || inode->pins > 0 || inode->kept || inode->fd < 0)
+		return -EBADF;
+	inode->older = shard->newest;
+	*(shard->newest ? &shard->newest->newer : &shard->oldest) = inode;
+	shard->newest = inode;
+	inode->idle = true;
+	if (++shard->idle <= shard->idle_limit)
+		return -EBADF;
+	oldest = shard->oldest;
+	idle_leave(oldest);
+	return TAKE_FD(oldest->fd);
+}
+
+void inodes_close_idle(struct inodes *inodes, const struct share *share)
+{
+	for (size_t i = 0; i < INODE_SHARDS; i++) {
+		struct inode_shard *shard = &inodes->shards[i];
+
+		pthread_mutex_lock(&shard->lock);
+		for (struct inode *inode = shard->newest, *older; inode; inode = older) {
+			older = inode->older;
+			if (share && inode->share != share)
+				continue;
+			idle_leave(inode);
+			cleanup_close(&inode->fd);
+			inode->fd = -EBADF;
+		}
+		pthread_mutex_unlock(&shard->lock);
+	}
+}
+
+/* --- references --- */
+
+struct inode *inode_ref(struct inode *inode)
+{
+	atomic_fetch_add(&inode->refs, 1);
+	return inode;
+}
+
+/* Takes it out of the tables when nobody needs it any more; the caller frees it, without the lock. */
+static bool retire(struct inode *inode)
+{
+	if (inode->refs > 0 || inode->lookups > 0)
+		return false;
+	idle_leave(inode);
+	table_remove(&inode->shard->by_id, &inode->by_id);
+	table_remove(&inode->shard->by_key, &inode->by_key);
+	return true;
+}
+
+static void dispose(struct inode *inode)
+{
+	while (inode) {
+		struct inode *parent = inode->parent;
+		bool last = false;
+
+		cleanup_close(&inode->fd);
+		for (struct lock_owner *owner = inode->lock_owners, *next; owner; owner = next) {
+			next = owner->next;
+			cleanup_close(&owner->fd);
+			free(owner);
+		}
+		share_unref(inode->share);
+		free(inode->name);
+		free(inode);
+		if (parent && parent->shard) {
+			pthread_mutex_lock(&parent->shard->lock);
+			atomic_fetch_sub(&parent->refs, 1);
+			last = retire(parent);
+			pthread_mutex_unlock(&parent->shard->lock);
+		}
+		inode = last ? parent : NULL;
+	}
+}
+
+void inode_put(struct inode *inode)
+{
+	bool last;
+
+	if (!inode || !inode->shard)
+		return;
+	pthread_mutex_lock(&inode->shard->lock);
+	atomic_fetch_sub(&inode->refs, 1);
+	last = retire(inode);
+	pthread_mutex_unlock(&inode->shard->lock);
+	if (last)
+		dispose(inode);
+}
+
+static struct inode_shard *shard_of(struct inodes *inodes, uint64_t id)
+{
+	return &inodes->shards[id & (INODE_SHARDS - 1)];
+}
+
+/* With the lock. */
+static struct inode *by_id(const struct inode_shard *shard, uint64_t id)
+{
+	struct table_entry *entry = table_find(&shard->by_id, table_hash(0, id));
+
+	while (entry && TABLE_OWNER(entry, struct inode, by_id)->id != id)
+		entry = table_next(entry);
+	return entry ? TABLE_OWNER(entry, struct inode, by_id) : NULL;
+}
+
+struct inode *inode_get(struct inodes *inodes, uint64_t id)
+{
+	struct inode_shard *shard = shard_of(inodes, id);
+	struct inode *inode;
+
+	if (id == INODE_ROOT)
+		return &inodes->root;
+	pthread_mutex_lock(&shard->lock);
+	inode = by_id(shard, id);
+	/* What lives only by its children is nothing that the guest may name. */
+	if (inode && inode->lookups == 0)
+		inode = NULL;
+	if (inode)
+		inode_ref(inode);
+	pthread_mutex_unlock(&shard->lock);
+	return inode;
+}
+
+void inode_forget(struct inodes *inodes, uint64_t id, uint64_t lookups)
+{
+	struct inode_shard *shard = shard_of(inodes, id);
+	struct inode *inode;
+	bool last = false;
+
+	if (id == INODE_ROOT)
+		return;
+	pthread_mutex_lock(&shard->lock);
+	inode = by_id(shard, id);
+	if (inode) {
+		inode->lookups -= lookups < inode->lookups ? lookups : inode->lookups;
+		last = retire(inode);
+	}
+	pthread_mutex_unlock(&shard->lock);
+	if (last)
+		dispose(inode);
+}
+
+/* With the lock: what the inode's place was before goes into the parameters. */
+static void set_place(struct inode *inode, struct inode **parent, char **name)
+{
+	struct inode *old_parent = inode->parent;
+	char *old_name = inode->name;
+
+	inode->parent = *parent;
+	inode->name = *name;
+	*parent = old_parent;
+	*name = old_name;
+}
+
+static void inode_forget_fully(struct table_entry *entry, void *data)
+{
+	struct inode ***next = data;
+	struct inode *inode = TABLE_OWNER(entry, struct inode, by_id);
+
+	inode->lookups = 0;
+	*(*next)++ = inode_ref(inode);
+}
+
+/* Folders that the host moved into each other while the guest looked may hold on to each other. */
+static void lose_place(struct inode *inode)
+{
+	auto_free char *name = NULL;
+	auto_inode struct inode *parent = NULL;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	set_place(inode, &parent, &name);
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+void inodes_forget_all(struct inodes *inodes)
+{
+	for (size_t i = 0; i < INODE_SHARDS; i++) {
+		struct inode_shard *shard = &inodes->shards[i];
+		auto_free struct inode **all = NULL;
+		struct inode **next;
+
+		pthread_mutex_lock(&shard->lock);
+		all = calloc(shard->by_id.count + 1, sizeof(struct inode *));
+		next = all;
+		if (all)
+			table_each(&shard->by_id, inode_forget_fully, &next);
+		pthread_mutex_unlock(&shard->lock);
+		while (next > all) {
+			lose_place(*--next);
+			inode_put(*next);
+		}
+	}
+}
+
+/* --- finding and making --- */
+
+/* With the lock. */
+static struct inode *by_key(const struct inode_shard *shard, const struct share *share, const struct inode_key *key,
+			    mode_t type)
+{
+	struct table_entry *entry = table_find(&shard->by_key, key_hash(share, key));
+
+	for (; entry; entry = table_next(entry)) {
+		struct inode *inode = TABLE_OWNER(entry, struct inode, by_key);
+
+		if (inode->share == share && inode->key.dev == key->dev && inode->key.ino == key->ino &&
+		    inode->key.born == key->born && inode->type == type)
+			return inode;
+	}
+	return NULL;
+}
+
+static struct inode_shard *shard_of_key(struct inodes *inodes, const struct share *share, const struct inode_key *key)
+{
+	return &inodes->shards[key_hash(share, key) >> 32 & (INODE_SHARDS - 1)];
+}
+
+struct inode *inode_known(struct inodes *inodes, const struct share *share, const struct statx *stx)
+{
+	struct inode_key key = key_of(stx);
+	struct inode_shard *shard = shard_of_key(inodes, share, &key);
+	struct inode *inode;
+
+	pthread_mutex_lock(&shard->lock);
+	inode = by_key(shard, share, &key, stx->stx_mode & S_IFMT);
+	if (inode)
+		inode_ref(inode);
+	pthread_mutex_unlock(&shard->lock);
+	return inode;
+}
+
+static struct inode *inode_made(struct inode_shard *shard, struct inodes *inodes, const struct inode_seen *seen)
+{
+	struct inode *inode = calloc(1, sizeof(*inode));
+
+	if (!inode)
+		return NULL;
+	inode->shard = shard;
+	inode->id = ++shard->last * INODE_SHARDS + (uint64_t)(shard - inodes->shards);
+	inode->key = key_of(seen->stx);
+	inode->type = seen->stx->stx_mode & S_IFMT;
+	inode->top = !seen->parent;
+	inode->may_have_privileges = true;
+	inode->fd = -EBADF;
+	inode->share = share_ref(seen->share);
+	if (table_add(&shard->by_id, &inode->by_id, table_hash(0, inode->id)) < 0)
+		goto no_memory;
+	if (table_add(&shard->by_key, &inode->by_key, key_hash(seen->share, &inode->key)) == 0)
+		return inode;
+	table_remove(&shard->by_id, &inode->by_id);
+no_memory:
+	share_unref(inode->share);
+	free(inode);
+	return NULL;
+}
+
+static bool has_place(const struct inode *inode, const struct inode *parent, const char *name)
+{
+	return inode->parent == parent && inode->name && name && strcmp(inode->name, name) == 0;
+}
+
+/* With the lock: a descriptor that came along. What is left in *fd is for the caller to close. */
+static void set_descriptor(struct inode *inode, int *fd, bool keep)
+{
+	if (*fd < 0)
+		return;
+	if (inode->fd < 0)
+		inode->fd = TAKE_FD(*fd);
+	if (keep) {
+		idle_leave(inode);
+		inode->kept = true;
+	}
+}
+
+int inode_enter(struct inode **ret, struct inodes *inodes, struct inode_seen *seen)
+{
+	struct inode_key key = key_of(seen->stx);
+	struct inode_shard *shard = shard_of_key(inodes, seen->share, &key);
+	auto_free char *name = seen->name ? strdup(seen->name) : NULL;
+	auto_inode struct inode *parent = seen->parent ? inode_ref(seen->parent) : NULL;
+	auto_close int surplus = -EBADF, too_many = -EBADF;
+	struct inode *inode;
+
+	if (seen->name && !name)
+		return -ENOMEM;
+	pthread_mutex_lock(&shard->lock);
+	inode = by_key(shard, seen->share, &key, seen->stx->stx_mode & S_IFMT);
+	if (!inode)
+		inode = inode_made(shard, inodes, seen);
+	if (inode) {
+		inode_ref(inode);
+		inode->lookups += seen->lookups;
+		set_descriptor(inode, &seen->fd, !seen->parent);
+		if (seen->parent && !has_place(inode, parent, name))
+			set_place(inode, &parent, &name);
+		/* Once on the way to something hidden, always: whichever way it was reached. */
+		if (seen->mask)
+			atomic_store(&inode->mask, seen->mask);
+		too_many = idle_enter(inode);
+	}
+	pthread_mutex_unlock(&shard->lock);
+	surplus = TAKE_FD(seen->fd);
+	if (!inode)
+		return -ENOMEM;
+	*ret = inode;
+	return 0;
+}
+
+void inode_moved(struct inode *inode, struct inode *parent, const char *name)
+{
+	auto_free char *copy = strdup(name);
+	auto_inode struct inode *reference = inode_ref(parent);
+
+	if (!copy)
+		return; /* it is stale from now on, unless it is open */
+	pthread_mutex_lock(&inode->shard->lock);
+	set_place(inode, &reference, &copy);
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+/* A descriptor that would be pinned for good is one that is kept. */
+void inode_keep(struct inode *inode)
+{
+	if (inode_pin(inode) < 0)
+		return;
+	pthread_mutex_lock(&inode->shard->lock);
+	inode->kept = true;
+	inode->pins--;
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+void inode_unkeep(struct inode *inode)
+{
+	auto_close int too_many = -EBADF;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	if (inode->parent)
+		inode->kept = false;
+	too_many = idle_enter(inode);
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+/* --- descriptors --- */
+
+void inode_place(struct inode *inode, struct inode **ret_parent, char ret_name[NAME_MAX + 1])
+{
+	pthread_mutex_lock(&inode->shard->lock);
+	*ret_parent = inode->parent ? inode_ref(inode->parent) : NULL;
+	snprintf(ret_name, NAME_MAX + 1, "%s", inode->name ? inode->name : "");
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+void inode_lock_shard(struct inode *inode)
+{
+	pthread_mutex_lock(&inode->shard->lock);
+}
+
+void inode_unlock_shard(struct inode *inode)
+{
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+bool inode_has_descriptor(struct inode *inode)
+{
+	bool has;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	has = inode->fd >= 0;
+	pthread_mutex_unlock(&inode->shard->lock);
+	return has;
+}
+
+void inode_make_room(struct inode *inode)
+{
+	inodes_close_idle(inode->shard->inodes, NULL);
+}
+
+/* Takes the descriptor if the inode has none by now. */
+static int pin_with(struct inode *inode, int *fd)
+{
+	int pinned;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	if (inode->fd < 0 && *fd >= 0)
+		inode->fd = TAKE_FD(*fd);
+	pinned = inode->fd;
+	if (pinned >= 0) {
+		inode->pins++;
+		idle_leave(inode);
+	}
+	pthread_mutex_unlock(&inode->shard->lock);
+	return pinned;
+}
+
+static int open_in(struct inode *inode, int folder, const char *name)
+{
+	auto_close int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct statx stx;
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		inode_make_room(inode);
+		fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? -ESTALE : -errno;
+	if (statx(fd, "", AT_EMPTY_PATH, INODE_STATX, &stx) < 0)
+		return -errno;
+	return inode_is(inode, &stx) ? TAKE_FD(fd) : -ESTALE;
+}
+
+static int pin_from(struct inode *inode, unsigned depth)
+{
+	auto_inode struct inode *parent = NULL;
+	auto_close int fd = -EBADF;
+	char name[NAME_MAX + 1];
+	int folder;
+
+	if (!inode->shard || inode->share->removed)
+		return -ESTALE;
+	folder = pin_with(inode, &fd);
+	if (folder >= 0)
+		return folder;
+	inode_place(inode, &parent, name);
+	if (!parent || depth == INODE_DEPTH_LIMIT)
+		return -ESTALE;
+	folder = pin_from(parent, depth + 1);
+	if (folder < 0)
+		return folder;
+	fd = open_in(inode, folder, name);
+	inode_unpin(parent);
+	return fd < 0 ? fd : pin_with(inode, &fd);
+}
+
+int inode_pin(struct inode *inode)
+{
+	return pin_from(inode, 0);
+}
+
+void inode_unpin(struct inode *inode)
+{
+	auto_close int too_many = -EBADF;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	inode->pins--;
+	too_many = idle_enter(inode);
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+int pin_take(struct pin *pin, struct inode *inode)
+{
+	int fd = inode_pin(inode);
+
+	if (fd < 0)
+		return fd;
+	*pin = (struct pin){inode, fd};
+	return 0;
+}

@@ -1,0 +1,29 @@
+#pragma once
+#include "share/inode.h"
+
+/* Where an object of the host can be looked at: itself, by its descriptor, or by its name in a folder. */
+struct spot {
+	struct pin pin;
+	int fd;
+	char name[NAME_MAX + 1]; /* "": `fd` itself */
+};
+#define auto_spot CLEANUP(cleanup_spot)
+static inline void cleanup_spot(struct spot *spot)
+{
+	cleanup_pin(&spot->pin);
+}
+
+/* Looks at the inode without opening it if that can be helped. -errno; -ESTALE when it is no longer there. */
+MUST_USE int spot_of(struct spot *spot, struct inode *inode, struct statx *ret);
+MUST_USE int spot_stat(const struct spot *spot, struct statx *ret);
+#define SPOT_PATH (NAME_MAX + 40)
+const char *spot_path(const struct spot *spot,
+		      char path[SPOT_PATH]); /* whose last name is not to be followed, if any */
+
+/* Opens what an O_PATH descriptor stands for, and how it is called. */
+MUST_USE int descriptor_open(int fd, int flags);
+#define DESCRIPTOR_PATH 32
+const char *descriptor_path(char path[DESCRIPTOR_PATH], int fd);
+/* Opens a file or a folder anew; creates and truncates nothing. -errno. `borrow`: also a file of the server's user
+ * that its mode closes to its owner, as root in the guest may. */
+MUST_USE int spot_open(struct inode *inode, int flags, bool borrow);

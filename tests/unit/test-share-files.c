@@ -1,0 +1,262 @@
+#include "fuse-guest.h"
+
+#include <sys/file.h>
+
+static void what_is_written_is_read_on_both_sides(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0;
+
+	assert_int_equal(guest_create(guest, guest->top, "a", O_RDWR, 0644, &node, &fh), 0);
+	assert_int_equal(guest_write(guest, node, fh, 0, "hello world", 11), 11);
+	assert_int_equal(guest_write(guest, node, fh, 6, "guest", 5), 5);
+	host_expect(guest, "a", "hello guest");
+	assert_int_equal(guest_read(guest, node, fh, 6, 100), 5);
+	assert_memory_equal(ANSWER(guest, char), "guest", 5);
+	assert_int_equal(guest_read(guest, node, fh, 11, 100), 0);
+	assert_int_equal(guest_attributes(guest, node).size, 11);
+	assert_int_equal(host_stat(guest, "a").st_mode, S_IFREG | 0644);
+	guest_release(guest, node, fh);
+	assert_int_equal(guest_read(guest, node, fh, 0, 1), -EBADF);
+}
+
+static void large_contents_cross_many_parts(void **state)
+{
+	struct guest *guest = *state;
+	size_t size = 200000;
+	char *bytes = malloc(size);
+	uint64_t node = 0, fh = 0;
+
+	assert_non_null(bytes);
+	for (size_t i = 0; i < size; i++)
+		bytes[i] = (char)(i * 7 + i / 251);
+	assert_int_equal(guest_create(guest, guest->top, "big", O_RDWR, 0644, &node, &fh), 0);
+	assert_int_equal(guest_write(guest, node, fh, 3, bytes, size), size);
+	assert_int_equal(guest_read(guest, node, fh, 3, GUEST_BUFFER), size);
+	assert_memory_equal(ANSWER(guest, char), bytes, size);
+	free(bytes);
+}
+
+static void appending_goes_to_the_end_that_the_host_knows(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0;
+
+	host_write(guest, "log", "one\n");
+	node = guest_walk(guest, "log");
+	assert_int_equal(guest_open(guest, node, O_WRONLY | O_APPEND, &fh), 0);
+	host_write(guest, "log", "one\ntwo\n");
+	assert_int_equal(guest_write(guest, node, fh, 4, "three\n", 6), 6);
+	host_expect(guest, "log", "one\ntwo\nthree\n");
+}
+
+static void truncating_on_open_and_by_size(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_setattr_in in = {.valid = FATTR_SIZE, .size = 3};
+	uint64_t node = 0, fh = 0;
+
+	host_write(guest, "f", "123456789");
+	node = guest_walk(guest, "f");
+	assert_int_equal(guest_setattr(guest, node, in), 0);
+	host_expect(guest, "f", "123");
+	assert_int_equal(guest_open(guest, node, O_WRONLY | O_TRUNC, &fh), 0);
+	host_expect(guest, "f", "");
+	in.valid |= FATTR_FH;
+	in.fh = fh;
+	in.size = 5;
+	assert_int_equal(guest_setattr(guest, node, in), 0);
+	assert_int_equal(host_stat(guest, "f").st_size, 5);
+}
+
+static void a_file_lives_on_while_it_is_open(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_attr attributes;
+	uint64_t node = 0, fh = 0;
+
+	assert_int_equal(guest_create(guest, guest->top, "gone", O_RDWR, 0600, &node, &fh), 0);
+	assert_int_equal(guest_write(guest, node, fh, 0, "still", 5), 5);
+	assert_int_equal(guest_remove(guest, guest->top, "gone", false), 0);
+	assert_false(host_has(guest, "gone"));
+	attributes = guest_attributes(guest, node);
+	assert_int_equal(attributes.nlink, 0);
+	assert_int_equal(attributes.size, 5);
+	assert_int_equal(guest_setattr(guest, node, (struct fuse_setattr_in){.valid = FATTR_MODE, .mode = 0640}), 0);
+	assert_int_equal(guest_read(guest, node, fh, 0, 10), 5);
+	assert_int_equal(guest_lookup(guest, guest->top, "gone", NULL), -ENOENT);
+}
+
+static void a_file_that_the_host_replaced_is_stale_not_the_other(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_getattr_in in = {0};
+	uint64_t old = 0, new = 0, fh = 0;
+
+	host_write(guest, "f", "old");
+	old = guest_walk(guest, "f");
+	assert_int_equal(unlinkat(guest->host, "f", 0), 0);
+	host_write(guest, "f", "new one");
+	assert_int_equal(guest_ask(guest, FUSE_GETATTR, old, STRUCT(in), NOTHING, NOTHING), -ESTALE);
+	assert_int_equal(guest_open(guest, old, O_RDONLY, &fh), -ESTALE);
+	new = guest_walk(guest, "f");
+	assert_true(new != old);
+	assert_int_equal(guest_attributes(guest, new).size, 7);
+}
+
+static void files_without_a_name_can_be_given_one(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_create_in in = {.flags = O_RDWR, .mode = S_IFREG | 0644};
+	const char *answer = guest->out + sizeof(struct fuse_out_header);
+	uint64_t node = 0, fh = 0;
+
+	assert_int_equal(guest_ask(guest, FUSE_TMPFILE, guest->top, STRUCT(in), NAME("/"), NOTHING), 0);
+	node = ANSWER(guest, struct fuse_entry_out)->nodeid;
+	fh = ((const struct fuse_open_out *)(const void *)(answer + sizeof(struct fuse_entry_out)))->fh;
+	assert_int_equal(guest_write(guest, node, fh, 0, "x", 1), 1);
+	assert_int_equal(guest_attributes(guest, node).nlink, 0);
+	assert_int_equal(guest_link(guest, node, guest->top, "named"), 0);
+	host_expect(guest, "named", "x");
+	assert_int_equal(guest_attributes(guest, node).nlink, 1);
+}
+
+static void holes_ranges_and_copies(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_fallocate_in allocate = {.offset = 0, .length = 1 << 20};
+	struct fuse_lseek_in seek = {.whence = SEEK_HOLE};
+	struct fuse_copy_file_range_in copy = {.len = 4};
+	uint64_t node = 0, fh = 0, to = 0, to_fh = 0;
+
+	assert_int_equal(guest_create(guest, guest->top, "h", O_RDWR, 0644, &node, &fh), 0);
+	allocate.fh = seek.fh = copy.fh_in = fh;
+	assert_int_equal(guest_ask(guest, FUSE_FALLOCATE, node, STRUCT(allocate), NOTHING, NOTHING), 0);
+	assert_int_equal(host_stat(guest, "h").st_size, 1 << 20);
+	assert_int_equal(guest_write(guest, node, fh, 0, "data", 4), 4);
+	assert_int_equal(guest_ask(guest, FUSE_LSEEK, node, STRUCT(seek), NOTHING, NOTHING), 0);
+	assert_true(ANSWER(guest, struct fuse_lseek_out)->offset > 0);
+	seek.offset = 1 << 20;
+	assert_int_equal(guest_ask(guest, FUSE_LSEEK, node, STRUCT(seek), NOTHING, NOTHING), -ENXIO);
+	assert_int_equal(guest_create(guest, guest->top, "c", O_RDWR, 0644, &to, &to_fh), 0);
+	copy.nodeid_out = to;
+	copy.fh_out = to_fh;
+	assert_int_equal(guest_ask(guest, FUSE_COPY_FILE_RANGE, node, STRUCT(copy), NOTHING, NOTHING), 0);
+	assert_int_equal(ANSWER(guest, struct fuse_write_out)->size, 4);
+	host_expect(guest, "c", "data");
+}
+
+static int lock_file(struct guest *guest, uint32_t code, uint64_t node, uint64_t fh, uint64_t owner, uint32_t type,
+		     uint32_t flags)
+{
+	struct fuse_lk_in in = {
+		.fh = fh, .owner = owner, .lk = {.start = 0, .end = INT64_MAX, .type = type}, .lk_flags = flags};
+
+	return guest_ask(guest, code, node, STRUCT(in), NOTHING, NOTHING);
+}
+
+static void locks_hold_among_owners_and_against_the_host(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_interrupt_in interrupt;
+	struct fuse_flush_in flush = {.lock_owner = 1};
+	uint64_t node = 0, fh = 0;
+	int host;
+
+	assert_int_equal(guest_create(guest, guest->top, "l", O_RDWR, 0644, &node, &fh), 0);
+	flush.fh = fh;
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_WRLCK, 0), 0);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 2, F_RDLCK, 0), -EAGAIN);
+	assert_true(guest->result > 0);
+	assert_int_equal(lock_file(guest, FUSE_GETLK, node, fh, 2, F_RDLCK, 0), 0);
+	assert_int_equal(ANSWER(guest, struct fuse_lk_out)->lk.type, F_WRLCK);
+	/* One that waits is not answered; until it is interrupted. */
+	assert_int_equal(lock_file(guest, FUSE_SETLKW, node, fh, 2, F_RDLCK, 0), -EAGAIN);
+	assert_int_equal(guest->result, -EAGAIN);
+	interrupt.unique = guest->unique + 2;
+	guest_ask(guest, FUSE_INTERRUPT, 0, STRUCT(interrupt), NOTHING, NOTHING);
+	assert_int_equal(lock_file(guest, FUSE_SETLKW, node, fh, 2, F_RDLCK, 0), -EINTR);
+	assert_int_equal(guest_ask(guest, FUSE_FLUSH, node, STRUCT(flush), NOTHING, NOTHING), 0);
+	assert_int_equal(lock_file(guest, FUSE_SETLKW, node, fh, 2, F_RDLCK, 0), 0);
+	host = openat(guest->host, "l", O_RDWR | O_CLOEXEC);
+	assert_int_equal(fcntl(host, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK}), -1);
+	assert_int_equal(flock(host, LOCK_EX | LOCK_NB), 0);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_RDLCK, FUSE_LK_FLOCK), -EAGAIN);
+	close(host);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_WRLCK, FUSE_LK_FLOCK), 0);
+	guest_release(guest, node, fh);
+}
+
+static void times_are_set_as_asked(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_setattr_in in = {.valid = FATTR_MTIME | FATTR_ATIME, .mtime = 1000, .mtimensec = 5, .atime = 2000};
+	uint64_t node = 0;
+
+	assert_int_equal(symlinkat("nowhere", guest->host, "link"), 0);
+	host_write(guest, "f", "");
+	for (int i = 0; i < 2; i++) {
+		const char *name = i ? "link" : "f";
+
+		node = guest_walk(guest, name);
+		assert_int_equal(guest_setattr(guest, node, in), 0);
+		assert_int_equal(host_stat(guest, name).st_mtim.tv_sec, 1000);
+		assert_int_equal(host_stat(guest, name).st_mtim.tv_nsec, 5);
+		assert_int_equal(host_stat(guest, name).st_atim.tv_sec, 2000);
+	}
+}
+
+static void syncing_statfs_and_flags(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_fsync_in sync = {0};
+	struct fuse_syncfs_in all = {0};
+	struct fuse_ioctl_in control = {.cmd = 0x5401, .out_size = 36};
+	uint64_t node = 0, fh = 0;
+
+	assert_int_equal(guest_create(guest, guest->top, "s", O_RDWR, 0644, &node, &fh), 0);
+	sync.fh = control.fh = fh;
+	assert_int_equal(guest_ask(guest, FUSE_FSYNC, node, STRUCT(sync), NOTHING, NOTHING), 0);
+	sync.fsync_flags = FUSE_FSYNC_FDATASYNC;
+	assert_int_equal(guest_ask(guest, FUSE_FSYNC, node, STRUCT(sync), NOTHING, NOTHING), 0);
+	assert_int_equal(guest_ask(guest, FUSE_SYNCFS, FUSE_ROOT_ID, STRUCT(all), NOTHING, NOTHING), 0);
+	assert_int_equal(guest_ask(guest, FUSE_IOCTL, node, STRUCT(control), NOTHING, NOTHING), -ENOTTY);
+	assert_int_equal(guest_ask(guest, FUSE_STATFS, node, NOTHING, NOTHING, NOTHING), 0);
+	assert_true(ANSWER(guest, struct fuse_statfs_out)->st.blocks > 0);
+	assert_int_equal(guest_ask(guest, FUSE_STATFS, FUSE_ROOT_ID, NOTHING, NOTHING, NOTHING), 0);
+}
+
+static void root_in_the_guest_writes_what_a_mode_closes(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0;
+
+	host_write(guest, "closed", "x");
+	assert_int_equal(fchmodat(guest->host, "closed", 0400, 0), 0);
+	node = guest_walk(guest, "closed");
+	if (geteuid() != 0)
+		assert_int_equal(guest_open(guest, node, O_RDWR, &fh), -EACCES);
+	guest->uid = 0;
+	assert_int_equal(guest_open(guest, node, O_RDWR, &fh), 0);
+	assert_int_equal(host_stat(guest, "closed").st_mode, S_IFREG | 0400);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		AS_BOTH(what_is_written_is_read_on_both_sides),
+		AS_BOTH(large_contents_cross_many_parts),
+		AS_BOTH(appending_goes_to_the_end_that_the_host_knows),
+		AS_BOTH(truncating_on_open_and_by_size),
+		AS_BOTH(a_file_lives_on_while_it_is_open),
+		AS_BOTH(a_file_that_the_host_replaced_is_stale_not_the_other),
+		AS_BOTH(files_without_a_name_can_be_given_one),
+		AS_BOTH(holes_ranges_and_copies),
+		AS_BOTH(locks_hold_among_owners_and_against_the_host),
+		AS_BOTH(times_are_set_as_asked),
+		AS_BOTH(syncing_statfs_and_flags),
+		AS_BOTH(root_in_the_guest_writes_what_a_mode_closes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

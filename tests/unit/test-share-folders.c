@@ -1,0 +1,228 @@
+#include "fuse-guest.h"
+
+#include <stdlib.h>
+
+#define MANY 3000
+
+static void make_many(const struct guest *guest)
+{
+	char name[32];
+
+	assert_int_equal(mkdirat(guest->host, "many", 0755), 0);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "many/file-%d", i);
+		host_write(guest, name, "");
+	}
+}
+
+static void expect_all(const char *names)
+{
+	char name[32];
+	size_t size = 0;
+
+	for (const char *at = names; *at; at++)
+		size += *at == '/';
+	assert_int_equal(size, MANY + 2);
+	for (int i = 0; i < MANY; i++) {
+		snprintf(name, sizeof(name), "/file-%d/", i);
+		assert_non_null(strstr(names, name));
+	}
+}
+
+static void list_all(struct guest *guest, uint32_t size, bool plus)
+{
+	char *names = calloc(MANY + 4, 24);
+	uint64_t node = guest_walk(guest, "many"), fh = 0, offset = 0, next;
+
+	assert_non_null(names);
+	strcpy(names, "/");
+	assert_int_equal(guest_open_folder(guest, node, &fh), 0);
+	while ((next = guest_list(guest, node, fh, offset, size, plus, names)) != offset)
+		offset = next;
+	expect_all(names + 1 - (names[1] == '/'));
+	free(names);
+}
+
+static void every_entry_is_listed_once_whatever_the_size(void **state)
+{
+	struct guest *guest = *state;
+
+	make_many(guest);
+	list_all(guest, 200, false);
+	list_all(guest, 320, true);
+	list_all(guest, 65536, false);
+	list_all(guest, 65536, true);
+}
+
+static void listing_goes_on_from_any_offset_and_starts_anew(void **state)
+{
+	struct guest *guest = *state;
+	char first[4096] = "", second[4096] = "", again[4096] = "";
+	uint64_t node = 0, fh = 0, offset;
+
+	make_many(guest);
+	node = guest_walk(guest, "many");
+	assert_int_equal(guest_open_folder(guest, node, &fh), 0);
+	offset = guest_list(guest, node, fh, 0, 1024, false, first);
+	guest_list(guest, node, fh, offset, 1024, false, second);
+	guest_list(guest, node, fh, offset, 1024, false, again);
+	assert_string_equal(second, again);
+	again[0] = '\0';
+	guest_list(guest, node, fh, 0, 1024, false, again);
+	assert_string_equal(first, again);
+	/* From the start, what is new is seen. */
+	again[0] = '\0';
+	assert_int_equal(guest_mkdir(guest, guest->top, "small", 0755, &node), 0);
+	assert_int_equal(guest_open_folder(guest, node, &fh), 0);
+	guest_list(guest, node, fh, 0, 4096, false, again);
+	assert_null(strstr(again, "new"));
+	host_write(guest, "small/new", "");
+	again[0] = '\0';
+	guest_list(guest, node, fh, 0, 4096, false, again);
+	assert_non_null(strstr(again, "new/"));
+}
+
+static void what_is_listed_with_attributes_is_known(void **state)
+{
+	struct guest *guest = *state;
+	char names[256] = "";
+	const struct fuse_direntplus *entry;
+	uint64_t fh = 0, node = 0;
+	struct fuse_getattr_in in = {0};
+
+	host_write(guest, "f", "12345");
+	assert_int_equal(guest_open_folder(guest, guest->top, &fh), 0);
+	guest_list(guest, guest->top, fh, 0, 4096, true, names);
+	entry = ANSWER(guest, struct fuse_direntplus);
+	for (int i = 0; i < 3 && entry->dirent.name[0] != 'f'; i++) {
+		assert_true(entry->entry_out.nodeid == 0);
+		entry = (const void *)((const char *)entry + FUSE_DIRENTPLUS_SIZE(entry));
+	}
+	node = entry->entry_out.nodeid;
+	assert_int_equal(entry->entry_out.attr.size, 5);
+	assert_int_equal(entry->dirent.ino, entry->entry_out.attr.ino);
+	assert_int_equal(guest_attributes(guest, node).size, 5);
+	guest_forget(guest, node, 1);
+	assert_int_equal(guest_ask(guest, FUSE_GETATTR, node, STRUCT(in), NOTHING, NOTHING), -ESTALE);
+	/* Too small for any entry: nothing, and nothing is counted. */
+	names[0] = '\0';
+	assert_int_equal(guest_list(guest, guest->top, fh, 0, 8, true, names), 0);
+	assert_string_equal(names, "");
+}
+
+static void a_list(struct guest *guest, uint64_t node, char *names)
+{
+	uint64_t fh = 0;
+
+	names[0] = '\0';
+	assert_int_equal(guest_open_folder(guest, node, &fh), 0);
+	guest_list(guest, node, fh, 0, 65536, true, names);
+}
+
+static void shares_come_and_go_in_the_root_folder(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_getattr_in in = {0};
+	struct share_options options = {.name = "one"};
+	char names[256];
+	uint64_t node = 0, fh = 0;
+	int fd;
+
+	a_list(guest, FUSE_ROOT_ID, names);
+	assert_string_equal(names, "./../files/");
+	host_write(guest, "single", "alone");
+	fd = openat(guest->host, "single", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(fuse_add_share(guest->server, fd, &options, NULL), 0);
+	assert_int_equal(fuse_add_share(guest->server, fd, &options, NULL), -1);
+	close(fd);
+	a_list(guest, FUSE_ROOT_ID, names);
+	assert_string_equal(names, "./../files/one/");
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "one", &node), 0);
+	assert_int_equal(guest_open(guest, node, O_RDWR, &fh), 0);
+	assert_int_equal(guest_read(guest, node, fh, 0, 100), 5);
+	assert_int_equal(fuse_remove_share(guest->server, "one", NULL), 0);
+	assert_int_equal(fuse_remove_share(guest->server, "one", NULL), -1);
+	assert_int_equal(guest_read(guest, node, fh, 0, 100), -ESTALE);
+	assert_int_equal(guest_ask(guest, FUSE_GETATTR, node, STRUCT(in), NOTHING, NOTHING), -ESTALE);
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "one", NULL), -ENOENT);
+	guest_release(guest, node, fh);
+	guest_forget(guest, node, 1);
+}
+
+static void nothing_can_be_made_in_the_root_folder(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t fh = 0;
+
+	assert_int_equal(guest_mkdir(guest, FUSE_ROOT_ID, "d", 0755, NULL), -EROFS);
+	assert_int_equal(guest_create(guest, FUSE_ROOT_ID, "f", O_RDWR, 0644, NULL, &fh), -EROFS);
+	assert_int_equal(guest_remove(guest, FUSE_ROOT_ID, "files", true), -EROFS);
+	assert_int_equal(guest_rename(guest, FUSE_ROOT_ID, "files", FUSE_ROOT_ID, "x", 0), -EROFS);
+	assert_int_equal(guest_rename(guest, guest->top, "x", FUSE_ROOT_ID, "x", 0), -EXDEV);
+	assert_int_equal(guest_setattr(guest, FUSE_ROOT_ID, (struct fuse_setattr_in){.valid = FATTR_MODE}), -EROFS);
+}
+
+static void a_share_that_is_read_only_is_never_changed(void **state)
+{
+	struct guest *guest = *state;
+	struct share_options options = {.name = "fixed", .read_only = true};
+	struct fuse_mknod_in mknod = {.mode = S_IFREG | 0644};
+	struct fuse_setxattr_in xattr = {.size = 1};
+	uint64_t top = 0, node = 0, fh = 0;
+	struct stat before;
+
+	host_write(guest, "f", "fixed");
+	before = host_stat(guest, "f");
+	assert_int_equal(fuse_add_share(guest->server, guest->host, &options, NULL), 0);
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "fixed", &top), 0);
+	assert_int_equal(guest_lookup(guest, top, "f", &node), 0);
+	assert_int_equal(guest_mkdir(guest, top, "d", 0755, NULL), -EROFS);
+	assert_int_equal(guest_create(guest, top, "f", O_RDONLY, 0644, NULL, &fh), -EROFS);
+	assert_int_equal(guest_ask(guest, FUSE_MKNOD, top, STRUCT(mknod), NAME("n"), NOTHING), -EROFS);
+	assert_int_equal(guest_ask(guest, FUSE_SYMLINK, top, NOTHING, NAME("n"), NAME("t")), -EROFS);
+	assert_int_equal(guest_remove(guest, top, "f", false), -EROFS);
+	assert_int_equal(guest_rename(guest, top, "f", top, "g", 0), -EROFS);
+	assert_int_equal(guest_link(guest, node, top, "g"), -EROFS);
+	assert_int_equal(guest_open(guest, node, O_RDWR, &fh), -EROFS);
+	assert_int_equal(guest_open(guest, node, O_RDONLY | O_TRUNC, &fh), -EROFS);
+	assert_int_equal(guest_setattr(guest, node, (struct fuse_setattr_in){.valid = FATTR_SIZE}), -EROFS);
+	assert_int_equal(guest_setattr(guest, node, (struct fuse_setattr_in){.valid = FATTR_MODE}), -EROFS);
+	assert_int_equal(guest_setattr(guest, node, (struct fuse_setattr_in){.valid = FATTR_MTIME_NOW}), -EROFS);
+	assert_int_equal(guest_ask(guest, FUSE_SETXATTR, node, STRUCT(xattr), NAME("user.x"), NAME("")), -EROFS);
+	assert_int_equal(guest_ask(guest, FUSE_REMOVEXATTR, node, NOTHING, NAME("user.x"), NOTHING), -EROFS);
+	assert_int_equal(guest_open(guest, node, O_RDONLY, &fh), 0);
+	assert_int_equal(guest_write(guest, node, fh, 0, "x", 1), -EROFS);
+	assert_int_equal(guest_read(guest, node, fh, 0, 10), 5);
+	assert_int_equal(host_stat(guest, "f").st_ctim.tv_nsec, before.st_ctim.tv_nsec);
+	/* Nor by what was opened by way of another share. */
+	assert_int_equal(guest_link(guest, node, guest->top, "g"), -EXDEV);
+}
+
+static void a_guest_that_starts_anew_has_nothing_left(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0, old = guest->top;
+
+	assert_int_equal(guest_create(guest, guest->top, "f", O_RDWR, 0644, &node, &fh), 0);
+	guest_init(guest);
+	assert_true(guest->top != old);
+	assert_int_equal(guest_read(guest, node, fh, 0, 1), -ESTALE);
+	assert_int_equal(guest_ask(guest, FUSE_DESTROY, 0, NOTHING, NOTHING, NOTHING), 0);
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "files", NULL), -EIO);
+	guest_init(guest);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		AS_USER(every_entry_is_listed_once_whatever_the_size),
+		AS_USER(listing_goes_on_from_any_offset_and_starts_anew),
+		AS_BOTH(what_is_listed_with_attributes_is_known),
+		AS_BOTH(shares_come_and_go_in_the_root_folder),
+		AS_BOTH(nothing_can_be_made_in_the_root_folder),
+		AS_BOTH(a_share_that_is_read_only_is_never_changed),
+		AS_BOTH(a_guest_that_starts_anew_has_nothing_left),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
