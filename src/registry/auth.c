@@ -104,11 +104,17 @@ static int add(struct entry **ret, struct auth *auth, const struct auth_target *
 	return 0;
 }
 
+static int check_cancelled(void *data)
+{
+	return http_is_cancelled(data);
+}
+
 static int find_credential(struct credential *ret, const struct auth *auth, const struct auth_target *target,
 			   struct annex_error **err)
 {
 	if (!auth->is_given)
-		return credential_find(ret, target->domain, target->path, err);
+		return credential_find(ret, target->domain, target->path,
+				       &(struct credential_wait){check_cancelled, auth->http}, err);
 	*ret = (struct credential){0};
 	if (!auth->given)
 		return 0;

@@ -94,35 +94,39 @@ static int helper_of(const char **ret, const struct dockerconfig *config, const 
 static int helper_failed(const struct dockerconfig *config, const char *domain, const char *name,
 			 struct annex_error **err)
 {
+	if (err && annex_error_kind(*err) == ANNEX_ERROR_CANCELLED)
+		return -1;
 	fail_while(err, "credentials for %s", domain);
 	return fail_hint(err, "install or repair docker-credential-%s, or take it out of %s", name, config->path);
 }
 
 static int ask_helper(struct credential *ret, const struct dockerconfig *config, const char *domain, const char *name,
-		      struct annex_error **err)
+		      const struct credential_wait *wait, struct annex_error **err)
 {
 	const char *servers[DOCKERCONFIG_SERVERS];
 	size_t count = dockerconfig_servers(servers, config, domain);
 
 	*ret = (struct credential){0};
 	for (size_t i = 0; i < count && credential_is_empty(ret); i++) {
-		if (helper_get(ret, name, servers[i], err) < 0)
+		if (helper_get(ret, name, servers[i], wait, err) < 0)
 			return helper_failed(config, domain, name, err);
 	}
 	return 0;
 }
 
 static int find_in(struct credential *ret, const struct dockerconfig *config, const char *domain, const char *path,
-		   struct annex_error **err)
+		   const struct credential_wait *wait, struct annex_error **err)
 {
 	const char *helper = NULL;
 
-	if (helper_of(&helper, config, domain, err) < 0 || (helper && ask_helper(ret, config, domain, helper, err) < 0))
+	if (helper_of(&helper, config, domain, err) < 0 ||
+	    (helper && ask_helper(ret, config, domain, helper, wait, err) < 0))
 		return -1;
 	return helper && !credential_is_empty(ret) ? 0 : dockerconfig_find(ret, config, domain, path, err);
 }
 
-int credential_find(struct credential *ret, const char *domain, const char *path, struct annex_error **err)
+int credential_find(struct credential *ret, const char *domain, const char *path, const struct credential_wait *wait,
+		    struct annex_error **err)
 {
 	auto_credential struct credential found = {0};
 	auto_sources struct sources sources = {0};
@@ -133,7 +137,7 @@ int credential_find(struct credential *ret, const char *domain, const char *path
 		auto_dockerconfig struct dockerconfig config = DOCKERCONFIG_INIT;
 		int result = read_source(&config, &sources.items[i], err);
 
-		if (result < 0 || (result > 0 && find_in(&found, &config, domain, path, err) < 0))
+		if (result < 0 || (result > 0 && find_in(&found, &config, domain, path, wait, err) < 0))
 			return -1;
 	}
 	*ret = found;
@@ -268,7 +272,7 @@ static int erase_by_helper(bool *ret_erased, const struct dockerconfig *config, 
 	for (size_t i = 0; i < count; i++) {
 		auto_credential struct credential found = {0};
 
-		if (helper_get(&found, name, servers[i], err) < 0)
+		if (helper_get(&found, name, servers[i], NULL, err) < 0)
 			return helper_failed(config, domain, name, err);
 		if (credential_is_empty(&found))
 			continue;

@@ -22,11 +22,18 @@ void credential_clear(struct credential *credential);
 #define auto_credential CLEANUP(credential_clear)
 bool credential_is_empty(const struct credential *credential);
 
+/* Asked a few times per second while a helper runs: non-zero cancels (CANCELLED). */
+struct credential_wait {
+	int (*check)(void *data);
+	void *data;
+};
+
 /* For a registry's domain and a repository's path, which may be NULL: files can have credentials for a part of a
  * registry, and the longest match is taken. All NULL when there are none: that is no error. Blocks while a helper runs.
- * CORRUPT: a file or a helper's answer is damaged; NOT_FOUND: a helper is missing; TIMEOUT, SYSTEM: it hangs or fails.
- */
-MUST_USE int credential_find(struct credential *ret, const char *domain, const char *path, struct annex_error **err);
+ * CORRUPT: a file or a helper's answer is damaged; TIMEOUT, SYSTEM: a helper hangs, fails or is missing. `wait` may be
+ * NULL. */
+MUST_USE int credential_find(struct credential *ret, const char *domain, const char *path,
+			     const struct credential_wait *wait, struct annex_error **err);
 
 /*
  * Stores them where a search finds them first: in the file (or the helper it names) that has some for the domain, else

@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
+#define STEP_MS     100 /* between two looks at cancellation */
 #define QUOTE_LIMIT 200 /* bytes of what it said, in messages */
 
 static const char token_user[] = "<token>"; /* the secret is an identity token */
@@ -108,7 +109,8 @@ static bool take(struct text *into, int fd)
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-static int listen_to(struct answer *answer, const struct running *running, struct annex_error **err)
+static int listen_to(struct answer *answer, const struct running *running, const struct credential_wait *wait,
+		     struct annex_error **err)
 {
 	struct pollfd fds[] = {{.fd = running->out, .events = POLLIN},
 			       {.fd = running->errors, .events = POLLIN},
@@ -121,7 +123,9 @@ static int listen_to(struct answer *answer, const struct running *running, struc
 		if (now >= end)
 			return fail(err, ANNEX_ERROR_TIMEOUT, "%s did not answer within %llu s", running->program,
 				    (unsigned long long)(allowed + 999) / 1000);
-		if (poll(fds, COUNT_OF(fds), (int)(end - now)) < 0 && errno != EINTR)
+		if (wait && wait->check && wait->check(wait->data) != 0)
+			return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
+		if (poll(fds, COUNT_OF(fds), end - now < STEP_MS ? (int)(end - now) : STEP_MS) < 0 && errno != EINTR)
 			return fail_os(err, errno, "cannot wait for %s", running->program);
 		ended = fds[2].revents;
 		if (fds[0].fd >= 0 && !take(&answer->out, fds[0].fd))
@@ -135,11 +139,12 @@ static int listen_to(struct answer *answer, const struct running *running, struc
 	return text_ok(&answer->out) && text_ok(&answer->errors) ? 0 : fail_memory(err);
 }
 
-static int run(struct answer *ret, const char *program, const char *verb, const char *request, struct annex_error **err)
+static int run(struct answer *ret, const char *program, const char *verb, const char *request,
+	       const struct credential_wait *wait, struct annex_error **err)
 {
 	auto_running struct running running = {program, -1, -EBADF, -EBADF, -EBADF};
 
-	if (start(&running, program, verb, request, err) < 0 || listen_to(ret, &running, err) < 0)
+	if (start(&running, program, verb, request, err) < 0 || listen_to(ret, &running, wait, err) < 0)
 		return -1;
 	while (waitpid(running.pid, &ret->status, 0) < 0 && errno == EINTR)
 		;
@@ -229,13 +234,14 @@ static int decode(struct credential *ret, const char *program, const struct text
 	return 0;
 }
 
-int helper_get(struct credential *ret, const char *name, const char *server, struct annex_error **err)
+int helper_get(struct credential *ret, const char *name, const char *server, const struct credential_wait *wait,
+	       struct annex_error **err)
 {
 	auto_answer struct answer answer = {0};
 	auto_free char *program = NULL;
 
 	*ret = (struct credential){0};
-	if (program_of(&program, name, err) < 0 || run(&answer, program, "get", server, err) < 0)
+	if (program_of(&program, name, err) < 0 || run(&answer, program, "get", server, wait, err) < 0)
 		return -1;
 	if (has_none(&answer))
 		return 0;
@@ -257,7 +263,7 @@ int helper_store(const char *name, const char *server, const struct credential *
 	request = json_text(object, false);
 	if (!request)
 		return fail_memory(err);
-	if (program_of(&program, name, err) < 0 || run(&answer, program, "store", request, err) < 0)
+	if (program_of(&program, name, err) < 0 || run(&answer, program, "store", request, NULL, err) < 0)
 		return -1;
 	return succeeded(&answer) ? 0 : failed(&answer, program, secret, err);
 }
@@ -267,7 +273,7 @@ int helper_erase(const char *name, const char *server, struct annex_error **err)
 	auto_answer struct answer answer = {0};
 	auto_free char *program = NULL;
 
-	if (program_of(&program, name, err) < 0 || run(&answer, program, "erase", server, err) < 0)
+	if (program_of(&program, name, err) < 0 || run(&answer, program, "erase", server, NULL, err) < 0)
 		return -1;
 	return succeeded(&answer) || has_none(&answer) ? 0 : failed(&answer, program, NULL, err);
 }

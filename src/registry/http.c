@@ -138,7 +138,7 @@ static int poll_once(struct http *http, struct pollfd *fds, size_t count, int ti
 }
 
 /* Data can come thousands of times a second; the question is worth asking less often. */
-static bool is_cancelled(struct http *http)
+bool http_is_cancelled(struct http *http)
 {
 	uint64_t now = time_monotonic_ms();
 
@@ -153,7 +153,7 @@ int http_poll(struct http *http, struct pollfd *fds, size_t count, int timeout_m
 	struct sigpipe guard;
 	int result;
 
-	if (is_cancelled(http))
+	if (http_is_cancelled(http))
 		return fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
 	sigpipe_hold(&guard);
 	result = poll_once(http, fds, count, timeout_ms < 0 || timeout_ms > HTTP_STEP_MS ? HTTP_STEP_MS : timeout_ms,

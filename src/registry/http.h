@@ -101,6 +101,8 @@ static inline void cleanup_http_transfer(struct http_transfer **transfer)
 }
 #define auto_http_transfer CLEANUP(cleanup_http_transfer)
 
+/* Has the caller cancelled? It is asked twenty times per second at most. */
+bool http_is_cancelled(struct http *http);
 /* Moves all transfers; returns when something happened to one of them or to a descriptor, at the latest after
  * HTTP_STEP_MS. -1: cancelled, or the machinery failed; failures of transfers are theirs. */
 MUST_USE int http_poll(struct http *http, struct pollfd *fds, size_t count, int timeout_ms, struct annex_error **err);

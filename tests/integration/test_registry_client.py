@@ -484,6 +484,17 @@ def test_a_cancel_is_heard_soon_wherever_it_comes(client, one, name, layout, par
     assert result.took < 1.7, result
 
 
+def test_a_cancel_is_heard_while_a_credential_helper_thinks(user_host, layout):
+    (user_host.folder / "home" / "bin").mkdir()
+    user_host.file("bin/docker-credential-slow", "#!/bin/sh\nexec sleep 60\n", 0o755)
+    configure(user_host, ".docker/config.json", {"credsStore": "slow"})
+    with fake.Registry(users={"anna": "secret"}) as one:
+        one.serve("team/app", layout.folder)
+        env = {"ANNEX_TIMEOUT_SCALE": "1", "PATH": f"{user_host.env['HOME']}/bin:{user_host.env['PATH']}"}
+        result = tool(user_host, "--cancel-after", "500", "head", f"{one.host}/team/app", env=env)
+    assert result.status == 1 and result.lines == ["cancelled: cancelled"] and result.took < 5, result
+
+
 def test_a_cancel_is_heard_while_the_reader_is_slow(client, one, place):
     layout = layered(place.folder / "slow-cancel", [6_000_000], compression="plain")
     one.serve("team/slow", layout.folder)
