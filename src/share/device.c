@@ -39,13 +39,16 @@ struct device {
 	struct queue_server server;
 	struct queue *queues[VHOST_QUEUE_LIMIT];
 	unsigned queue_count;
+	bool broken; /* it was told already; atomic */
 };
 
 static void on_broken(void *data, const struct annex_error *err)
 {
 	struct device *device = data;
 
-	log_info("the guest broke its shared files: %s; they are back when it reboots", annex_error_message(err));
+	if (!__atomic_exchange_n(&device->broken, true, __ATOMIC_RELAXED))
+		log_info("the guest broke its shared files: %s; they are back when it reboots",
+			 annex_error_message(err));
 	for (unsigned i = 0; i < device->queue_count; i++)
 		queue_break(device->queues[i]);
 }
@@ -215,6 +218,7 @@ static int get_vring_base(struct device *device, struct frontend_message *messag
 	if (!queue)
 		return -1;
 	message->message.state.number = queue_stop(queue);
+	__atomic_store_n(&device->broken, false, __ATOMIC_RELAXED);
 	return 0;
 }
 

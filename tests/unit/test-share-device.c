@@ -340,6 +340,14 @@ static void an_answer_waits_for_the_memory_of_its_ring(void **state)
 	assert_int_equal(stop(&machine), 0);
 }
 
+static void stop_lane(const struct machine *machine, uint32_t queue)
+{
+	uint32_t base[2] = {queue, 0};
+
+	tell(machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
+	assert_int_equal(hear(machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+}
+
 /* The guest sends a chain that loops, or something that is no request. */
 static void break_lane(const struct machine *machine, struct lane *lane, bool ring)
 {
@@ -369,10 +377,7 @@ static void what_the_guest_breaks_stands_still_until_reset(void **state)
 		assert_true(nothing_comes(&machine.lanes[1]));
 		/* The guest boots anew. */
 		for (uint32_t i = 0; i < LANES; i++) {
-			uint32_t base[2] = {i, 0};
-
-			tell(&machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
-			assert_int_equal(hear(&machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+			stop_lane(&machine, i);
 			driver_open(&machine.lanes[i].driver, machine.memory, 65536 * (i + 1), RING, true);
 			start_lane(&machine, i, 0);
 			offer(&machine, &machine.lanes[i], 0, "echo");
@@ -380,6 +385,58 @@ static void what_the_guest_breaks_stands_still_until_reset(void **state)
 		}
 		assert_int_equal(stop(&machine), 0);
 	}
+}
+
+static uint32_t next_random(uint32_t *seed)
+{
+	*seed = *seed * 1664525 + 1013904223;
+	return *seed >> 8;
+}
+
+/* Mostly possible values, or none would get far. */
+static void write_noise(const struct machine *machine, struct lane *lane, uint32_t *seed)
+{
+	static const uint16_t flags[] = {0, 1, 1, 1, 2, 2, 3, 3, 4, 5, 0xffff};
+
+	for (unsigned i = 0; i < RING; i++) {
+		uint64_t address = next_random(seed) % (SIZE + 65536);
+		uint32_t size = next_random(seed) % (next_random(seed) % 8 ? 256 : 1u << 24);
+
+		driver_describe(&lane->driver, i, next_random(seed) % 64 ? address : ~address, size,
+				flags[next_random(seed) % COUNT_OF(flags)], (uint16_t)(next_random(seed) % (RING + 1)));
+		memcpy(machine->memory + address % SPARE / 64 * 64, &lane->driver.vring.desc[i],
+		       sizeof(struct vring_desc));
+	}
+	for (unsigned i = next_random(seed) % (RING + 2); i > 0; i--)
+		driver_offer(&lane->driver, (uint16_t)(next_random(seed) % (RING + (next_random(seed) % 16 == 0))));
+}
+
+static void noise_from_the_guest_does_no_harm(void **state)
+{
+	const uint64_t one = 1;
+	struct machine machine;
+	uint32_t seed = 1;
+
+	(void)state;
+	start(&machine, 3);
+	release(&machine); /* noise may say that it wants to wait */
+	for (unsigned round = 0; round < 200; round++) {
+		for (uint32_t i = 0; i < LANES; i++) {
+			write_noise(&machine, &machine.lanes[i], &seed);
+			assert_int_equal(write(machine.lanes[i].kick, &one, sizeof(one)), sizeof(one));
+		}
+		for (uint32_t i = 0; i < LANES; i++)
+			stop_lane(&machine, i);
+		for (uint32_t i = 0; i < LANES; i++) {
+			driver_open(&machine.lanes[i].driver, machine.memory, 65536 * (i + 1), RING, true);
+			start_lane(&machine, i, 0);
+		}
+	}
+	for (unsigned i = 0; i < LANES; i++) {
+		offer(&machine, &machine.lanes[i], 0, "echo");
+		assert_answer(&machine, &machine.lanes[i], "fdip");
+	}
+	assert_int_equal(stop(&machine), 0);
 }
 
 static void what_cannot_be_is_refused_when_the_front_end_wants_to_hear_it(void **state)
@@ -550,6 +607,7 @@ int main(void)
 		cmocka_unit_test(a_disabled_queue_waits),
 		cmocka_unit_test(an_answer_waits_for_the_memory_of_its_ring),
 		cmocka_unit_test(what_the_guest_breaks_stands_still_until_reset),
+		cmocka_unit_test(noise_from_the_guest_does_no_harm),
 		cmocka_unit_test(what_cannot_be_is_refused_when_the_front_end_wants_to_hear_it),
 		cmocka_unit_test(a_queue_outside_of_memory_does_not_start),
 		cmocka_unit_test(garbage_ends_the_connection),

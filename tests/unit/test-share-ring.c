@@ -3,6 +3,7 @@
 
 #include "share/ring.h"
 
+#include <pthread.h>
 #include <sys/mman.h>
 
 #define USER 0x7000000000 /* the front end's address of the guest's 0 */
@@ -360,6 +361,75 @@ static void a_ring_lies_wholly_in_memory_and_aligned(void **state)
 		     ring_is_size(1ull << 32));
 }
 
+struct race {
+	struct driver *driver;
+	unsigned done; /* atomic */
+};
+
+/* What a driver can do to a descriptor while it is read: good and bad ones in turns, torn ones too. */
+static void *keep_changing(void *data)
+{
+	static const struct vring_desc forms[] = {
+		{0x20000, 16, VRING_DESC_F_NEXT, 1},
+		{FAR + SIZE / 8 - 16, 16, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 1},
+		{SIZE, 1u << 20, VRING_DESC_F_NEXT, 0xffff},
+		{0x30000, 32, VRING_DESC_F_INDIRECT, 0},
+		{UINT64_MAX - 3, UINT32_MAX, VRING_DESC_F_WRITE, 1},
+	};
+	struct race *race = data;
+
+	for (unsigned i = 0; !__atomic_load_n(&race->done, __ATOMIC_RELAXED); i++) {
+		memcpy(&race->driver->vring.desc[0], &forms[i % COUNT_OF(forms)], sizeof(*forms));
+		memcpy(race->driver->memory + 0x30000, &forms[(i / 3) % COUNT_OF(forms)], sizeof(*forms));
+		__asm__ volatile("" : : : "memory");
+	}
+	return NULL;
+}
+
+static bool is_inside(const struct scene *scene, const struct iovec *part)
+{
+	static const struct {
+		uint64_t start, size;
+	} regions[] = {{0, SIZE / 2}, {SIZE / 2, SIZE / 8 * 3}, {FAR, SIZE / 8}};
+
+	for (unsigned i = 0; i < COUNT_OF(regions); i++) {
+		const char *start = memory_at_guest(scene->memory, regions[i].start, 1), *at = part->iov_base;
+
+		if (at >= start && at + part->iov_len <= start + regions[i].size)
+			return true;
+	}
+	return false;
+}
+
+static void what_changes_while_it_is_read_leads_nowhere_else(void **state)
+{
+	struct scene scene;
+	struct race race = {&scene.driver, 0};
+	unsigned good = 0, bad = 0;
+	pthread_t thread;
+
+	(void)state;
+	start(&scene, 4, true);
+	driver_describe(&scene.driver, 1, 0x40000, 8, VRING_DESC_F_WRITE, 0);
+	describe_at(&scene, 0x30000, 1, (struct vring_desc){0x41000, 8, VRING_DESC_F_WRITE, 0});
+	driver_offer(&scene.driver, 0);
+	assert_int_equal(pthread_create(&thread, NULL, keep_changing, &race), 0);
+	for (unsigned i = 0; i < 400000000 && (good < 20000 || bad < 20000); i++) {
+		if (ring_take(&scene.ring, scene.chain, NULL) == 1) {
+			for (unsigned k = 0; k < scene.chain->in_count + scene.chain->out_count; k++)
+				assert_true(is_inside(&scene, &scene.chain->parts[k]));
+			ring_resume(&scene.ring, 0);
+			good++;
+		} else {
+			bad++;
+		}
+	}
+	__atomic_store_n(&race.done, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	assert_true(good > 0 && bad > 0);
+	stop(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -372,6 +442,7 @@ int main(void)
 		cmocka_unit_test(indexes_wrap),
 		cmocka_unit_test(kicks_come_only_when_armed),
 		cmocka_unit_test(calls_come_only_when_wanted),
+		cmocka_unit_test(what_changes_while_it_is_read_leads_nowhere_else),
 		cmocka_unit_test(a_ring_lies_wholly_in_memory_and_aligned),
 	};
 
