@@ -297,7 +297,8 @@ def test_what_is_broken_once_is_tried_again(kept, one, layout, part, fault):
     check_disks(kept)
     if part == "layer":
         first, second = one.asked("GET", digest)
-        if first.sent and "status" not in fault:
+        # What was on its way when a connection is reset may be lost.
+        if first.sent and "cut" in fault:
             assert second.headers.get("range", "").startswith("bytes="), second.headers
             assert first.sent + second.sent <= oci.resolve(layout.folder)["layers"][2]["size"] + 1000
 
