@@ -114,6 +114,9 @@ static inline int guest_lookup(struct guest *guest, uint64_t folder, const char 
 {
 	int error = guest_ask(guest, FUSE_LOOKUP, folder, NOTHING, NAME(name), NOTHING);
 
+	/* Nothing there, and worth remembering. */
+	if (error == 0 && ANSWER(guest, struct fuse_entry_out)->nodeid == 0)
+		error = -ENOENT;
 	if (error == 0 && ret)
 		*ret = ANSWER(guest, struct fuse_entry_out)->nodeid;
 	return error;

@@ -170,6 +170,17 @@ int entry_own(struct call *call, struct inode *folder, int folder_fd, int fd, ui
 	return result == -EPERM && (mode & S_IFMT) == (stx.stx_mode & S_IFMT) ? 0 : result;
 }
 
+/* That there is nothing is known for as long as what there is. */
+static int reply_nothing(struct call *call)
+{
+	struct fuse_entry_out entry = {0};
+
+	if (!call->inode->share || call->inode->share->cache == SHARE_CACHE_NONE)
+		return -ENOENT;
+	entry_validity(call->inode, &entry.entry_valid, &entry.entry_valid_nsec);
+	return call_reply(call, &entry, sizeof(entry));
+}
+
 int entry_lookup(struct call *call)
 {
 	auto_pin struct pin pin = {0};
@@ -189,6 +200,8 @@ int entry_lookup(struct call *call)
 		if (result == 0)
 			result = entry_find(call, call->inode, pin.fd, call->name, &entry, NULL);
 	}
+	if (result == -ENOENT)
+		return reply_nothing(call);
 	if (result < 0)
 		return result;
 	result = call_reply(call, &entry, sizeof(entry));

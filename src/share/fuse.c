@@ -26,13 +26,14 @@ enum strings {
 	STRINGS_TARGET, /* a name, and where a link leads */
 };
 
-#define NO_INODE 1u  /* is about no object, or about more than one */
-#define SILENT   2u  /* has no answer */
-#define ROOT     4u  /* makes sense of the root folder too */
-#define CHANGES  8u  /* is not for what is read-only */
-#define PARTING  16u /* is right even for what is no longer shared */
-#define EARLY    32u /* may come before FUSE_INIT */
-#define WAITS    64u /* -EAGAIN is not for the guest */
+#define NO_INODE 1u   /* is about no object, or about more than one */
+#define SILENT   2u   /* has no answer */
+#define ROOT     4u   /* makes sense of the root folder too */
+#define CHANGES  8u   /* is not for what is read-only */
+#define PARTING  16u  /* is right even for what is no longer shared */
+#define EARLY    32u  /* may come before FUSE_INIT */
+#define WAITS    64u  /* -EAGAIN is not for the guest */
+#define FOLDER   128u /* works on names in folders, and can be done again when one was closed to it */
 
 struct operation {
 	int (*handler)(struct call *call); /* NULL: not here */
@@ -78,22 +79,22 @@ static const struct operation operations[] = {
 	[FUSE_BATCH_FORGET] = {fuse_batch_forget, sizeof(struct fuse_batch_forget_in), STRINGS_NONE,
 			       NO_INODE | SILENT | EARLY},
 	[FUSE_INTERRUPT] = {fuse_interrupt, sizeof(struct fuse_interrupt_in), STRINGS_NONE, NO_INODE | SILENT | EARLY},
-	[FUSE_LOOKUP] = {entry_lookup, 0, STRINGS_NAME, ROOT},
+	[FUSE_LOOKUP] = {entry_lookup, 0, STRINGS_NAME, ROOT | FOLDER},
 	[FUSE_GETATTR] = {attribute_get, sizeof(struct fuse_getattr_in), STRINGS_NONE, ROOT},
 	[FUSE_SETATTR] = {attribute_set, sizeof(struct fuse_setattr_in), STRINGS_NONE, CHANGES},
 	[FUSE_STATFS] = {attribute_statfs, 0, STRINGS_NONE, ROOT},
 	[FUSE_READLINK] = {name_readlink, 0, STRINGS_NONE, 0},
-	[FUSE_SYMLINK] = {name_symlink, 0, STRINGS_TARGET, CHANGES},
-	[FUSE_MKNOD] = {name_mknod, sizeof(struct fuse_mknod_in), STRINGS_NAME, CHANGES},
-	[FUSE_MKDIR] = {name_mkdir, sizeof(struct fuse_mkdir_in), STRINGS_NAME, CHANGES},
-	[FUSE_UNLINK] = {name_unlink, 0, STRINGS_NAME, CHANGES},
-	[FUSE_RMDIR] = {name_rmdir, 0, STRINGS_NAME, CHANGES},
-	[FUSE_RENAME] = {name_rename, sizeof(struct fuse_rename_in), STRINGS_NAMES, CHANGES},
-	[FUSE_RENAME2] = {name_rename2, sizeof(struct fuse_rename2_in), STRINGS_NAMES, CHANGES},
-	[FUSE_LINK] = {name_link, sizeof(struct fuse_link_in), STRINGS_NAME, CHANGES},
+	[FUSE_SYMLINK] = {name_symlink, 0, STRINGS_TARGET, CHANGES | FOLDER},
+	[FUSE_MKNOD] = {name_mknod, sizeof(struct fuse_mknod_in), STRINGS_NAME, CHANGES | FOLDER},
+	[FUSE_MKDIR] = {name_mkdir, sizeof(struct fuse_mkdir_in), STRINGS_NAME, CHANGES | FOLDER},
+	[FUSE_UNLINK] = {name_unlink, 0, STRINGS_NAME, CHANGES | FOLDER},
+	[FUSE_RMDIR] = {name_rmdir, 0, STRINGS_NAME, CHANGES | FOLDER},
+	[FUSE_RENAME] = {name_rename, sizeof(struct fuse_rename_in), STRINGS_NAMES, CHANGES | FOLDER},
+	[FUSE_RENAME2] = {name_rename2, sizeof(struct fuse_rename2_in), STRINGS_NAMES, CHANGES | FOLDER},
+	[FUSE_LINK] = {name_link, sizeof(struct fuse_link_in), STRINGS_NAME, CHANGES | FOLDER},
 	[FUSE_OPEN] = {opening_open, sizeof(struct fuse_open_in), STRINGS_NONE, 0},
-	[FUSE_CREATE] = {opening_create, sizeof(struct fuse_create_in), STRINGS_NAME, CHANGES},
-	[FUSE_TMPFILE] = {opening_tmpfile, sizeof(struct fuse_create_in), STRINGS_NAME, CHANGES},
+	[FUSE_CREATE] = {opening_create, sizeof(struct fuse_create_in), STRINGS_NAME, CHANGES | FOLDER},
+	[FUSE_TMPFILE] = {opening_tmpfile, sizeof(struct fuse_create_in), STRINGS_NAME, CHANGES | FOLDER},
 	[FUSE_FLUSH] = {opening_flush, sizeof(struct fuse_flush_in), STRINGS_NONE, ROOT | PARTING},
 	[FUSE_RELEASE] = {opening_release, sizeof(struct fuse_release_in), STRINGS_NONE, ROOT | PARTING},
 	[FUSE_READ] = {contents_read, sizeof(struct fuse_read_in), STRINGS_NONE, 0},
@@ -261,6 +262,25 @@ static int find_inode(struct call *call, const struct operation *operation)
 	return share->read_only && operation->flags & CHANGES ? -EROFS : 0;
 }
 
+/* What root in the guest does in a folder that is closed to its owner. */
+static int run_borrowed(struct call *call, const struct operation *operation)
+{
+	bool moves = call->header.opcode == FUSE_RENAME || call->header.opcode == FUSE_RENAME2;
+	auto_inode struct inode *to =
+		moves ? inode_get(call->inodes, CALL_ARGUMENTS(call, struct fuse_rename_in)->newdir) : NULL;
+	struct borrowed folder, target;
+	int result;
+
+	if (!call->inode || !call->inode->share)
+		return -EACCES;
+	spot_borrow(&folder, call->inode);
+	spot_borrow(&target, to ? to : call->inode);
+	result = operation->handler(call);
+	spot_give_back(&target);
+	spot_give_back(&folder);
+	return result;
+}
+
 static int run(struct call *call, const struct operation *operation)
 {
 	int result;
@@ -274,6 +294,8 @@ static int run(struct call *call, const struct operation *operation)
 		result = find_inode(call, operation);
 	if (result == 0)
 		result = operation->handler(call);
+	if (result == -EACCES && operation->flags & FOLDER && call_is_root(call) && !call->owners->real)
+		result = run_borrowed(call, operation);
 	inode_put(call->inode);
 	return result;
 }

@@ -66,10 +66,14 @@ int spot_of(struct spot *spot, struct inode *inode, struct statx *ret)
 	return spot_stat(spot, ret);
 }
 
-/* The mode is the owner's to change, so nothing opens that could not be opened; it is back at once. */
+/*
+ * To root in the guest a mode closes nothing. The server is only the file's owner: it changes the mode, which is the
+ * owner's to change, and puts it back at once. One who borrows a folder may have to borrow a file in it.
+ */
+static pthread_mutex_t borrowing = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
 static int open_borrowed(int fd, int flags, const struct statx *stx)
 {
-	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
 	char path[DESCRIPTOR_PATH];
 	mode_t mode = stx->stx_mode & 07777;
 	int opened = -EACCES;
@@ -77,7 +81,7 @@ static int open_borrowed(int fd, int flags, const struct statx *stx)
 	if (stx->stx_uid != geteuid())
 		return -EACCES;
 	descriptor_path(path, fd);
-	pthread_mutex_lock(&one_at_a_time);
+	pthread_mutex_lock(&borrowing);
 	if (chmod(path, mode | (S_ISDIR(stx->stx_mode) ? S_IRWXU : S_IRUSR | S_IWUSR)) == 0) {
 		opened = descriptor_open(fd, flags);
 		if (chmod(path, mode) < 0 && opened >= 0) {
@@ -85,8 +89,34 @@ static int open_borrowed(int fd, int flags, const struct statx *stx)
 			opened = -EACCES;
 		}
 	}
-	pthread_mutex_unlock(&one_at_a_time);
+	pthread_mutex_unlock(&borrowing);
 	return opened;
+}
+
+void spot_borrow(struct borrowed *borrowed, struct inode *folder)
+{
+	char path[DESCRIPTOR_PATH];
+	struct statx stx;
+
+	*borrowed = (struct borrowed){0};
+	pthread_mutex_lock(&borrowing);
+	if (pin_take(&borrowed->pin, folder) < 0 ||
+	    statx(borrowed->pin.fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &stx) < 0)
+		return;
+	if (!S_ISDIR(stx.stx_mode) || stx.stx_uid != geteuid() || (stx.stx_mode & S_IRWXU) == S_IRWXU)
+		return;
+	if (chmod(descriptor_path(path, borrowed->pin.fd), (stx.stx_mode & 07777) | S_IRWXU) == 0)
+		borrowed->mode = stx.stx_mode;
+}
+
+void spot_give_back(struct borrowed *borrowed)
+{
+	char path[DESCRIPTOR_PATH];
+
+	if (borrowed->mode)
+		chmod(descriptor_path(path, borrowed->pin.fd), borrowed->mode & 07777);
+	pthread_mutex_unlock(&borrowing);
+	cleanup_pin(&borrowed->pin);
 }
 
 static int open_it(int fd, int flags, bool borrow)

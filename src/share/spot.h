@@ -24,6 +24,15 @@ const char *spot_path(const struct spot *spot,
 MUST_USE int descriptor_open(int fd, int flags);
 #define DESCRIPTOR_PATH 32
 const char *descriptor_path(char path[DESCRIPTOR_PATH], int fd);
-/* Opens a file or a folder anew; creates and truncates nothing. -errno. `borrow`: also a file of the server's user
- * that its mode closes to its owner, as root in the guest may. */
+/* Opens a file or a folder anew; creates and truncates nothing. -errno. `borrow`: also what its mode closes to its
+ * owner, if that is the server's user, as root in the guest may. */
 MUST_USE int spot_open(struct inode *inode, int flags, bool borrow);
+
+/* The same for a folder while something is done in it: opens it to its owner, and back. Borrowers wait for each other.
+ */
+struct borrowed {
+	struct pin pin;
+	mode_t mode; /* to give back; 0: nothing was borrowed */
+};
+void spot_borrow(struct borrowed *borrowed, struct inode *folder);
+void spot_give_back(struct borrowed *borrowed);

@@ -232,6 +232,28 @@ static void attributes_of_users_pass_and_no_others(void **state)
 	assert_int_equal(guest_ask(guest, FUSE_REMOVEXATTR, node, NOTHING, NAME("user.a"), NOTHING), -ENODATA);
 }
 
+static void root_in_the_guest_works_in_folders_that_are_closed(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t folder = made_folder(guest, guest->top, "closed"), fh = 0;
+
+	host_write(guest, "closed/f", "x");
+	assert_int_equal(fchmodat(guest->host, "closed", 0500, 0), 0);
+	if (geteuid() != 0)
+		assert_int_equal(guest_remove(guest, folder, "f", false), -EACCES);
+	guest->uid = guest->gid = 0;
+	assert_int_equal(guest_create(guest, folder, "g", O_RDWR, 0644, NULL, &fh), 0);
+	assert_int_equal(guest_mkdir(guest, folder, "d", 0755, NULL), 0);
+	assert_int_equal(guest_rename(guest, folder, "f", guest->top, "f", 0), 0);
+	assert_int_equal(guest_rename(guest, guest->top, "f", folder, "h", 0), 0);
+	assert_int_equal(guest_remove(guest, folder, "h", false), 0);
+	assert_int_equal(fchmodat(guest->host, "closed", 0, 0), 0);
+	assert_int_equal(guest_lookup(guest, folder, "g", NULL), 0);
+	assert_int_equal(guest_open_folder(guest, folder, &fh), 0);
+	assert_int_equal(host_stat(guest, "closed").st_mode, S_IFDIR);
+	assert_int_equal(fchmodat(guest->host, "closed", 0700, 0), 0);
+}
+
 static void few_descriptors_suffice_for_many_inodes(void **state)
 {
 	struct guest *guest = *state;
@@ -263,6 +285,7 @@ int main(void)
 		AS_BOTH(hard_links_are_one_inode),
 		AS_BOTH(forgetting_is_counted),
 		AS_BOTH(attributes_of_users_pass_and_no_others),
+		AS_BOTH(root_in_the_guest_works_in_folders_that_are_closed),
 		AS_BOTH(few_descriptors_suffice_for_many_inodes),
 	};
 

@@ -160,7 +160,8 @@ static void answers_stay_in_their_room(void **state)
 		in.fh = fh;
 		assert_int_equal(guest_ask(guest, FUSE_READ, node, STRUCT(in), NOTHING, NOTHING), 0);
 		assert_int_equal(guest->size, room < 10 ? room : 10);
-		guest_lookup(guest, guest->top, "f", NULL);
+		assert_int_equal(guest_lookup(guest, guest->top, "f", NULL),
+				 room < sizeof(struct fuse_entry_out) ? -ERANGE : 0);
 		in.fh = folder_fh;
 		assert_int_equal(guest_ask(guest, FUSE_READDIRPLUS, guest->top, STRUCT(in), NOTHING, NOTHING), 0);
 		assert_int_equal(guest_ask(guest, FUSE_READDIR, guest->top, STRUCT(in), NOTHING, NOTHING), 0);
