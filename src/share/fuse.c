@@ -402,6 +402,6 @@ int fuse_remove_share(struct fuse_server *server, const char *name, struct annex
 
 	if (!share)
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no share '%s'", name);
-	inodes_close_idle(server->inodes, share);
+	pin_close_idle(server->inodes, share);
 	return 0;
 }

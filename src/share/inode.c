@@ -1,5 +1,8 @@
 #include "share/inode.h"
 
+#include "share/pin.h"
+#include "share/shard.h"
+
 #include <assert.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -13,34 +16,12 @@
  * id tells its shard. Ids are never given twice, so whatever the guest sends as one finds an inode or nothing.
  *
  * An inode needs no descriptor: it has the folder and the name where it was seen last, and opens itself from there when
- * somebody needs to work with it; if there is something else by then, it is stale. Descriptors of inodes that nobody
- * uses stay open, the one used last at the newest end of its shard's list, until the shard has more than its part of
- * them; then the oldest is closed. Exempt are those that nothing leads back to: roots of shares, and what the guest
- * has removed or never named.
+ * somebody needs to work with it (pin.c); if there is something else by then, it is stale.
  *
  * References: an inode lives while the guest counts lookups of it or anybody holds a reference; children hold one on
  * their folder. Only who holds one already may take another without the lock of the shard. No lock of a shard is taken
  * while another one is held.
  */
-struct inode_shard {
-	pthread_mutex_t lock;
-	struct table by_id, by_key;
-	struct inode *newest, *oldest;
-	unsigned idle, idle_limit;
-	uint64_t last;
-	struct inodes *inodes;
-};
-
-#define DEVICES_LIMIT 255
-
-struct inodes {
-	struct inode_shard shards[INODE_SHARDS];
-	struct inode root;
-	pthread_mutex_t devices_lock;
-	_Atomic(unsigned) device_count;
-	_Atomic(uint64_t) devices[DEVICES_LIMIT];
-};
-
 int inodes_new(struct inodes **ret, unsigned descriptors, struct annex_error **err)
 {
 	struct inodes *inodes = calloc(1, sizeof(*inodes));
@@ -117,58 +98,6 @@ bool inode_is(const struct inode *inode, const struct statx *stx)
 	       inode->type == (stx->stx_mode & S_IFMT);
 }
 
-/* --- the list of idle descriptors; all of these hold the shard's lock --- */
-
-static void idle_leave(struct inode *inode)
-{
-	struct inode_shard *shard = inode->shard;
-
-	if (!inode->idle)
-		return;
-	*(inode->newer ? &inode->newer->older : &shard->newest) = inode->older;
-	*(inode->older ? &inode->older->newer : &shard->oldest) = inode->newer;
-	inode->newer = inode->older = NULL;
-	inode->idle = false;
-	shard->idle--;
-}
-
-/* What to close, if the shard has too many: to be done without the lock. */
-static int idle_enter(struct inode *inode)
-{
-	struct inode_shard *shard = inode->shard;
-	struct inode *oldest;
-
-	if (inode->idle || inode->pins > 0 || inode->kept || inode->fd < 0)
-		return -EBADF;
-	inode->older = shard->newest;
-	*(shard->newest ? &shard->newest->newer : &shard->oldest) = inode;
-	shard->newest = inode;
-	inode->idle = true;
-	if (++shard->idle <= shard->idle_limit)
-		return -EBADF;
-	oldest = shard->oldest;
-	idle_leave(oldest);
-	return TAKE_FD(oldest->fd);
-}
-
-void inodes_close_idle(struct inodes *inodes, const struct share *share)
-{
-	for (size_t i = 0; i < INODE_SHARDS; i++) {
-		struct inode_shard *shard = &inodes->shards[i];
-
-		pthread_mutex_lock(&shard->lock);
-		for (struct inode *inode = shard->newest, *older; inode; inode = older) {
-			older = inode->older;
-			if (share && inode->share != share)
-				continue;
-			idle_leave(inode);
-			cleanup_close(&inode->fd);
-			inode->fd = -EBADF;
-		}
-		pthread_mutex_unlock(&shard->lock);
-	}
-}
-
 /* --- references --- */
 
 struct inode *inode_ref(struct inode *inode)
@@ -182,7 +111,7 @@ static bool retire(struct inode *inode)
 {
 	if (inode->refs > 0 || inode->lookups > 0)
 		return false;
-	idle_leave(inode);
+	pin_idle_leave(inode);
 	table_remove(&inode->shard->by_id, &inode->by_id);
 	table_remove(&inode->shard->by_key, &inode->by_key);
 	return true;
@@ -406,7 +335,7 @@ static void set_descriptor(struct inode *inode, int *fd, bool keep)
 	if (inode->fd < 0)
 		inode->fd = TAKE_FD(*fd);
 	if (keep) {
-		idle_leave(inode);
+		pin_idle_leave(inode);
 		inode->kept = true;
 	}
 }
@@ -435,7 +364,7 @@ int inode_enter(struct inode **ret, struct inodes *inodes, struct inode_seen *se
 		/* Once on the way to something hidden, always: whichever way it was reached. */
 		if (seen->mask)
 			atomic_store(&inode->mask, seen->mask);
-		too_many = idle_enter(inode);
+		too_many = pin_idle_enter(inode);
 	}
 	pthread_mutex_unlock(&shard->lock);
 	surplus = TAKE_FD(seen->fd);
@@ -457,30 +386,6 @@ void inode_moved(struct inode *inode, struct inode *parent, const char *name)
 	pthread_mutex_unlock(&inode->shard->lock);
 }
 
-/* A descriptor that would be pinned for good is one that is kept. */
-void inode_keep(struct inode *inode)
-{
-	if (inode_pin(inode) < 0)
-		return;
-	pthread_mutex_lock(&inode->shard->lock);
-	inode->kept = true;
-	inode->pins--;
-	pthread_mutex_unlock(&inode->shard->lock);
-}
-
-void inode_unkeep(struct inode *inode)
-{
-	auto_close int too_many = -EBADF;
-
-	pthread_mutex_lock(&inode->shard->lock);
-	if (inode->parent)
-		inode->kept = false;
-	too_many = idle_enter(inode);
-	pthread_mutex_unlock(&inode->shard->lock);
-}
-
-/* --- descriptors --- */
-
 void inode_place(struct inode *inode, struct inode **ret_parent, char ret_name[NAME_MAX + 1])
 {
 	pthread_mutex_lock(&inode->shard->lock);
@@ -497,100 +402,4 @@ void inode_lock_shard(struct inode *inode)
 void inode_unlock_shard(struct inode *inode)
 {
 	pthread_mutex_unlock(&inode->shard->lock);
-}
-
-bool inode_has_descriptor(struct inode *inode)
-{
-	bool has;
-
-	pthread_mutex_lock(&inode->shard->lock);
-	has = inode->fd >= 0;
-	pthread_mutex_unlock(&inode->shard->lock);
-	return has;
-}
-
-void inode_make_room(struct inode *inode)
-{
-	inodes_close_idle(inode->shard->inodes, NULL);
-}
-
-/* Takes the descriptor if the inode has none by now. */
-static int pin_with(struct inode *inode, int *fd)
-{
-	int pinned;
-
-	pthread_mutex_lock(&inode->shard->lock);
-	if (inode->fd < 0 && *fd >= 0)
-		inode->fd = TAKE_FD(*fd);
-	pinned = inode->fd;
-	if (pinned >= 0) {
-		inode->pins++;
-		idle_leave(inode);
-	}
-	pthread_mutex_unlock(&inode->shard->lock);
-	return pinned;
-}
-
-static int open_in(struct inode *inode, int folder, const char *name)
-{
-	auto_close int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	struct statx stx;
-
-	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-		inode_make_room(inode);
-		fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	}
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR ? -ESTALE : -errno;
-	if (statx(fd, "", AT_EMPTY_PATH, INODE_STATX, &stx) < 0)
-		return -errno;
-	return inode_is(inode, &stx) ? TAKE_FD(fd) : -ESTALE;
-}
-
-static int pin_from(struct inode *inode, unsigned depth)
-{
-	auto_inode struct inode *parent = NULL;
-	auto_close int fd = -EBADF;
-	char name[NAME_MAX + 1];
-	int folder;
-
-	if (!inode->shard || inode->share->removed)
-		return -ESTALE;
-	folder = pin_with(inode, &fd);
-	if (folder >= 0)
-		return folder;
-	inode_place(inode, &parent, name);
-	if (!parent || depth == INODE_DEPTH_LIMIT)
-		return -ESTALE;
-	folder = pin_from(parent, depth + 1);
-	if (folder < 0)
-		return folder;
-	fd = open_in(inode, folder, name);
-	inode_unpin(parent);
-	return fd < 0 ? fd : pin_with(inode, &fd);
-}
-
-int inode_pin(struct inode *inode)
-{
-	return pin_from(inode, 0);
-}
-
-void inode_unpin(struct inode *inode)
-{
-	auto_close int too_many = -EBADF;
-
-	pthread_mutex_lock(&inode->shard->lock);
-	inode->pins--;
-	too_many = idle_enter(inode);
-	pthread_mutex_unlock(&inode->shard->lock);
-}
-
-int pin_take(struct pin *pin, struct inode *inode)
-{
-	int fd = inode_pin(inode);
-
-	if (fd < 0)
-		return fd;
-	*pin = (struct pin){inode, fd};
-	return 0;
 }

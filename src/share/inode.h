@@ -10,9 +10,8 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
-#define INODE_ROOT        1    /* the id of the root folder, which is in no table */
-#define INODE_SHARDS      64   /* a power of two */
-#define INODE_DEPTH_LIMIT 2048 /* how far below its share a folder may lie whose way must be found anew */
+#define INODE_ROOT   1  /* the id of the root folder, which is in no table */
+#define INODE_SHARDS 64 /* a power of two */
 
 /* What makes an object of the host the one that it was. `born` is 0 where the file system doesn't know. */
 struct inode_key {
@@ -59,8 +58,6 @@ MUST_USE int inodes_new(struct inodes **ret, unsigned descriptors, struct annex_
 void inodes_free(struct inodes *inodes); /* nothing may be in use any more */
 /* The guest starts anew. */
 void inodes_forget_all(struct inodes *inodes);
-/* Closes what is open of a share and not in use. */
-void inodes_close_idle(struct inodes *inodes, const struct share *share);
 /* The number that the guest shows for it: the host's, told apart by device. */
 uint64_t inodes_number(struct inodes *inodes, uint64_t dev, uint64_t ino);
 
@@ -90,26 +87,6 @@ MUST_USE int inode_enter(struct inode **ret, struct inodes *inodes, struct inode
 struct inode *inode_known(struct inodes *inodes, const struct share *share, const struct statx *stx);
 /* Its name was changed by the guest. */
 void inode_moved(struct inode *inode, struct inode *parent, const char *name);
-/* Its name is about to go: holds on to it by a descriptor; or the name is still there after all. */
-void inode_keep(struct inode *inode);
-void inode_unkeep(struct inode *inode);
-
-/* An O_PATH descriptor that stays until inode_unpin(); -errno, -ESTALE if the host has no longer what it was. */
-MUST_USE int inode_pin(struct inode *inode);
-void inode_unpin(struct inode *inode);
-
-struct pin {
-	struct inode *inode;
-	int fd;
-};
-MUST_USE int pin_take(struct pin *pin, struct inode *inode);
-static inline void cleanup_pin(struct pin *pin)
-{
-	if (pin->inode)
-		inode_unpin(pin->inode);
-}
-#define auto_pin CLEANUP(cleanup_pin)
-
 #define INODE_STATX (STATX_BASIC_STATS | STATX_BTIME)
 bool inode_is(const struct inode *inode, const struct statx *stx);
 /* The folder (a reference, or NULL) and the name where it was seen last. */
@@ -117,6 +94,3 @@ void inode_place(struct inode *inode, struct inode **ret_parent, char ret_name[N
 /* For what is marked as the shard's. */
 void inode_lock_shard(struct inode *inode);
 void inode_unlock_shard(struct inode *inode);
-bool inode_has_descriptor(struct inode *inode);
-/* Closes what can be closed when descriptors have run out. */
-void inode_make_room(struct inode *inode);

@@ -165,12 +165,12 @@ static int remove_name(struct call *call, int flags)
 	if (result < 0)
 		return result;
 	if (gone)
-		inode_keep(gone);
+		pin_keep(gone);
 	if (unlinkat(pin.fd, call->name, flags) == 0)
 		return 0;
 	result = -errno;
 	if (gone)
-		inode_unkeep(gone);
+		pin_unkeep(gone);
 	return result;
 }
 
@@ -204,11 +204,11 @@ static int move(struct call *call, struct inode *to, int from_fd, int to_fd, uns
 	if (on_the_way(call->inode, call->name) || on_the_way(to, call->second))
 		return -EBUSY;
 	if (target && !(flags & RENAME_EXCHANGE))
-		inode_keep(target);
+		pin_keep(target);
 	if (renameat2(from_fd, call->name, to_fd, call->second, flags) < 0) {
 		result = -errno;
 		if (target && !(flags & RENAME_EXCHANGE))
-			inode_unkeep(target);
+			pin_unkeep(target);
 		return result;
 	}
 	if (source)

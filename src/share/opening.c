@@ -140,7 +140,7 @@ int opening_create(struct call *call)
 	call_use_umask(in->umask);
 	fd = openat(pin.fd, call->name, flags & ~O_NOATIME, owner_host_mode(in->mode));
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
-		inode_make_room(call->inode);
+		pin_make_room(call->inode);
 		fd = openat(pin.fd, call->name, flags & ~O_NOATIME, owner_host_mode(in->mode));
 	}
 	if (fd < 0)

@@ -38,7 +38,7 @@ static int spot_in_folder(struct spot *spot, struct inode *inode)
 {
 	auto_inode struct inode *parent = NULL;
 
-	if (inode->type == S_IFDIR || inode_has_descriptor(inode))
+	if (inode->type == S_IFDIR || pin_is_open(inode))
 		return -ENOENT;
 	inode_place(inode, &parent, spot->name);
 	if (!parent || !parent->shard || pin_take(&spot->pin, parent) < 0)
@@ -144,7 +144,7 @@ int spot_open(struct inode *inode, int flags, bool borrow)
 		return result;
 	opened = open_it(pin.fd, flags, borrow);
 	if (opened == -EMFILE || opened == -ENFILE) {
-		inode_make_room(inode);
+		pin_make_room(inode);
 		opened = open_it(pin.fd, flags, borrow);
 	}
 	if (opened == -EPERM && flags & O_NOATIME)

@@ -1,5 +1,5 @@
 #pragma once
-#include "share/inode.h"
+#include "share/pin.h"
 
 /* Where an object of the host can be looked at: itself, by its descriptor, or by its name in a folder. */
 struct spot {

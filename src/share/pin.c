@@ -1,0 +1,177 @@
+#include "share/pin.h"
+
+#include "share/shard.h"
+
+#include <fcntl.h>
+
+/*
+ * Descriptors of inodes that nobody uses stay open, the one used last at the newest end of its shard's list, until the
+ * shard has more than its part of them; then the oldest is closed. Exempt are those that nothing leads back to: roots
+ * of shares, and what the guest has removed or never named.
+ */
+void pin_idle_leave(struct inode *inode)
+{
+	struct inode_shard *shard = inode->shard;
+
+	if (!inode->idle)
+		return;
+	*(inode->newer ? &inode->newer->older : &shard->newest) = inode->older;
+	*(inode->older ? &inode->older->newer : &shard->oldest) = inode->newer;
+	inode->newer = inode->older = NULL;
+	inode->idle = false;
+	shard->idle--;
+}
+
+int pin_idle_enter(struct inode *inode)
+{
+	struct inode_shard *shard = inode->shard;
+	struct inode *oldest;
+
+	if (inode->idle || inode->pins > 0 || inode->kept || inode->fd < 0)
+		return -EBADF;
+	inode->older = shard->newest;
+	*(shard->newest ? &shard->newest->newer : &shard->oldest) = inode;
+	shard->newest = inode;
+	inode->idle = true;
+	if (++shard->idle <= shard->idle_limit)
+		return -EBADF;
+	oldest = shard->oldest;
+	pin_idle_leave(oldest);
+	return TAKE_FD(oldest->fd);
+}
+
+void pin_close_idle(struct inodes *inodes, const struct share *share)
+{
+	for (size_t i = 0; i < INODE_SHARDS; i++) {
+		struct inode_shard *shard = &inodes->shards[i];
+
+		pthread_mutex_lock(&shard->lock);
+		for (struct inode *inode = shard->newest, *older; inode; inode = older) {
+			older = inode->older;
+			if (share && inode->share != share)
+				continue;
+			pin_idle_leave(inode);
+			cleanup_close(&inode->fd);
+			inode->fd = -EBADF;
+		}
+		pthread_mutex_unlock(&shard->lock);
+	}
+}
+
+/* A descriptor that would be pinned for good is one that is kept. */
+void pin_keep(struct inode *inode)
+{
+	if (pin_hold(inode) < 0)
+		return;
+	pthread_mutex_lock(&inode->shard->lock);
+	inode->kept = true;
+	inode->pins--;
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+void pin_unkeep(struct inode *inode)
+{
+	auto_close int too_many = -EBADF;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	if (inode->parent)
+		inode->kept = false;
+	too_many = pin_idle_enter(inode);
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+bool pin_is_open(struct inode *inode)
+{
+	bool has;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	has = inode->fd >= 0;
+	pthread_mutex_unlock(&inode->shard->lock);
+	return has;
+}
+
+void pin_make_room(struct inode *inode)
+{
+	pin_close_idle(inode->shard->inodes, NULL);
+}
+
+/* Takes the descriptor if the inode has none by now. */
+static int pin_with(struct inode *inode, int *fd)
+{
+	int pinned;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	if (inode->fd < 0 && *fd >= 0)
+		inode->fd = TAKE_FD(*fd);
+	pinned = inode->fd;
+	if (pinned >= 0) {
+		inode->pins++;
+		pin_idle_leave(inode);
+	}
+	pthread_mutex_unlock(&inode->shard->lock);
+	return pinned;
+}
+
+static int open_in(struct inode *inode, int folder, const char *name)
+{
+	auto_close int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct statx stx;
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		pin_make_room(inode);
+		fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR ? -ESTALE : -errno;
+	if (statx(fd, "", AT_EMPTY_PATH, INODE_STATX, &stx) < 0)
+		return -errno;
+	return inode_is(inode, &stx) ? TAKE_FD(fd) : -ESTALE;
+}
+
+static int pin_from(struct inode *inode, unsigned depth)
+{
+	auto_inode struct inode *parent = NULL;
+	auto_close int fd = -EBADF;
+	char name[NAME_MAX + 1];
+	int folder;
+
+	if (!inode->shard || inode->share->removed)
+		return -ESTALE;
+	folder = pin_with(inode, &fd);
+	if (folder >= 0)
+		return folder;
+	inode_place(inode, &parent, name);
+	if (!parent || depth == PIN_DEPTH_LIMIT)
+		return -ESTALE;
+	folder = pin_from(parent, depth + 1);
+	if (folder < 0)
+		return folder;
+	fd = open_in(inode, folder, name);
+	pin_let_go(parent);
+	return fd < 0 ? fd : pin_with(inode, &fd);
+}
+
+int pin_hold(struct inode *inode)
+{
+	return pin_from(inode, 0);
+}
+
+void pin_let_go(struct inode *inode)
+{
+	auto_close int too_many = -EBADF;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	inode->pins--;
+	too_many = pin_idle_enter(inode);
+	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+int pin_take(struct pin *pin, struct inode *inode)
+{
+	int fd = pin_hold(inode);
+
+	if (fd < 0)
+		return fd;
+	*pin = (struct pin){inode, fd};
+	return 0;
+}

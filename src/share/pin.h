@@ -1,0 +1,31 @@
+#pragma once
+#include "share/inode.h"
+
+/* Descriptors of inodes: O_PATH, opened when they are needed. */
+#define PIN_DEPTH_LIMIT 2048 /* how far below its share a folder may lie whose way must be found anew */
+
+/* A descriptor that stays until pin_let_go(); -errno, -ESTALE if the host has no longer what it was. */
+MUST_USE int pin_hold(struct inode *inode);
+void pin_let_go(struct inode *inode);
+
+struct pin {
+	struct inode *inode;
+	int fd;
+};
+MUST_USE int pin_take(struct pin *pin, struct inode *inode);
+static inline void cleanup_pin(struct pin *pin)
+{
+	if (pin->inode)
+		pin_let_go(pin->inode);
+}
+#define auto_pin CLEANUP(cleanup_pin)
+
+/* Its name is about to go: holds on to it by a descriptor; or the name is still there after all. */
+void pin_keep(struct inode *inode);
+void pin_unkeep(struct inode *inode);
+
+bool pin_is_open(struct inode *inode);
+/* Closes what is open of a share, or of all (NULL), and not in use. */
+void pin_close_idle(struct inodes *inodes, const struct share *share);
+/* The same for all, when descriptors have run out. */
+void pin_make_room(struct inode *inode);
