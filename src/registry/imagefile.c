@@ -32,15 +32,15 @@ struct blob {
 	size_t size;
 };
 
+/* Never fails, as libarchive leaks its buffer then. What comes after an error is dropped. */
 static la_ssize_t write_piece(struct archive *archive, void *data, const void *bytes, size_t size)
 {
 	struct imagefile *file = data;
 
-	file->error = file_write_all(file->fd, bytes, size);
+	(void)archive;
 	if (file->error == 0)
-		return (la_ssize_t)size;
-	archive_set_error(archive, -file->error, "cannot write");
-	return -1;
+		file->error = file_write_all(file->fd, bytes, size);
+	return (la_ssize_t)size;
 }
 
 static int fail_archive(const struct imagefile *file, struct annex_error **err)
@@ -54,9 +54,11 @@ static int fail_archive(const struct imagefile *file, struct annex_error **err)
 
 int imagefile_put(struct imagefile *file, const void *bytes, size_t size)
 {
-	if (archive_write_data(file->archive, bytes, size) == (la_ssize_t)size)
-		return 0;
-	return file->error ? file->error : -EIO;
+	la_ssize_t n = archive_write_data(file->archive, bytes, size);
+
+	if (file->error)
+		return file->error;
+	return n == (la_ssize_t)size ? 0 : -EIO;
 }
 
 static int begin_file(struct imagefile *file, const char *path, uint64_t size, struct annex_error **err)
@@ -72,7 +74,7 @@ static int begin_file(struct imagefile *file, const char *path, uint64_t size, s
 	archive_entry_set_mtime(entry, 0, 0);
 	result = archive_write_header(file->archive, entry);
 	archive_entry_free(entry);
-	return result == ARCHIVE_OK ? 0 : fail_archive(file, err);
+	return result == ARCHIVE_OK && file->error == 0 ? 0 : fail_archive(file, err);
 }
 
 static void blob_path(char path[PATH_SIZE], const char *digest)
@@ -215,6 +217,13 @@ static json_t *saved_of(const struct imagefile_image *image, const struct blob *
 	return json_pack("[{s:s, s:o, s:o}]", "Config", path, "RepoTags", names, "Layers", layers);
 }
 
+static int finish(struct imagefile *file, struct annex_error **err)
+{
+	int result = archive_write_close(file->archive);
+
+	return result == ARCHIVE_OK && file->error == 0 ? 0 : fail_archive(file, err);
+}
+
 static int put_all(struct imagefile *file, const struct imagefile_image *image, struct annex_error **err)
 {
 	static const char layout[] = "{\"imageLayoutVersion\":\"1.0.0\"}";
@@ -231,7 +240,7 @@ static int put_all(struct imagefile *file, const struct imagefile_image *image, 
 	    put_json(file, "index.json", NULL, index_of(image, &manifest), err) < 0 ||
 	    put_json(file, dockersave_manifest, NULL, saved_of(image, &config), err) < 0)
 		return -1;
-	return archive_write_close(file->archive) == ARCHIVE_OK ? 0 : fail_archive(file, err);
+	return finish(file, err);
 }
 
 int imagefile_write(int fd, const struct imagefile_image *image, struct annex_error **err)
@@ -242,8 +251,12 @@ int imagefile_write(int fd, const struct imagefile_image *image, struct annex_er
 	if (!file.archive)
 		return fail_memory(err);
 	result = put_all(&file, image, err);
-	if (result < 0)
-		archive_write_fail(file.archive); /* or freeing it would write on */
+	if (result < 0) {
+		/* Closes without the rest of the entry, and lets go of the buffer. */
+		file.error = file.error ? file.error : -ECANCELED;
+		archive_write_fail(file.archive);
+		archive_write_close(file.archive);
+	}
 	archive_write_free(file.archive);
 	return result;
 }

@@ -44,15 +44,15 @@ struct export
 	const unsigned char *zeros; /* a mapping, nearly none of which is ever read */
 };
 
+/* Never fails, as libarchive leaks its buffer then. What comes after an error is dropped. */
 static la_ssize_t write_piece(struct archive *archive, void *data, const void *bytes, size_t size)
 {
 	struct export *export = data;
 
-	export->sink_error = export->sink(bytes, size, export->data);
+	(void)archive;
 	if (export->sink_error == 0)
-		return (la_ssize_t)size;
-	archive_set_error(archive, -export->sink_error, "cannot write");
-	return -1;
+		export->sink_error = export->sink(bytes, size, export->data);
+	return (la_ssize_t)size;
 }
 
 static int fail_archive(struct export *export, struct annex_error **err)
@@ -118,7 +118,9 @@ static void describe_holes(struct export *export, uint64_t size)
 
 static int put_bytes(struct export *export, const void *bytes, size_t size, struct annex_error **err)
 {
-	return archive_write_data(export->archive, bytes, size) == (la_ssize_t)size ? 0 : fail_archive(export, err);
+	la_ssize_t n = archive_write_data(export->archive, bytes, size);
+
+	return n == (la_ssize_t)size && export->sink_error == 0 ? 0 : fail_archive(export, err);
 }
 
 /* libarchive drops what lies in holes of a sparse file itself. */
@@ -255,9 +257,16 @@ static int put_entry(struct export *export, const struct index_entry *from, stru
 	if (is_file && size > export->extents.blocks * BLOCKS_SIZE + HOLE)
 		describe_holes(export, size);
 	result = archive_write_header(export->archive, export->entry);
-	if (result != ARCHIVE_OK && result != ARCHIVE_WARN)
+	if ((result != ARCHIVE_OK && result != ARCHIVE_WARN) || export->sink_error)
 		return fail_archive(export, err);
 	return is_file ? put_contents(export, size, err) : 0;
+}
+
+static int finish(struct export *export, struct annex_error **err)
+{
+	int result = archive_write_close(export->archive);
+
+	return result == ARCHIVE_OK && export->sink_error == 0 ? 0 : fail_archive(export, err);
 }
 
 static int put_all(struct export *export, struct annex_error **err)
@@ -268,7 +277,7 @@ static int put_all(struct export *export, struct annex_error **err)
 		if (index_next(&entry, export->reader, err) < 0)
 			return -1;
 		if (!entry)
-			return archive_write_close(export->archive) == ARCHIVE_OK ? 0 : fail_archive(export, err);
+			return finish(export, err);
 		if (put_entry(export, entry, err) < 0)
 			return -1;
 	}
@@ -298,9 +307,12 @@ static int run_in_c(struct export *export, struct annex_error **err)
 		return fail_memory(err);
 	before = uselocale(plain);
 	result = run(export, err);
-	/* Not to be closed by archive_write_free() after a failure: that would write on. */
-	if (result < 0 && export->archive)
+	if (result < 0 && export->archive) {
+		/* Closes without the rest of the entry, and lets go of the buffer. */
+		export->sink_error = export->sink_error ? export->sink_error : -ECANCELED;
 		archive_write_fail(export->archive);
+		archive_write_close(export->archive);
+	}
 	archive_write_free(export->archive);
 	uselocale(before);
 	freelocale(plain);
