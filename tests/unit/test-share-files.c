@@ -241,6 +241,71 @@ static void root_in_the_guest_writes_what_a_mode_closes(void **state)
 	assert_int_equal(host_stat(guest, "closed").st_mode, S_IFREG | 0400);
 }
 
+static uint32_t cache_flags(struct guest *guest, uint64_t node)
+{
+	uint64_t fh = 0;
+	uint32_t flags;
+
+	assert_int_equal(guest_open(guest, node, O_RDONLY, &fh), 0);
+	flags = ANSWER(guest, struct fuse_open_out)->open_flags;
+	guest_release(guest, node, fh);
+	return flags;
+}
+
+static void what_the_guest_has_cached_is_kept_while_it_is_right(void **state)
+{
+	static const struct share_options shares[] = {{.name = "none", .cache = SHARE_CACHE_NONE},
+						      {.name = "always", .cache = SHARE_CACHE_ALWAYS}};
+	struct guest *guest = *state;
+	uint64_t node = 0, top = 0;
+
+	host_write(guest, "f", "one");
+	node = guest_walk(guest, "f");
+	cache_flags(guest, node);
+	assert_int_equal(cache_flags(guest, node), FOPEN_KEEP_CACHE);
+	host_write(guest, "f", "another");
+	assert_int_equal(cache_flags(guest, node), 0);
+	assert_int_equal(cache_flags(guest, node), FOPEN_KEEP_CACHE);
+	assert_int_equal(guest_lookup(guest, guest->top, "f", NULL), 0);
+	assert_int_equal(ANSWER(guest, struct fuse_entry_out)->attr_valid, 1);
+	for (size_t i = 0; i < COUNT_OF(shares); i++) {
+		assert_int_equal(fuse_add_share(guest->server, guest->host, &shares[i], NULL), 0);
+		assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, shares[i].name, &top), 0);
+		assert_int_equal(guest_lookup(guest, top, "f", &node), 0);
+		assert_int_equal(ANSWER(guest, struct fuse_entry_out)->entry_valid, i ? 86400 : 0);
+		cache_flags(guest, node);
+		assert_int_equal(cache_flags(guest, node), i ? FOPEN_KEEP_CACHE : 0);
+		assert_int_equal(guest_ask(guest, FUSE_LOOKUP, top, NOTHING, NAME("no"), NOTHING), i ? 0 : -ENOENT);
+	}
+}
+
+static int set_up_writeback(void **state)
+{
+	static const struct share_options plain = {.name = "files"};
+	struct fuse_options options = {.guest_uid = GUEST_USER, .guest_gid = GUEST_USER, .writeback = true};
+	struct guest *guest = guest_new(false, NULL);
+
+	fuse_free(guest->server);
+	assert_int_equal(fuse_new(&guest->server, &options, NULL), 0);
+	assert_int_equal(fuse_add_share(guest->server, guest->host, &plain, NULL), 0);
+	guest_init(guest);
+	*state = guest;
+	return 0;
+}
+
+static void a_cache_that_writes_back_may_read_and_places_what_is_appended(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0;
+
+	host_write(guest, "f", "12345");
+	node = guest_walk(guest, "f");
+	assert_int_equal(guest_open(guest, node, O_WRONLY | O_APPEND, &fh), 0);
+	assert_int_equal(guest_read(guest, node, fh, 0, 10), 5);
+	assert_int_equal(guest_write(guest, node, fh, 1, "x", 1), 1);
+	host_expect(guest, "f", "1x345");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +320,9 @@ int main(void)
 		AS_BOTH(locks_hold_among_owners_and_against_the_host),
 		AS_BOTH(times_are_set_as_asked),
 		AS_BOTH(syncing_statfs_and_flags),
+		AS_BOTH(what_the_guest_has_cached_is_kept_while_it_is_right),
+		cmocka_unit_test_setup_teardown(a_cache_that_writes_back_may_read_and_places_what_is_appended,
+						set_up_writeback, guest_tear_down),
 		AS_BOTH(root_in_the_guest_writes_what_a_mode_closes),
 	};
 

@@ -204,6 +204,59 @@ static void as_root_the_ids_are_real(void **state)
 	expect_owner(guest, node, 5, 6, S_IFREG | 0640);
 }
 
+/* {version 2}, then entries of {tag, permissions, id}. */
+struct acl_entry {
+	uint16_t tag, permissions;
+	uint32_t id;
+};
+struct acl {
+	uint32_t version;
+	struct acl_entry entries[5];
+};
+
+#define ACL_OF(user_7, group, mask)                                                                                    \
+	{                                                                                                              \
+		2,                                                                                                     \
+		{                                                                                                      \
+			{0x01, 6, UINT32_MAX}, {0x02, user_7, 7}, {0x04, group, UINT32_MAX}, {0x10, mask, UINT32_MAX}, \
+			{                                                                                              \
+				0x20, 0, UINT32_MAX                                                                    \
+			}                                                                                              \
+		}                                                                                                      \
+	}
+
+static int set_acl(struct guest *guest, uint64_t node, const char *name, const struct acl *acl, uint32_t flags)
+{
+	struct fuse_setxattr_in in = {.size = sizeof(*acl), .setxattr_flags = flags};
+
+	return guest_ask(guest, FUSE_SETXATTR, node, STRUCT(in), NAME(name), (struct bytes){acl, sizeof(*acl)});
+}
+
+static void lists_of_access_are_the_hosts(void **state)
+{
+	static const struct acl acl = ACL_OF(7, 4, 6), wide = ACL_OF(7, 7, 7);
+	struct guest *guest = *state;
+	struct fuse_getxattr_in in = {.size = 256};
+	uint64_t node = 0, folder = 0, fh = 0;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(guest_create(guest, guest->top, "f", O_RDWR, 02640, &node, &fh), 0);
+	assert_int_equal(set_acl(guest, node, "system.posix_acl_access", &acl, 0), 0);
+	expect_owner(guest, node, 0, 0, S_IFREG | 02660);
+	assert_int_equal(guest_ask(guest, FUSE_GETXATTR, node, STRUCT(in), NAME("system.posix_acl_access"), NOTHING),
+			 0);
+	assert_int_equal(guest->size, sizeof(acl));
+	assert_memory_equal(ANSWER(guest, char), &acl, sizeof(acl));
+	assert_int_equal(set_acl(guest, node, "system.posix_acl_access", &acl, FUSE_SETXATTR_ACL_KILL_SGID), 0);
+	expect_owner(guest, node, 0, 0, S_IFREG | 0660);
+	/* Where a folder has one for what is made in it, it counts instead of the umask. */
+	assert_int_equal(guest_mkdir(guest, guest->top, "d", 0755, &folder), 0);
+	assert_int_equal(set_acl(guest, folder, "system.posix_acl_default", &wide, 0), 0);
+	assert_int_equal(guest_create(guest, folder, "g", O_RDWR, 0666, &node, &fh), 0);
+	expect_owner(guest, node, 0, 0, S_IFREG | 0660);
+}
+
 static void records_are_read_strictly(void **state)
 {
 	static const char *const wrong[] = {"",         "0",       "0:0:0",         "0:0:0:0:0",         "a:0:0:0",
@@ -247,6 +300,7 @@ int main(void)
 		AS_USER(a_record_counts_on_files_of_the_servers_user_only),
 		AS_USER(an_id_that_looks_like_the_user_is_nobody),
 		cmocka_unit_test_setup_teardown(as_root_the_ids_are_real, guest_set_up_root, guest_tear_down),
+		cmocka_unit_test_setup_teardown(lists_of_access_are_the_hosts, guest_set_up_root, guest_tear_down),
 		cmocka_unit_test(records_are_read_strictly),
 	};
 
