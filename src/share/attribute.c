@@ -43,7 +43,7 @@ int attribute_get(struct call *call)
 	if (in->getattr_flags & FUSE_GETATTR_FH)
 		handle = handle_get(call->handles, in->fh, call->inode);
 	if (handle)
-		return reply_about(call, &(struct spot){.fd = handle->fd});
+		return reply_about(call, &(struct spot){.fd = handle->fd, .opened = true});
 	result = spot_of(&spot, call->inode, &stx);
 	if (result < 0)
 		return result;

@@ -1,9 +1,6 @@
 #include "share/call.h"
 
-#include <pthread.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/stat.h>
 
 struct cursor cursor_at(const struct iovec *parts, unsigned count)
 {
@@ -115,16 +112,6 @@ int call_reply(struct call *call, const void *bytes, size_t size)
 bool call_is_root(const struct call *call)
 {
 	return call->header.uid == 0;
-}
-
-void call_use_umask(mode_t mask)
-{
-	static _Thread_local bool alone;
-
-	/* The mask is the process's unless the thread parts with it. */
-	if (!alone)
-		alone = unshare(CLONE_FS) == 0;
-	umask(alone ? mask & 0777 : 0);
 }
 
 int call_check_name(const struct call *call, const struct inode *folder, const char *name)

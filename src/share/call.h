@@ -62,7 +62,5 @@ MUST_USE int cursor_string(struct cursor *cursor, char *string, size_t limit);
 MUST_USE int call_reply(struct call *call, const void *bytes, size_t size);
 /* Whether it comes from the guest's root, for whom a mode closes nothing. */
 bool call_is_root(const struct call *call);
-/* Other users' rights end at the mode of what they create. */
-void call_use_umask(mode_t mask);
 /* -EINVAL for what can be no name in a folder; -EACCES for one that is masked there. */
 MUST_USE int call_check_name(const struct call *call, const struct inode *folder, const char *name);

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 
 /*
  * A lookup is a look at the name in its folder, without opening anything: see inode.c for how the object is found again
  * when it is needed.
  */
 #define CACHE_FOREVER_S 86400
+#define CLOCK_TICK_NS   20000000 /* or shorter, of the clock that files' times are taken from */
 
 void entry_validity(const struct inode *inode, uint64_t *ret_s, uint32_t *ret_ns)
 {
@@ -41,12 +43,32 @@ static void attributes(struct call *call, const struct statx *stx, const struct 
 	};
 }
 
+/*
+ * Most files have no record, and one that is written changes the time of the last change. So it is looked for once for
+ * each such time, but for times so recent that the clock may not have ticked since.
+ */
+static void show_owner(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
+		       struct owner *ret)
+{
+	int64_t changed_ns = stx->stx_ctime.tv_sec * 1000000000 + stx->stx_ctime.tv_nsec;
+	struct timespec now;
+
+	if (changed_ns != 0 && atomic_load(&inode->plain_ns) == changed_ns) {
+		*ret = owner_native(call->owners, stx);
+		return;
+	}
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	if (!owner_show(call->owners, ret, spot, stx) &&
+	    (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - changed_ns > CLOCK_TICK_NS)
+		atomic_store(&inode->plain_ns, changed_ns);
+}
+
 void entry_describe(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
 		    struct fuse_attr *ret)
 {
 	struct owner owner;
 
-	owner_show(call->owners, &owner, spot, stx);
+	show_owner(call, inode, spot, stx, &owner);
 	atomic_store(&inode->may_have_privileges, (owner.mode & (S_ISUID | S_ISGID)) != 0);
 	attributes(call, stx, &owner, ret);
 }
@@ -119,7 +141,7 @@ int entry_made(struct call *call, struct inode *folder, const char *name, int fd
 	       struct inode **ret_inode)
 {
 	struct statx stx;
-	struct spot spot = {.fd = fd};
+	struct spot spot = {.fd = fd, .opened = true};
 	struct inode_seen seen = {.share = folder->share,
 				  .parent = name ? folder : NULL,
 				  .name = name,
@@ -154,7 +176,7 @@ int entry_own(struct call *call, struct inode *folder, int folder_fd, int fd, ui
 		result = spot_stat(&above, &parent);
 	if (result < 0)
 		return result;
-	owner_show(call->owners, &shown, &spot, &stx);
+	shown = owner_native(call->owners, &stx); /* new as it is, it has no record */
 	want = (struct owner){.uid = call->header.uid, .gid = call->header.gid, .device = device};
 	want.mode = (mode & (S_IFMT | 07000)) | (shown.mode & 0777);
 	if (parent.stx_mode & S_ISGID) {

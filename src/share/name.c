@@ -1,6 +1,7 @@
 #include "share/name.h"
 
 #include "share/entry.h"
+#include "share/thread.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -90,7 +91,7 @@ static int make(struct call *call, const struct making *what)
 		result = pin_take(&pin, call->inode);
 	if (result < 0)
 		return result;
-	call_use_umask(what->umask);
+	thread_use_umask(what->umask);
 	result = make_at(call, pin.fd, what);
 	if (result < 0)
 		return result;

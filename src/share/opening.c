@@ -3,6 +3,7 @@
 #include "share/attribute.h"
 #include "share/entry.h"
 #include "share/lock.h"
+#include "share/thread.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -137,7 +138,7 @@ int opening_create(struct call *call)
 		result = pin_take(&pin, call->inode);
 	if (result < 0)
 		return result;
-	call_use_umask(in->umask);
+	thread_use_umask(in->umask);
 	fd = openat(pin.fd, call->name, flags & ~O_NOATIME, owner_host_mode(in->mode));
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
 		pin_make_room(call->inode);
@@ -165,7 +166,7 @@ int opening_tmpfile(struct call *call)
 
 	if (result < 0)
 		return result;
-	call_use_umask(in->umask);
+	thread_use_umask(in->umask);
 	fd = openat(pin.fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | ((int)in->flags & O_EXCL), owner_host_mode(in->mode));
 	if (fd < 0)
 		return -errno;

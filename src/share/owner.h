@@ -32,8 +32,10 @@ struct owners owners_here(uid_t guest_uid, gid_t guest_gid);
 /* Whether an id means the same on both sides. */
 bool owners_same(const struct owners *owners);
 
-/* Whose it is. The record, if there is one, is read from where `spot` is. */
-void owner_show(const struct owners *owners, struct owner *ret, const struct spot *spot, const struct statx *stx);
+/* Whose it is. The record, if there is one, is read from where `spot` is; false if there is none, for then it is as
+ * owner_native() says. */
+struct owner owner_native(const struct owners *owners, const struct statx *stx);
+bool owner_show(const struct owners *owners, struct owner *ret, const struct spot *spot, const struct statx *stx);
 /* Makes it so: *want instead of what the host and the record say now. The spot is the object's own descriptor.
  * -EPERM where that can't be kept; of a symbolic link it is let be. */
 MUST_USE int owner_set(const struct owners *owners, int fd, const struct statx *stx, const struct owner *want);

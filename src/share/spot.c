@@ -20,12 +20,6 @@ int descriptor_open(int fd, int flags)
 	return opened < 0 ? -errno : opened;
 }
 
-const char *spot_path(const struct spot *spot, char path[SPOT_PATH])
-{
-	snprintf(path, SPOT_PATH, "/proc/self/fd/%d%s%s", spot->fd, spot->name[0] ? "/" : "", spot->name);
-	return path;
-}
-
 int spot_stat(const struct spot *spot, struct statx *ret)
 {
 	int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | (spot->name[0] ? 0 : AT_EMPTY_PATH);

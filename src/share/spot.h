@@ -5,6 +5,7 @@
 struct spot {
 	struct pin pin;
 	int fd;
+	bool opened;             /* not by O_PATH only */
 	char name[NAME_MAX + 1]; /* "": `fd` itself */
 };
 #define auto_spot CLEANUP(cleanup_spot)
@@ -16,9 +17,6 @@ static inline void cleanup_spot(struct spot *spot)
 /* Looks at the inode without opening it if that can be helped. -errno; -ESTALE when it is no longer there. */
 MUST_USE int spot_of(struct spot *spot, struct inode *inode, struct statx *ret);
 MUST_USE int spot_stat(const struct spot *spot, struct statx *ret);
-#define SPOT_PATH (NAME_MAX + 40)
-const char *spot_path(const struct spot *spot,
-		      char path[SPOT_PATH]); /* whose last name is not to be followed, if any */
 
 /* Opens what an O_PATH descriptor stands for, and how it is called. */
 MUST_USE int descriptor_open(int fd, int flags);
