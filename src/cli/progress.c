@@ -24,9 +24,9 @@
 #include <sys/ioctl.h>
 
 #define REDRAW_MS  100
-#define NOTABLE_MS 1000 /* what takes longer is said when it ended */
-#define CHANGE_MS  1000 /* between two lines about one step, on average */
-#define CHANGES    5    /* that may come at once */
+#define NOTABLE_MS 1000           /* what takes longer is said when it ended */
+#define CHANGE_MS  UINT64_C(1000) /* between two lines about one step, on average */
+#define CHANGES    5              /* that may come at once */
 
 enum mode {
 	MODE_NONE,
