@@ -169,6 +169,10 @@ static int read_host(struct call *call, struct handle *handle, const struct fuse
 	}
 	if (result == 0)
 		result = give_entries(call, handle, plus, room);
+	if (handle->reader && handle->reader->size == 0) { /* at the end, where folders stay open that nobody reads */
+		free(handle->reader);
+		handle->reader = NULL;
+	}
 	pthread_mutex_unlock(&handle->lock);
 	return result;
 }

@@ -402,6 +402,8 @@ int fuse_remove_share(struct fuse_server *server, const char *name, struct annex
 
 	if (!share)
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no share '%s'", name);
-	pin_close_idle(server->inodes, share);
+	handles_close_share(server->handles, share);
+	pin_close_share(server->inodes, share);
+	share_close(share, share->fd);
 	return 0;
 }

@@ -44,6 +44,26 @@ void handles_close_all(struct handles *handles)
 	}
 }
 
+static void close_one(struct table_entry *entry, void *data)
+{
+	const struct handle *handle = TABLE_OWNER(entry, struct handle, by_id);
+	const struct share *share = data;
+
+	if (handle->inode->share == share)
+		share_close(share, handle->fd);
+}
+
+void handles_close_share(struct handles *handles, const struct share *share)
+{
+	for (size_t i = 0; i < HANDLE_SHARDS; i++) {
+		struct handle_shard *shard = &handles->shards[i];
+
+		pthread_rwlock_wrlock(&shard->lock);
+		table_each(&shard->table, close_one, (void *)share);
+		pthread_rwlock_unlock(&shard->lock);
+	}
+}
+
 void handles_free(struct handles *handles)
 {
 	if (!handles)
@@ -79,7 +99,10 @@ int handle_add(uint64_t *ret_id, struct handles *handles, struct inode *inode, i
 	handle->inode = inode_ref(inode);
 	shard = shard_of(handles, handle->id);
 	pthread_rwlock_wrlock(&shard->lock);
-	result = table_add(&shard->table, &handle->by_id, table_hash(0, handle->id));
+	/* What comes too late for handles_close_share() is not taken. */
+	result = inode->share && inode->share->removed
+			 ? -ESTALE
+			 : table_add(&shard->table, &handle->by_id, table_hash(0, handle->id));
 	*ret_id = handle->id;
 	pthread_rwlock_unlock(&shard->lock);
 	if (result < 0) {

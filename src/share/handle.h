@@ -23,8 +23,10 @@ struct handles;
 MUST_USE int handles_new(struct handles **ret, struct annex_error **err);
 void handles_free(struct handles *handles);
 void handles_close_all(struct handles *handles);
+/* Lets go of the host's files of a share that was removed; the guest's handles stay. */
+void handles_close_share(struct handles *handles, const struct share *share);
 
-/* Takes the descriptor when it succeeds; -ENFILE, -ENOMEM. */
+/* Takes the descriptor when it succeeds; -ENFILE, -ENOMEM, -ESTALE. */
 MUST_USE int handle_add(uint64_t *ret_id, struct handles *handles, struct inode *inode, int fd, bool append);
 /* A reference, or NULL: there is none of this inode. */
 struct handle *handle_get(struct handles *handles, uint64_t id, const struct inode *inode);

@@ -330,7 +330,7 @@ static bool has_place(const struct inode *inode, const struct inode *parent, con
 /* With the lock: a descriptor that came along. What is left in *fd is for the caller to close. */
 static void set_descriptor(struct inode *inode, int *fd, bool keep)
 {
-	if (*fd < 0)
+	if (*fd < 0 || inode->share->removed)
 		return;
 	if (inode->fd < 0)
 		inode->fd = TAKE_FD(*fd);

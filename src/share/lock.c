@@ -52,7 +52,7 @@ static int owner_made(struct call *call, uint64_t owner)
 		return fd < 0 ? fd : -ENOMEM;
 	}
 	inode_lock_shard(inode);
-	if (!owner_of(inode, owner, &count)) {
+	if (!inode->share->removed && !owner_of(inode, owner, &count)) {
 		*made = (struct lock_owner){.next = inode->lock_owners, .owner = owner, .fd = TAKE_FD(fd)};
 		inode->lock_owners = made;
 		made = NULL;

@@ -40,24 +40,6 @@ int pin_idle_enter(struct inode *inode)
 	return TAKE_FD(oldest->fd);
 }
 
-void pin_close_idle(struct inodes *inodes, const struct share *share)
-{
-	for (size_t i = 0; i < INODE_SHARDS; i++) {
-		struct inode_shard *shard = &inodes->shards[i];
-
-		pthread_mutex_lock(&shard->lock);
-		for (struct inode *inode = shard->newest, *older; inode; inode = older) {
-			older = inode->older;
-			if (share && inode->share != share)
-				continue;
-			pin_idle_leave(inode);
-			cleanup_close(&inode->fd);
-			inode->fd = -EBADF;
-		}
-		pthread_mutex_unlock(&shard->lock);
-	}
-}
-
 /* A descriptor that would be pinned for good is one that is kept. */
 void pin_keep(struct inode *inode)
 {
@@ -92,7 +74,42 @@ bool pin_is_open(struct inode *inode)
 
 void pin_make_room(struct inode *inode)
 {
-	pin_close_idle(inode->shard->inodes, NULL);
+	for (size_t i = 0; i < INODE_SHARDS; i++) {
+		struct inode_shard *shard = &inode->shard->inodes->shards[i];
+
+		pthread_mutex_lock(&shard->lock);
+		while (shard->oldest) {
+			struct inode *oldest = shard->oldest;
+
+			pin_idle_leave(oldest);
+			cleanup_close(&oldest->fd);
+			oldest->fd = -EBADF;
+		}
+		pthread_mutex_unlock(&shard->lock);
+	}
+}
+
+static void close_one(struct table_entry *entry, void *data)
+{
+	const struct inode *inode = TABLE_OWNER(entry, struct inode, by_id);
+	const struct share *share = data;
+
+	if (inode->share != share)
+		return;
+	share_close(share, inode->fd);
+	for (const struct lock_owner *owner = inode->lock_owners; owner; owner = owner->next)
+		share_close(share, owner->fd);
+}
+
+void pin_close_share(struct inodes *inodes, const struct share *share)
+{
+	for (size_t i = 0; i < INODE_SHARDS; i++) {
+		struct inode_shard *shard = &inodes->shards[i];
+
+		pthread_mutex_lock(&shard->lock);
+		table_each(&shard->by_id, close_one, (void *)share);
+		pthread_mutex_unlock(&shard->lock);
+	}
 }
 
 /* Takes the descriptor if the inode has none by now. */
@@ -101,9 +118,10 @@ static int pin_with(struct inode *inode, int *fd)
 	int pinned;
 
 	pthread_mutex_lock(&inode->shard->lock);
-	if (inode->fd < 0 && *fd >= 0)
+	/* What comes too late for pin_close_share() is not taken. */
+	if (inode->fd < 0 && *fd >= 0 && !inode->share->removed)
 		inode->fd = TAKE_FD(*fd);
-	pinned = inode->fd;
+	pinned = inode->fd >= 0 ? inode->fd : -ESTALE;
 	if (pinned >= 0) {
 		inode->pins++;
 		pin_idle_leave(inode);

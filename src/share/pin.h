@@ -25,7 +25,7 @@ void pin_keep(struct inode *inode);
 void pin_unkeep(struct inode *inode);
 
 bool pin_is_open(struct inode *inode);
-/* Closes what is open of a share, or of all (NULL), and not in use. */
-void pin_close_idle(struct inodes *inodes, const struct share *share);
-/* The same for all, when descriptors have run out. */
+/* Closes what is open and not in use, when descriptors have run out. */
 void pin_make_room(struct inode *inode);
+/* Lets go of the host's files of a share that was removed, even of what is in use: see share_close(). */
+void pin_close_share(struct inodes *inodes, const struct share *share);

@@ -30,8 +30,19 @@ void share_unref(struct share *share)
 		return;
 	masks_free(share->masks);
 	cleanup_close(&share->fd);
+	cleanup_close(&share->nothing);
 	free(share->name);
 	free(share);
+}
+
+/*
+ * The number stays taken, so nobody who is about to use it meets another file: what is put there is a device's name,
+ * without the right to read or write it, and no folder. A share brings it along, since that must not fail.
+ */
+void share_close(const struct share *share, int fd)
+{
+	if (fd >= 0)
+		dup3(share->nothing, fd, O_CLOEXEC);
 }
 
 int root_new(struct root **ret, struct annex_error **err)
@@ -64,7 +75,7 @@ static int share_new(struct share **ret, int fd, const struct share_options *opt
 	if (!share)
 		return fail_memory(err);
 	share->refs = 1;
-	share->fd = -EBADF;
+	share->fd = share->nothing = -EBADF;
 	if (fstat(fd, &st) < 0)
 		return fail_os(err, errno, "share '%s'", options->name);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
@@ -73,6 +84,9 @@ static int share_new(struct share **ret, int fd, const struct share_options *opt
 	share->fd = open(path, O_PATH | O_CLOEXEC);
 	if (share->fd < 0)
 		return fail_os(err, errno, "share '%s'", options->name);
+	share->nothing = open("/dev/null", O_PATH | O_CLOEXEC);
+	if (share->nothing < 0)
+		return fail_os(err, errno, "/dev/null");
 	share->folder = S_ISDIR(st.st_mode);
 	share->read_only = options->read_only;
 	share->cache = options->cache;

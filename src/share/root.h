@@ -30,7 +30,8 @@ struct share {
 	_Atomic(unsigned) refs;
 	uint64_t id; /* never given twice */
 	char *name;
-	int fd; /* O_PATH */
+	int fd;      /* O_PATH */
+	int nothing; /* what stands for its files when it is removed */
 	bool folder;
 	bool read_only;
 	enum share_cache cache;
@@ -52,6 +53,8 @@ struct share *root_remove(struct root *root, const char *name);
 struct share *root_find(struct root *root, const char *name);
 struct share *root_next(struct root *root, uint64_t id);
 
+/* Puts nothing in the place of a descriptor, so that the host's file system can be unmounted: calls under way fail. */
+void share_close(const struct share *share, int fd);
 struct share *share_ref(struct share *share);
 void share_unref(struct share *share); /* NULL is allowed */
 static inline void cleanup_share(struct share **share)

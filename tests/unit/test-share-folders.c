@@ -1,5 +1,6 @@
 #include "fuse-guest.h"
 
+#include <dirent.h>
 #include <stdlib.h>
 
 #define MANY 3000
@@ -149,6 +150,79 @@ static void shares_come_and_go_in_the_root_folder(void **state)
 	guest_forget(guest, node, 1);
 }
 
+/* How many of this process's descriptors lead to the folder or below. */
+static unsigned held_below(const struct guest *guest)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	struct dirent *entry;
+	unsigned count = 0;
+
+	assert_non_null(folder);
+	while ((entry = readdir(folder))) {
+		char target[256];
+		ssize_t size = readlinkat(dirfd(folder), entry->d_name, target, sizeof(target));
+
+		count += size > 0 && strncmp(target, guest->place, strlen(guest->place)) == 0;
+	}
+	closedir(folder);
+	return count;
+}
+
+static void a_share_that_is_removed_holds_nothing_of_the_host(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_lk_in lock = {.owner = 1, .lk = {.type = F_WRLCK, .end = 10}};
+	uint64_t folder = 0, node = 0, fh = 0, folder_fh = 0;
+
+	assert_int_equal(guest_mkdir(guest, guest->top, "d", 0755, &folder), 0);
+	assert_int_equal(guest_create(guest, folder, "f", O_RDWR, 0644, &node, &fh), 0);
+	assert_int_equal(guest_open_folder(guest, folder, &folder_fh), 0);
+	lock.fh = fh;
+	assert_int_equal(guest_ask(guest, FUSE_SETLK, node, STRUCT(lock), NOTHING, NOTHING), 0);
+	assert_true(held_below(guest) > 4);
+	assert_int_equal(fuse_remove_share(guest->server, "files", NULL), 0);
+	assert_int_equal(held_below(guest), 1); /* the test's own */
+	assert_int_equal(guest_write(guest, node, fh, 0, "x", 1), -ESTALE);
+	assert_int_equal(guest_mkdir(guest, folder, "e", 0755, NULL), -ESTALE);
+	assert_int_equal(host_stat(guest, "d/f").st_size, 0);
+	guest_release(guest, node, fh);
+}
+
+static void a_folder_that_the_host_deletes_is_gone_without_harm(void **state)
+{
+	struct guest *guest = *state;
+	struct share_options options = {.name = "doomed"};
+	uint64_t top = 0, node = 0, fh = 0;
+	int fd;
+
+	assert_int_equal(mkdirat(guest->host, "doomed", 0755), 0);
+	fd = openat(guest->host, "doomed", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(fuse_add_share(guest->server, fd, &options, NULL), 0);
+	close(fd);
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "doomed", &top), 0);
+	assert_int_equal(guest_create(guest, top, "f", O_RDWR, 0644, &node, &fh), 0);
+	assert_int_equal(file_remove_tree(guest->host, "doomed"), 0);
+	assert_int_equal(guest_write(guest, node, fh, 0, "x", 1), 1);
+	assert_int_equal(guest_lookup(guest, top, "f", NULL), -ENOENT);
+	assert_int_equal(guest_mkdir(guest, top, "d", 0755, NULL), -ENOENT);
+	assert_int_equal(guest_attributes(guest, top).nlink, 0);
+}
+
+static void paths_of_4095_bytes_and_longer_are_walked(void **state)
+{
+	struct guest *guest = *state;
+	char name[201];
+	uint64_t node = guest->top, fh = 0;
+
+	memset(name, 'p', 200);
+	name[200] = '\0';
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(guest_mkdir(guest, node, name, 0755, &node), 0);
+	assert_int_equal(guest_create(guest, node, name, O_RDWR, 0644, &node, &fh), 0);
+	assert_int_equal(guest_write(guest, node, fh, 0, "deep", 4), 4);
+	assert_int_equal(guest_attributes(guest, node).size, 4);
+}
+
 static void nothing_can_be_made_in_the_root_folder(void **state)
 {
 	struct guest *guest = *state;
@@ -219,6 +293,9 @@ int main(void)
 		AS_USER(listing_goes_on_from_any_offset_and_starts_anew),
 		AS_BOTH(what_is_listed_with_attributes_is_known),
 		AS_BOTH(shares_come_and_go_in_the_root_folder),
+		AS_BOTH(a_share_that_is_removed_holds_nothing_of_the_host),
+		AS_BOTH(a_folder_that_the_host_deletes_is_gone_without_harm),
+		AS_BOTH(paths_of_4095_bytes_and_longer_are_walked),
 		AS_BOTH(nothing_can_be_made_in_the_root_folder),
 		AS_BOTH(a_share_that_is_read_only_is_never_changed),
 		AS_BOTH(a_guest_that_starts_anew_has_nothing_left),
