@@ -26,7 +26,8 @@ def test_a_terminal_has_our_size_and_follows_it(busybox):
 
 
 def test_keys_are_echoed_once_and_by_the_machine(busybox):
-    child = busybox.terminal("cat")
+    child = busybox.terminal("sh", "-c", "echo ready; exec cat")
+    child.expect_exact("ready\r\n")  # what is typed before is echoed here as well
     child.send("héllo\r")
     child.expect_exact("héllo\r\nhéllo\r\n")
     assert child.before == ""
