@@ -1,7 +1,9 @@
 #include "share/entry.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 
@@ -98,6 +100,15 @@ static int enter(struct call *call, struct inode_seen *seen, const struct spot *
 	return 0;
 }
 
+/* Another file system is mounted there: the host's processes are no files, and would lead to all that they hold. */
+static bool is_proc(int folder, const char *name)
+{
+	auto_close int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct statfs fs;
+
+	return fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC;
+}
+
 int entry_find(struct call *call, struct inode *folder, int fd, const char *name, struct fuse_entry_out *ret_entry,
 	       struct inode **ret_inode)
 {
@@ -116,8 +127,10 @@ int entry_find(struct call *call, struct inode *folder, int fd, const char *name
 	result = spot_stat(&spot, &stx);
 	if (result < 0)
 		return result;
-	if (masks_know(folder->share->masks, &stx))
+	if (inode_is_masked(folder->share, &stx))
 		return -ENOENT;
+	if (makedev(stx.stx_dev_major, stx.stx_dev_minor) != folder->key.dev && is_proc(fd, name))
+		return -EACCES;
 	seen.mask = S_ISDIR(stx.stx_mode) ? mask : NULL;
 	return enter(call, &seen, &spot, ret_entry, ret_inode);
 }

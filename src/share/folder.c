@@ -84,7 +84,7 @@ static bool is_hidden(const struct inode *folder, int fd, const struct dirent64 
 	if (!masks_may_know(masks, entry->d_ino))
 		return false;
 	return statx(fd, entry->d_name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, INODE_STATX, &stx) == 0 &&
-	       masks_know(masks, &stx);
+	       inode_is_masked(folder->share, &stx);
 }
 
 /* The entry and, if that is wanted, what a lookup would say; what can't be looked at has its name only. */
@@ -169,10 +169,9 @@ static int read_host(struct call *call, struct handle *handle, const struct fuse
 	}
 	if (result == 0)
 		result = give_entries(call, handle, plus, room);
-	if (handle->reader && handle->reader->size == 0) { /* at the end, where folders stay open that nobody reads */
-		free(handle->reader);
-		handle->reader = NULL;
-	}
+	/* At the end nothing is kept: folders stay open that nobody reads any more. */
+	if (handle->reader && (handle->reader->size == 0 || !handle_may_keep_reader(handle)))
+		handle_drop_reader(handle);
 	pthread_mutex_unlock(&handle->lock);
 	return result;
 }

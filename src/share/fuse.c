@@ -257,7 +257,9 @@ static int find_inode(struct call *call, const struct operation *operation)
 	share = call->inode->share;
 	if (!share)
 		return operation->flags & ROOT ? 0 : operation->flags & CHANGES ? -EROFS : -EINVAL;
-	if (share->removed && !(operation->flags & PARTING))
+	if (!(operation->flags & PARTING) &&
+	    (share->removed ||
+	     masks_know(share->masks, call->inode->key.dev, call->inode->key.ino, call->inode->key.born)))
 		return -ESTALE;
 	return share->read_only && operation->flags & CHANGES ? -EROFS : 0;
 }
@@ -271,7 +273,7 @@ static int run_borrowed(struct call *call, const struct operation *operation)
 	struct borrowed folder, target;
 	int result;
 
-	if (!call->inode || !call->inode->share)
+	if (!call->inode || !call->inode->share || call->inode->share->read_only)
 		return -EACCES;
 	spot_borrow(&folder, call->inode);
 	spot_borrow(&target, to ? to : call->inode);

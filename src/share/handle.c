@@ -10,6 +10,7 @@ struct handles {
 	struct handle_shard shards[HANDLE_SHARDS];
 	_Atomic(uint64_t) last;
 	_Atomic(unsigned) count;
+	_Atomic(unsigned) readers;
 };
 
 int handles_new(struct handles **ret, struct annex_error **err)
@@ -94,7 +95,11 @@ int handle_add(uint64_t *ret_id, struct handles *handles, struct inode *inode, i
 		free(handle);
 		return -ENFILE;
 	}
-	*handle = (struct handle){.id = atomic_fetch_add(&handles->last, 1) + 1, .refs = 1, .fd = fd, .append = append};
+	*handle = (struct handle){.id = atomic_fetch_add(&handles->last, 1) + 1,
+				  .refs = 1,
+				  .fd = fd,
+				  .append = append,
+				  .handles = handles};
 	pthread_mutex_init(&handle->lock, NULL);
 	handle->inode = inode_ref(inode);
 	shard = shard_of(handles, handle->id);
@@ -155,12 +160,31 @@ struct handle *handle_release(struct handles *handles, uint64_t id, const struct
 	return handle;
 }
 
+bool handle_may_keep_reader(struct handle *handle)
+{
+	if (handle->keeps_reader)
+		return true;
+	handle->keeps_reader = atomic_fetch_add(&handle->handles->readers, 1) < READERS_LIMIT;
+	if (!handle->keeps_reader)
+		atomic_fetch_sub(&handle->handles->readers, 1);
+	return handle->keeps_reader;
+}
+
+void handle_drop_reader(struct handle *handle)
+{
+	free(handle->reader);
+	handle->reader = NULL;
+	if (handle->keeps_reader)
+		atomic_fetch_sub(&handle->handles->readers, 1);
+	handle->keeps_reader = false;
+}
+
 void handle_put(struct handle *handle)
 {
 	if (!handle || atomic_fetch_sub(&handle->refs, 1) != 1)
 		return;
 	cleanup_close(&handle->fd);
-	free(handle->reader);
+	handle_drop_reader(handle);
 	inode_put(handle->inode);
 	pthread_mutex_destroy(&handle->lock);
 	free(handle);

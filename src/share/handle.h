@@ -5,7 +5,8 @@
 
 /* Files and folders that the guest has open. */
 #define HANDLES_LIMIT 1000000
-#define HANDLE_SHARDS 16 /* a power of two */
+#define READERS_LIMIT 512 /* folders of which something was read ahead */
+#define HANDLE_SHARDS 16  /* a power of two */
 
 struct handle {
 	struct table_entry by_id;
@@ -14,7 +15,9 @@ struct handle {
 	struct inode *inode; /* a reference */
 	int fd;              /* -EBADF: of the root folder */
 	bool append;
+	struct handles *handles;
 	struct reader *reader; /* of a folder; see folder.c */
+	bool keeps_reader;     /* is counted among READERS_LIMIT */
 	pthread_mutex_t lock;  /* of the reader */
 };
 
@@ -31,6 +34,9 @@ MUST_USE int handle_add(uint64_t *ret_id, struct handles *handles, struct inode 
 /* A reference, or NULL: there is none of this inode. */
 struct handle *handle_get(struct handles *handles, uint64_t id, const struct inode *inode);
 void handle_put(struct handle *handle); /* NULL is allowed */
+/* With the handle's lock: whether it may keep its reader for the next call; and frees it. */
+bool handle_may_keep_reader(struct handle *handle);
+void handle_drop_reader(struct handle *handle);
 /* Takes it out of the table; the caller gets the table's reference. */
 struct handle *handle_release(struct handles *handles, uint64_t id, const struct inode *inode);
 static inline void cleanup_handle(struct handle **handle)

@@ -89,6 +89,9 @@ struct inode *inode_known(struct inodes *inodes, const struct share *share, cons
 /* Its name was changed by the guest. */
 void inode_moved(struct inode *inode, struct inode *parent, const char *name);
 #define INODE_STATX (STATX_BASIC_STATS | STATX_BTIME)
+struct inode_key inode_key_of(const struct statx *stx);
+/* Whether the share hides what was seen, whatever its name. */
+bool inode_is_masked(const struct share *share, const struct statx *stx);
 bool inode_is(const struct inode *inode, const struct statx *stx);
 /* The folder (a reference, or NULL) and the name where it was seen last. */
 void inode_place(struct inode *inode, struct inode **ret_parent, char ret_name[NAME_MAX + 1]);

@@ -28,9 +28,7 @@ struct mask {
 };
 
 struct identity {
-	uint64_t dev, ino;
-	int64_t born_s;
-	uint32_t born_ns;
+	uint64_t dev, ino, born_ns; /* 0: not known */
 };
 
 struct masks {
@@ -120,25 +118,13 @@ static int add_path(struct masks *masks, const char *path, struct annex_error **
 	return text_list_add(&masks->paths, path) < 0 ? fail_memory(err) : 0;
 }
 
-static struct identity identity_of(const struct statx *stx)
-{
-	struct identity identity = {.dev = makedev(stx->stx_dev_major, stx->stx_dev_minor), .ino = stx->stx_ino};
-
-	if (stx->stx_mask & STATX_BTIME) {
-		identity.born_s = stx->stx_btime.tv_sec;
-		identity.born_ns = stx->stx_btime.tv_nsec;
-	}
-	return identity;
-}
-
 /* With the lock, for reading at least. */
 static bool known(const struct masks *masks, const struct identity *what)
 {
 	for (size_t i = 0; i < masks->known_count; i++) {
 		const struct identity *one = &masks->known[i];
 
-		if (one->ino == what->ino && one->dev == what->dev && one->born_s == what->born_s &&
-		    one->born_ns == what->born_ns)
+		if (one->ino == what->ino && one->dev == what->dev && one->born_ns == what->born_ns)
 			return true;
 	}
 	return false;
@@ -151,7 +137,9 @@ static void learn(struct masks *masks, const char *path, int flags)
 
 	if (statx(masks->root, path, flags | AT_NO_AUTOMOUNT, STATX_INO | STATX_BTIME, &stx) < 0)
 		return;
-	identity = identity_of(&stx);
+	identity = (struct identity){.dev = makedev(stx.stx_dev_major, stx.stx_dev_minor), .ino = stx.stx_ino};
+	if (stx.stx_mask & STATX_BTIME)
+		identity.born_ns = (uint64_t)stx.stx_btime.tv_sec * 1000000000 + stx.stx_btime.tv_nsec;
 	pthread_rwlock_wrlock(&masks->lock);
 	if (!known(masks, &identity)) {
 		masks->known[masks->known_next] = identity;
@@ -192,9 +180,9 @@ bool masks_may_know(struct masks *masks, uint64_t ino)
 	return found;
 }
 
-bool masks_know(struct masks *masks, const struct statx *stx)
+bool masks_know(struct masks *masks, uint64_t dev, uint64_t ino, uint64_t born_ns)
 {
-	struct identity identity;
+	struct identity identity = {dev, ino, born_ns};
 	int64_t now, seen;
 	bool found;
 
@@ -204,7 +192,6 @@ bool masks_know(struct masks *masks, const struct statx *stx)
 	seen = atomic_load(&masks->refreshed_ns);
 	if (now - seen > MASK_REFRESH_NS && atomic_compare_exchange_strong(&masks->refreshed_ns, &seen, now))
 		refresh(masks);
-	identity = identity_of(stx);
 	pthread_rwlock_rdlock(&masks->lock);
 	found = known(masks, &identity);
 	pthread_rwlock_unlock(&masks->lock);

@@ -4,7 +4,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/stat.h>
 
 /*
  * Paths of a share that do not exist for the guest. A mask is a name on the way to such a path, or its end; a folder
@@ -37,6 +36,6 @@ const struct mask *mask_child(const struct mask *mask, const char *name);
 bool mask_hides(const struct mask *mask);
 /* Whether this object of the host (its number and time of birth) is hidden, by whatever name it was reached. Any
  * thread; looks at the disk once in MASK_REFRESH_NS. */
-bool masks_know(struct masks *masks, const struct statx *stx);
+bool masks_know(struct masks *masks, uint64_t dev, uint64_t ino, uint64_t born_ns);
 /* Whether an object with this number may be hidden: cheap, for who knows no more of it yet. */
 bool masks_may_know(struct masks *masks, uint64_t ino);

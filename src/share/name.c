@@ -149,7 +149,7 @@ static int known_at(struct call *call, const struct inode *folder, int fd, const
 		return result == -EACCES ? hidden : result;
 	if (statx(fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, INODE_STATX, &stx) < 0)
 		return -errno;
-	if (masks_know(folder->share->masks, &stx))
+	if (inode_is_masked(folder->share, &stx))
 		return hidden;
 	*ret = inode_known(call->inodes, folder->share, &stx);
 	return 0;

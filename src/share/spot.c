@@ -130,6 +130,7 @@ int spot_open(struct inode *inode, int flags, bool borrow)
 
 	if (inode->type != S_IFREG && inode->type != S_IFDIR)
 		return -ENXIO; /* the guest's kernel opens these itself */
+	borrow = borrow && !inode->share->read_only;
 	flags &= ~(O_CREAT | O_EXCL | O_TRUNC | O_DIRECT | O_APPEND | O_TMPFILE);
 	if (inode->type == S_IFDIR)
 		flags |= O_DIRECTORY;

@@ -272,6 +272,39 @@ static void a_share_that_is_read_only_is_never_changed(void **state)
 	assert_int_equal(guest_link(guest, node, guest->top, "g"), -EXDEV);
 }
 
+static void modes_are_not_even_borrowed_of_what_is_read_only(void **state)
+{
+	struct guest *guest = *state;
+	struct share_options options = {.name = "fixed", .read_only = true};
+	uint64_t top = 0, node = 0, fh = 0;
+
+	if (geteuid() == 0)
+		skip();
+	host_write(guest, "closed", "x");
+	assert_int_equal(fchmodat(guest->host, "closed", 0, 0), 0);
+	assert_int_equal(fuse_add_share(guest->server, guest->host, &options, NULL), 0);
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "fixed", &top), 0);
+	assert_int_equal(guest_lookup(guest, top, "closed", &node), 0);
+	guest->uid = 0;
+	assert_int_equal(guest_open(guest, node, O_RDONLY, &fh), -EACCES);
+	assert_int_equal(guest_open(guest, guest_walk(guest, "closed"), O_RDONLY, &fh), 0);
+}
+
+static void the_hosts_processes_are_no_files(void **state)
+{
+	struct guest *guest = *state;
+	struct share_options options = {.name = "all"};
+	uint64_t top = 0;
+	int fd = open("/", O_PATH | O_CLOEXEC);
+
+	assert_int_equal(fuse_add_share(guest->server, fd, &options, NULL), 0);
+	close(fd);
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "all", &top), 0);
+	assert_int_equal(guest_lookup(guest, top, "proc", NULL), -EACCES);
+	assert_int_equal(guest_lookup(guest, top, "dev", NULL), 0);
+	assert_int_equal(guest_lookup(guest, top, "etc", NULL), 0);
+}
+
 static void a_guest_that_starts_anew_has_nothing_left(void **state)
 {
 	struct guest *guest = *state;
@@ -298,6 +331,8 @@ int main(void)
 		AS_BOTH(paths_of_4095_bytes_and_longer_are_walked),
 		AS_BOTH(nothing_can_be_made_in_the_root_folder),
 		AS_BOTH(a_share_that_is_read_only_is_never_changed),
+		AS_USER(modes_are_not_even_borrowed_of_what_is_read_only),
+		AS_BOTH(the_hosts_processes_are_no_files),
 		AS_BOTH(a_guest_that_starts_anew_has_nothing_left),
 	};
 

@@ -157,6 +157,20 @@ static void a_folder_on_the_way_keeps_its_mask_when_the_host_moves_it(void **sta
 	expect_hidden(guest, moved, "gh");
 }
 
+static void what_the_guest_knew_is_stale_once_it_is_masked(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_getattr_in in = {0};
+	uint64_t plain = guest_walk(guest, "plain"), fh = 0;
+
+	assert_int_equal(guest_open_folder(guest, plain, &fh), 0);
+	assert_int_equal(renameat2(guest->host, "plain", guest->host, ".ssh", RENAME_EXCHANGE), 0);
+	let_a_second_pass();
+	assert_int_equal(guest_ask(guest, FUSE_GETATTR, plain, STRUCT(in), NOTHING, NOTHING), -ESTALE);
+	assert_int_equal(guest_lookup(guest, plain, "f", NULL), -ESTALE);
+	guest_release(guest, plain, fh);
+}
+
 static void masks_are_paths_below_the_share(void **state)
 {
 	static const char *const wrong[] = {"", "/", "/.ssh", "a/", "a//b", "..", "a/../b", ".", "a/."};
@@ -183,6 +197,7 @@ int main(void)
 		MASKED(folders_on_the_way_stay_where_they_are),
 		MASKED(other_ways_to_it_are_closed),
 		MASKED(a_folder_on_the_way_keeps_its_mask_when_the_host_moves_it),
+		MASKED(what_the_guest_knew_is_stale_once_it_is_masked),
 		MASKED(masks_are_paths_below_the_share),
 	};
 

@@ -254,6 +254,24 @@ static void root_in_the_guest_works_in_folders_that_are_closed(void **state)
 	assert_int_equal(fchmodat(guest->host, "closed", 0700, 0), 0);
 }
 
+static void attributes_of_a_link_are_not_those_of_its_target(void **state)
+{
+	struct guest *guest = *state;
+	char path[128], value[16];
+	uint64_t node = 0;
+
+	host_write(guest, "target", "x");
+	assert_int_equal(symlinkat("target", guest->host, "l"), 0);
+	node = guest_walk(guest, "l");
+	assert_int_equal(set_xattr(guest, node, "user.a", "value", 0), -EPERM);
+	snprintf(path, sizeof(path), "%s/target", guest->place);
+	assert_true(getxattr(path, "user.a", value, sizeof(value)) < 0);
+	guest_setattr(guest, node, (struct fuse_setattr_in){.valid = FATTR_MODE, .mode = 0777});
+	assert_int_equal(host_stat(guest, "target").st_mode, S_IFREG | 0644);
+	assert_true(guest_setattr(guest, node, (struct fuse_setattr_in){.valid = FATTR_SIZE}) < 0);
+	assert_int_equal(host_stat(guest, "target").st_size, 1);
+}
+
 static void few_descriptors_suffice_for_many_inodes(void **state)
 {
 	struct guest *guest = *state;
@@ -286,6 +304,7 @@ int main(void)
 		AS_BOTH(forgetting_is_counted),
 		AS_BOTH(attributes_of_users_pass_and_no_others),
 		AS_BOTH(root_in_the_guest_works_in_folders_that_are_closed),
+		AS_BOTH(attributes_of_a_link_are_not_those_of_its_target),
 		AS_BOTH(few_descriptors_suffice_for_many_inodes),
 	};
 
