@@ -187,7 +187,7 @@ int entry_own(struct call *call, struct inode *folder, int folder_fd, int fd, ui
 	(void)folder;
 	if (result == 0)
 		result = spot_stat(&above, &parent);
-	if (result < 0)
+	if (result != 0)
 		return result;
 	shown = owner_native(call->owners, &stx); /* new as it is, it has no record */
 	want = (struct owner){.uid = call->header.uid, .gid = call->header.gid, .device = device};
@@ -219,7 +219,7 @@ static int reply_nothing(struct call *call)
 int entry_lookup(struct call *call)
 {
 	auto_pin struct pin pin = {0};
-	struct fuse_entry_out entry;
+	struct fuse_entry_out entry = {0};
 	int result;
 
 	if (!call->inode->share) {
@@ -237,7 +237,7 @@ int entry_lookup(struct call *call)
 	}
 	if (result == -ENOENT)
 		return reply_nothing(call);
-	if (result < 0)
+	if (result != 0)
 		return result;
 	result = call_reply(call, &entry, sizeof(entry));
 	if (result < 0)

@@ -49,7 +49,7 @@ static int make_at(const struct call *call, int folder, const struct making *wha
 	auto_close int fd = -EBADF;
 	int result;
 
-	if (S_ISLNK(what->mode)) {
+	if (what->target) {
 		result = symlinkat(what->target, folder, call->name);
 	} else if (S_ISDIR(what->mode)) {
 		result = mkdirat(folder, call->name, mode | (what->mode & S_ISVTX));

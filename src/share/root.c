@@ -148,8 +148,8 @@ struct share *root_remove(struct root *root, const char *name)
 	i = index_of(root, name);
 	if (i < root->count) {
 		share = root->shares[i];
-		memmove(&root->shares[i], &root->shares[i + 1], (root->count - i - 1) * sizeof(share));
-		root->count--;
+		for (root->count--; i < root->count; i++)
+			root->shares[i] = root->shares[i + 1];
 		atomic_store(&share->removed, true);
 	}
 	pthread_rwlock_unlock(&root->lock);
