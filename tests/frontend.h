@@ -38,6 +38,7 @@ struct machine {
 	char *memory;
 	struct lane lanes[LANES];
 	unsigned workers;
+	const char *tag;
 	pthread_t thread;
 	bool joined;
 	struct annex_error *err;
@@ -267,7 +268,7 @@ static inline void *run_device(void *data)
 	const struct device_options options = {
 		.queues = LANES - 1,
 		.workers = machine->workers,
-		.tag = TAG,
+		.tag = machine->tag,
 		.serve = serve,
 		.data = machine,
 	};
@@ -277,11 +278,11 @@ static inline void *run_device(void *data)
 }
 
 /* The device runs; nothing was said yet. */
-static inline void connect_device(struct machine *machine, unsigned workers)
+static inline void connect_device(struct machine *machine, unsigned workers, const char *tag)
 {
 	int pair[2];
 
-	*machine = (struct machine){.workers = workers};
+	*machine = (struct machine){.workers = workers, .tag = tag};
 	pthread_mutex_init(&machine->lock, NULL);
 	pthread_cond_init(&machine->changed, NULL);
 	machine->memory_fd = memfd_create("guest", MFD_CLOEXEC);
@@ -314,7 +315,7 @@ static inline void negotiate(const struct machine *machine)
 
 static inline void start(struct machine *machine, unsigned workers)
 {
-	connect_device(machine, workers);
+	connect_device(machine, workers, TAG);
 	negotiate(machine);
 	assert_true(set_table(machine));
 	for (uint32_t i = 0; i < LANES; i++)

@@ -21,7 +21,7 @@ static void what_is_offered_is_told(void **state)
 	} got;
 
 	(void)state;
-	connect_device(&machine, 1);
+	connect_device(&machine, 1, TAG);
 	negotiate(&machine);
 	assert_int_equal(ask(&machine, VHOST_GET_FEATURES),
 			 BIT(VIRTIO_F_VERSION_1) | BIT(28) | BIT(29) | BIT(VHOST_F_PROTOCOL_FEATURES));
@@ -35,6 +35,19 @@ static void what_is_offered_is_told(void **state)
 	wanted[0] = 1; /* one byte behind its end */
 	tell(&machine, VHOST_GET_CONFIG, 0, wanted, sizeof(wanted), NULL, 0);
 	assert_int_equal(hear(&machine, VHOST_GET_CONFIG, &got, sizeof(got)), 0);
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void without_a_tag_there_is_no_configuration_to_ask_for(void **state)
+{
+	struct machine machine;
+	const uint64_t configuration = BIT(VHOST_PROTOCOL_CONFIG);
+
+	(void)state;
+	connect_device(&machine, 1, NULL);
+	negotiate(&machine);
+	assert_int_equal(ask(&machine, VHOST_GET_PROTOCOL_FEATURES), BIT(0) | BIT(3) | BIT(15));
+	assert_false(order(&machine, VHOST_SET_PROTOCOL_FEATURES, &configuration, 8, NULL, 0));
 	assert_int_equal(stop(&machine), 0);
 }
 
@@ -468,7 +481,7 @@ static void a_queue_outside_of_memory_does_not_start(void **state)
 	struct machine machine;
 
 	(void)state;
-	connect_device(&machine, 1);
+	connect_device(&machine, 1, TAG);
 	negotiate(&machine);
 	assert_false(order_file(&machine, VHOST_SET_VRING_KICK, 0, machine.lanes[0].kick));
 	assert_true(set_table(&machine));
@@ -596,6 +609,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_offered_is_told),
+		cmocka_unit_test(without_a_tag_there_is_no_configuration_to_ask_for),
 		cmocka_unit_test(requests_are_answered_on_every_queue),
 		cmocka_unit_test(memory_changes_and_queues_restart_under_load),
 		cmocka_unit_test(a_slow_request_holds_up_no_other_one),
