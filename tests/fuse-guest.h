@@ -30,6 +30,7 @@ struct guest {
 	uint64_t top;      /* its node */
 	uint32_t uid, gid; /* who asks */
 	uint64_t unique;
+	bool now;                      /* nothing may wait */
 	struct fuse_out_header header; /* of the last answer */
 	ssize_t result;                /* of fuse_serve() */
 	size_t size;                   /* of what is behind the header */
@@ -60,7 +61,7 @@ static inline unsigned guest_parts(struct iovec parts[GUEST_PARTS], char *bytes,
 static inline ssize_t guest_send(struct guest *guest, size_t size)
 {
 	struct iovec in[GUEST_PARTS], out[GUEST_PARTS];
-	struct share_request request = {.in = in, .out = out};
+	struct share_request request = {.in = in, .out = out, .now = guest->now};
 
 	request.in_count = guest_parts(in, guest->in, size);
 	request.out_count = guest_parts(out, guest->out, guest->room + sizeof(struct fuse_out_header));

@@ -342,7 +342,7 @@ ssize_t fuse_serve(struct fuse_server *server, struct share_request *request)
 	if (operation->flags & SILENT)
 		return 0;
 	if (result == -EAGAIN && operation->flags & WAITS) {
-		if (!is_interrupted(&server->interrupts, call.header.unique))
+		if (!request->now && !is_interrupted(&server->interrupts, call.header.unique))
 			return -EAGAIN;
 		result = -EINTR;
 	}
