@@ -164,7 +164,7 @@ static void a_death_is_told_by_its_signal_or_status(void **state)
 	expect_failure("exit 0", ANNEX_ERROR_SYSTEM, "annex-unpack ended without a result");
 	expect_failure("echo '{\"report\":\"result\",\"size\":1}' >&3; exit 4", ANNEX_ERROR_SYSTEM,
 		       "annex-unpack ended with status 4");
-	expect_failure("exec 3>&-; sleep 1000", ANNEX_ERROR_SYSTEM, "killed by signal 9");
+	expect_failure("exec 3>&-; exec sleep 1000", ANNEX_ERROR_SYSTEM, "killed by signal 9");
 }
 
 static void who_crashes_or_makes_no_sense_is_discredited(void **state)
@@ -185,14 +185,14 @@ static void who_crashes_or_makes_no_sense_is_discredited(void **state)
 static void nonsense_is_corrupt(void **state)
 {
 	static const char *const scripts[] = {
-		"echo hello >&3; sleep 1000",
-		"echo '{\"report\":\"layer\",\"layer\":2}' >&3; sleep 1000",
-		"head -c 100000 /dev/zero | tr '\\0' x >&3; sleep 1000",
-		"echo '{\"report\":\"progress\",\"done\":[101,0]}' >&3; sleep 1000",
-		"for i in 50 49; do echo \"{\\\"report\\\":\\\"progress\\\",\\\"done\\\":[$i,0]}\"; done >&3; sleep "
-		"1000",
+		"echo hello >&3; exec sleep 1000",
+		"echo '{\"report\":\"layer\",\"layer\":2}' >&3; exec sleep 1000",
+		"head -c 100000 /dev/zero | tr '\\0' x >&3; exec sleep 1000",
+		"echo '{\"report\":\"progress\",\"done\":[101,0]}' >&3; exec sleep 1000",
+		"for i in 50 49; do echo \"{\\\"report\\\":\\\"progress\\\",\\\"done\\\":[$i,0]}\"; done >&3; "
+		"exec sleep 1000",
 		"(echo '{\"report\":\"layer\",\"layer\":0}'; echo '{\"report\":\"progress\",\"done\":[99,0]}') >&3; "
-		"sleep 1000",
+		"exec sleep 1000",
 	};
 
 	(void)state;
@@ -230,7 +230,8 @@ static void freeing_kills(void **state)
 	bool ended;
 
 	(void)state;
-	assert_true(asprintf(&script, "echo $$ > %s; echo '{\"report\":\"finishing\"}' >&3; sleep 1000", path) > 0);
+	assert_true(asprintf(&script, "echo $$ > %s; echo '{\"report\":\"finishing\"}' >&3; exec sleep 1000", path) >
+		    0);
 	unpacker = start(script);
 	assert_int_equal(listen_until(unpacker, unpacker_is_finishing, &ended, NULL), 0);
 	unpacker_free(unpacker);
