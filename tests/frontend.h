@@ -100,10 +100,8 @@ static inline ssize_t serve(struct share_request *request, void *data)
 		return -EPROTO;
 	if (bytes[0] == 'f')
 		return 0;
-	if (bytes[0] == 'p' && !request->now && __atomic_load_n(&machine->held, __ATOMIC_ACQUIRE))
+	if (bytes[0] == 'p' && __atomic_load_n(&machine->held, __ATOMIC_ACQUIRE))
 		return -EAGAIN;
-	if (bytes[0] == 'p' && request->now)
-		bytes[0] = 'n' - 1;
 	if (bytes[0] == 'w')
 		wait_for_release(machine);
 	for (size_t i = 0; i < size; i++)

@@ -342,9 +342,12 @@ ssize_t fuse_serve(struct fuse_server *server, struct share_request *request)
 	if (operation->flags & SILENT)
 		return 0;
 	if (result == -EAGAIN && operation->flags & WAITS) {
-		if (!request->now && !is_interrupted(&server->interrupts, call.header.unique))
+		bool interrupted = is_interrupted(&server->interrupts, call.header.unique);
+
+		if (!interrupted && !request->now)
 			return -EAGAIN;
-		result = -EINTR;
+		/* The guest takes EINTR for its own signal, and hands it out wrongly if there was none. */
+		result = interrupted ? -EINTR : -ENOLCK;
 	}
 	out = (struct fuse_out_header){.len = sizeof(out), .error = result, .unique = call.header.unique};
 	if (result == 0)

@@ -39,7 +39,7 @@ MUST_USE int fuse_remove_share(struct fuse_server *server, const char *name, str
 /*
  * Serves one request; several threads may. Bytes of the answer written to `out` (0: none, as of FORGET). -EAGAIN: it
  * waits for a lock that somebody holds, and is to be given again, unchanged, in a while; unless request->now says that
- * it can't: -EINTR then. -EPROTO: it is no FUSE, or leaves no room for an answer; the device is to be stopped. What is
+ * it can't: -ENOLCK then. -EPROTO: it is no FUSE, or leaves no room for an answer; the device is to be stopped. What is
  * FUSE but wrong is answered with an error. The thread parts with the process's umask and working folder.
  */
 ssize_t fuse_serve(struct fuse_server *server, struct share_request *request);

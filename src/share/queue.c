@@ -13,6 +13,8 @@
  *
  * A request that has to wait for others (a lock that somebody holds) is parked: no worker waits with it. A timer wakes
  * one to try again, soon at first, then every PARKED_MAX_MS.
+ * When the virtual machine is stopped and goes on, it waits further; when the driver begins anew, it is forgotten. Both
+ * look alike to a back end, but for the ring: in one that goes on, as many chains are missing among the used ones.
  *
  * The lock covers the ring and the state, never a request being served. Parts of a request stay mapped by a reference
  * to the memory they were found in; the ring's own place is looked up again when memory changes. While a ring's memory
@@ -156,20 +158,6 @@ int queue_new(struct queue **ret, const struct queue_server *server, int poll, s
 	return 0;
 }
 
-void queue_free(struct queue *queue)
-{
-	if (!queue)
-		return;
-	assert(queue->serving == 0 && !queue->parked);
-	close_events(queue);
-	event_unref(queue->call);
-	event_unref(queue->error);
-	memory_unref(queue->memory);
-	pthread_cond_destroy(&queue->changed);
-	pthread_mutex_destroy(&queue->lock);
-	free(queue);
-}
-
 static bool may_take(const struct queue *queue)
 {
 	return queue->started && queue->enabled && !queue->broken && ring_is_placed(&queue->ring);
@@ -199,15 +187,15 @@ static int take_from_ring(struct job *ret, struct queue *queue, struct ring_chai
 	return 1;
 }
 
-/* With the lock. Any parked request, or one whose time has come. */
-static bool take_parked(struct job *ret, struct queue *queue, bool any)
+/* With the lock. A parked request whose time has come. */
+static bool take_parked(struct job *ret, struct queue *queue)
 {
 	uint64_t now = queue->parked ? time_monotonic_ms() : 0;
 
 	for (struct parked **at = &queue->parked; *at; at = &(*at)->next) {
 		struct parked *parked = *at;
 
-		if (!any && parked->due_ms > now)
+		if (parked->due_ms > now)
 			continue;
 		*at = parked->next;
 		*ret = parked->job;
@@ -222,7 +210,7 @@ static int take(struct job *ret, struct queue *queue, struct ring_chain *chain, 
 	int taken = 0;
 
 	if (may_take(queue))
-		taken = take_parked(ret, queue, false) ? 1 : take_from_ring(ret, queue, chain, err);
+		taken = take_parked(ret, queue) ? 1 : take_from_ring(ret, queue, chain, err);
 	if (taken > 0)
 		queue->serving++;
 	return taken;
@@ -270,6 +258,17 @@ static void job_end(struct queue *queue, struct job *job)
 	free(job->parked);
 }
 
+/* With the lock. */
+static void forget_parked(struct queue *queue)
+{
+	while (queue->parked) {
+		struct job job = queue->parked->job;
+
+		queue->parked = queue->parked->next;
+		job_end(queue, &job);
+	}
+}
+
 /* With the lock. The timer is set when the worker leaves the queue. */
 static void park(struct queue *queue, struct parked *parked)
 {
@@ -305,13 +304,13 @@ static struct event *give_back(struct queue *queue, uint16_t head, ssize_t size)
 }
 
 /* Without the lock. */
-static void serve_job(struct queue *queue, struct job *job, bool now, struct annex_error **err)
+static void serve_job(struct queue *queue, struct job *job, struct annex_error **err)
 {
-	ssize_t size = serve(queue, job, now);
+	ssize_t size = serve(queue, job, false);
 	struct event *event = NULL;
-	bool parks = size == -EAGAIN && !now && may_park(queue, job);
+	bool parks = size == -EAGAIN && may_park(queue, job);
 
-	if (size == -EAGAIN && !now && !parks)
+	if (size == -EAGAIN && !parks)
 		size = serve(queue, job, true);
 	if (size < 0 && !parks)
 		(void)fail_os(err, (int)size, "a request that is none");
@@ -345,7 +344,7 @@ void queue_serve(struct queue *queue, struct ring_chain *chain)
 		if (taken <= 0)
 			break;
 		pthread_mutex_unlock(&queue->lock);
-		serve_job(queue, &job, false, &err);
+		serve_job(queue, &job, &err);
 		pthread_mutex_lock(&queue->lock);
 	}
 	if (taken > 0)
@@ -390,7 +389,11 @@ void queue_set_size(struct queue *queue, unsigned size)
 void queue_set_base(struct queue *queue, uint16_t base)
 {
 	pthread_mutex_lock(&queue->lock);
-	ring_resume(&queue->ring, base);
+	/* Where it stopped: it may go on. */
+	if (base != queue->ring.next_available || !queue->parked) {
+		forget_parked(queue);
+		ring_resume(&queue->ring, base);
+	}
 	pthread_mutex_unlock(&queue->lock);
 }
 
@@ -478,6 +481,10 @@ int queue_start(struct queue *queue, bool event_index, bool indirect, struct ann
 	pthread_mutex_lock(&queue->lock);
 	placed = ring_is_placed(&queue->ring);
 	if (placed && !queue->started) {
+		if (queue->parked && ring_used_index(&queue->ring) != queue->ring.next_used) {
+			forget_parked(queue);
+			ring_resume(&queue->ring, queue->ring.next_available);
+		}
 		queue->ring.event_index = event_index;
 		queue->ring.indirect = indirect;
 		queue->started = true;
@@ -485,21 +492,6 @@ int queue_start(struct queue *queue, bool event_index, bool indirect, struct ann
 	}
 	pthread_mutex_unlock(&queue->lock);
 	return placed ? 0 : fail(err, ANNEX_ERROR_CORRUPT, "vhost-user: a queue that is not in the guest's memory");
-}
-
-/* The last chance of those that wait: their drivers may go on with this queue. */
-static void serve_parked(struct queue *queue)
-{
-	struct job job;
-
-	pthread_mutex_lock(&queue->lock);
-	while (take_parked(&job, queue, true)) {
-		queue->serving++;
-		pthread_mutex_unlock(&queue->lock);
-		serve_job(queue, &job, true, NULL);
-		pthread_mutex_lock(&queue->lock);
-	}
-	pthread_mutex_unlock(&queue->lock);
 }
 
 uint16_t queue_stop(struct queue *queue)
@@ -512,13 +504,27 @@ uint16_t queue_stop(struct queue *queue)
 	pthread_cond_broadcast(&queue->changed);
 	while (queue->serving > 0)
 		pthread_cond_wait(&queue->changed, &queue->lock);
-	pthread_mutex_unlock(&queue->lock);
-	serve_parked(queue);
-	pthread_mutex_lock(&queue->lock);
+	if (queue->broken)
+		forget_parked(queue);
 	queue->broken = false;
 	next = queue->ring.next_available;
 	pthread_mutex_unlock(&queue->lock);
 	return next;
+}
+
+void queue_free(struct queue *queue)
+{
+	if (!queue)
+		return;
+	assert(queue->serving == 0);
+	forget_parked(queue);
+	close_events(queue);
+	event_unref(queue->call);
+	event_unref(queue->error);
+	memory_unref(queue->memory);
+	pthread_cond_destroy(&queue->changed);
+	pthread_mutex_destroy(&queue->lock);
+	free(queue);
 }
 
 void queue_break(struct queue *queue)

@@ -12,6 +12,6 @@ struct share_request {
 	unsigned in_count;
 	struct iovec *out; /* room for the answer */
 	unsigned out_count;
-	/* This is the last time that it is served: what would have to wait fails, with EINTR. */
+	/* It can't be kept: what would have to wait fails. */
 	bool now;
 };

@@ -12,7 +12,7 @@
  * driver's index). Stores and loads of those are sequentially consistent, which makes them the full barrier that this
  * needs.
  *
- * What the driver writes to `used` is never read: how far we are is known here only.
+ * What the driver writes to `used` is never believed: how far we are is known here only.
  */
 #include "share/ring.h"
 
@@ -54,6 +54,11 @@ bool ring_place(struct ring *ring, const struct memory *memory, const struct rin
 	ring->available = placed ? available : NULL;
 	ring->used = placed ? used : NULL;
 	return placed;
+}
+
+uint16_t ring_used_index(const struct ring *ring)
+{
+	return __atomic_load_n(&ring->used->idx, __ATOMIC_RELAXED);
 }
 
 void ring_resume(struct ring *ring, uint16_t next)

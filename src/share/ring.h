@@ -52,6 +52,8 @@ bool ring_is_size(uint64_t size);
 /* Finds the parts of the ring in `memory`, which must live as long as the ring uses it. False, and the ring is nowhere,
  * when they are not there or not aligned. */
 bool ring_place(struct ring *ring, const struct memory *memory, const struct ring_addresses *addresses);
+/* How far the ring itself says that chains were given back: only to recognize a ring by. */
+uint16_t ring_used_index(const struct ring *ring);
 bool ring_is_placed(const struct ring *ring);
 /* Go on at this index of the available ring, with nothing under way. */
 void ring_resume(struct ring *ring, uint16_t next);

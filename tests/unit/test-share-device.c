@@ -217,25 +217,63 @@ static void what_has_to_wait_for_others_holds_no_worker(void **state)
 	assert_int_equal(stop(&machine), 0);
 }
 
-static void what_waits_when_its_queue_stops_is_answered_then(void **state)
+static void stop_lane(const struct machine *machine, uint32_t queue)
+{
+	uint32_t base[2] = {queue, 0};
+
+	tell(machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
+	assert_int_equal(hear(machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+}
+
+/* A request waits for others; then its queue is stopped. */
+static void stop_with_one_that_waits(struct machine *machine, struct lane *lane)
+{
+	start(machine, 2);
+	__atomic_store_n(&machine->held, 1, __ATOMIC_RELEASE);
+	offer(machine, lane, 0, "p");
+	offer(machine, lane, 1, "echo");
+	assert_answer(machine, lane, "fdip");
+	stop_lane(machine, 1);
+	__atomic_store_n(&machine->held, 0, __ATOMIC_RELEASE);
+	assert_true(nothing_comes(lane));
+}
+
+static void what_waits_goes_on_waiting_in_a_machine_that_was_stopped(void **state)
 {
 	struct machine machine;
 	struct lane *lane = &machine.lanes[1];
-	uint32_t base[2] = {1, 0};
 
 	(void)state;
-	start(&machine, 2);
+	stop_with_one_that_waits(&machine, lane);
+	start_lane(&machine, 1, 2);
+	assert_answer(&machine, lane, "q");
+	offer(&machine, lane, 0, "echo");
+	assert_answer(&machine, lane, "fdip");
 	__atomic_store_n(&machine.held, 1, __ATOMIC_RELEASE);
-	offer(&machine, lane, 0, "p");
-	assert_true(nothing_comes(lane));
-	tell(&machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
-	assert_int_equal(hear(&machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
-	assert_int_equal(base[1], 1);
-	assert_answer(&machine, lane, "n");
-	start_lane(&machine, 1, 1);
 	offer(&machine, lane, 1, "p");
 	assert_true(nothing_comes(lane));
 	assert_int_equal(stop(&machine), 0); /* with one that waits */
+}
+
+static void what_waits_is_forgotten_when_the_driver_begins_anew(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+
+	(void)state;
+	/* From the index 2 too, where the queue was before. */
+	for (uint16_t base = 0; base <= 2; base += 2) {
+		stop_with_one_that_waits(&machine, lane);
+		driver_open(&lane->driver, machine.memory, 2 * 65536, RING, true);
+		lane->driver.offered = lane->driver.collected = base;
+		lane->driver.vring.avail->idx = lane->driver.vring.used->idx = base;
+		start_lane(&machine, 1, base);
+		assert_true(nothing_comes(lane));
+		offer(&machine, lane, 3, "echo");
+		assert_answer(&machine, lane, "fdip");
+		assert_true(nothing_comes(lane));
+		assert_int_equal(stop(&machine), 0);
+	}
 }
 
 static double processor_seconds(void)
@@ -351,14 +389,6 @@ static void an_answer_waits_for_the_memory_of_its_ring(void **state)
 	assert_true(change_region(&machine, VHOST_REM_MEM_REG, main_region));
 	release(&machine);
 	assert_int_equal(stop(&machine), 0);
-}
-
-static void stop_lane(const struct machine *machine, uint32_t queue)
-{
-	uint32_t base[2] = {queue, 0};
-
-	tell(machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
-	assert_int_equal(hear(machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
 }
 
 /* The guest sends a chain that loops, or something that is no request. */
@@ -615,7 +645,8 @@ int main(void)
 		cmocka_unit_test(a_slow_request_holds_up_no_other_one),
 		cmocka_unit_test(one_event_for_many_requests_wakes_as_many_workers),
 		cmocka_unit_test(what_has_to_wait_for_others_holds_no_worker),
-		cmocka_unit_test(what_waits_when_its_queue_stops_is_answered_then),
+		cmocka_unit_test(what_waits_goes_on_waiting_in_a_machine_that_was_stopped),
+		cmocka_unit_test(what_waits_is_forgotten_when_the_driver_begins_anew),
 		cmocka_unit_test(who_has_nothing_to_do_uses_no_processor),
 		cmocka_unit_test(a_queue_stops_after_what_is_under_way_and_goes_on_there),
 		cmocka_unit_test(a_disabled_queue_waits),
