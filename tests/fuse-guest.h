@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #define GUEST_PARTS  64
-#define GUEST_BUFFER (256 * 1024)
+#define GUEST_BUFFER ((size_t)256 * 1024)
 #define GUEST_USER   1000   /* the machine's user */
 #define GUEST_NOBODY 65534u /* the server's user where it is not root */
 

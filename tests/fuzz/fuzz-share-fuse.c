@@ -67,7 +67,7 @@ static void ask(struct fuzz *fuzz, uint32_t code, uint64_t node, const void *arg
 					.unique = 1,
 					.uid = (uint32_t)node & 1};
 	/* Exactly as large as it is, in two parts, so that a step too far is seen. */
-	auto_free char *first = malloc(sizeof(header)), *second = malloc(size ? size : 1), *answer = malloc(ROOM);
+	auto_free void *first = malloc(sizeof(header)), *second = malloc(size ? size : 1), *answer = malloc(ROOM);
 	struct iovec parts[] = {{first, sizeof(header)}, {second, size}}, room = {answer, ROOM};
 	struct share_request request = {.in = parts, .in_count = size ? 2 : 1, .out = &room, .out_count = 1};
 	ssize_t result;

@@ -240,7 +240,7 @@ static void descriptors_that_run_out_are_told_and_come_back(void **state)
 {
 	struct guest *guest = *state;
 	struct rlimit limit, few;
-	uint64_t node = 0, fh[64];
+	uint64_t node = 0, fh[64] = {0};
 	int opened = 0, error = 0;
 
 	host_write(guest, "f", "x");
@@ -251,6 +251,7 @@ static void descriptors_that_run_out_are_told_and_come_back(void **state)
 	while (opened < 64 && (error = guest_open(guest, node, O_RDONLY, &fh[opened])) == 0)
 		opened++;
 	assert_int_equal(error, -EMFILE);
+	assert_true(opened > 0);
 	guest_release(guest, node, fh[--opened]);
 	assert_int_equal(guest_open(guest, node, O_RDONLY, &fh[opened]), 0);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
