@@ -109,6 +109,20 @@ static bool is_proc(int folder, const char *name)
 	return fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC;
 }
 
+/* Where births aren't known, a number is its object's for sure only while that is held open. */
+static int hold_unborn(struct inode *inode, int folder, const char *name, struct statx *stx)
+{
+	auto_close int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+		pin_make_room(inode);
+		fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	}
+	if (fd < 0)
+		return -errno;
+	return statx(fd, "", AT_EMPTY_PATH, INODE_STATX, stx) < 0 ? -errno : TAKE_FD(fd);
+}
+
 int entry_find(struct call *call, struct inode *folder, int fd, const char *name, struct fuse_entry_out *ret_entry,
 	       struct inode **ret_inode)
 {
@@ -117,6 +131,7 @@ int entry_find(struct call *call, struct inode *folder, int fd, const char *name
 	struct statx stx;
 	struct inode_seen seen = {
 		.share = folder->share, .parent = folder, .name = name, .stx = &stx, .fd = -EBADF, .lookups = 1};
+	auto_close int held = -EBADF;
 	int result;
 
 	if (strlen(name) > NAME_MAX)
@@ -125,6 +140,10 @@ int entry_find(struct call *call, struct inode *folder, int fd, const char *name
 		return -ENOENT;
 	strcpy(spot.name, name);
 	result = spot_stat(&spot, &stx);
+	if (result == 0 && !(stx.stx_mask & STATX_BTIME)) {
+		held = hold_unborn(folder, fd, name, &stx);
+		result = held < 0 ? held : 0;
+	}
 	if (result < 0)
 		return result;
 	if (inode_is_masked(folder->share, &stx))
@@ -132,6 +151,7 @@ int entry_find(struct call *call, struct inode *folder, int fd, const char *name
 	if (makedev(stx.stx_dev_major, stx.stx_dev_minor) != folder->key.dev && is_proc(fd, name))
 		return -EACCES;
 	seen.mask = S_ISDIR(stx.stx_mode) ? mask : NULL;
+	seen.fd = TAKE_FD(held);
 	return enter(call, &seen, &spot, ret_entry, ret_inode);
 }
 

@@ -353,7 +353,7 @@ int inode_enter(struct inode **ret, struct inodes *inodes, struct inode_seen *se
 	struct inode_shard *shard = shard_of_key(inodes, seen->share, &key);
 	auto_free char *name = seen->name ? strdup(seen->name) : NULL;
 	auto_inode struct inode *parent = seen->parent ? inode_ref(seen->parent) : NULL;
-	auto_close int surplus = -EBADF, too_many = -EBADF;
+	auto_close int fd = TAKE_FD(seen->fd), too_many = -EBADF;
 	struct inode *inode;
 
 	if (seen->name && !name)
@@ -365,7 +365,7 @@ int inode_enter(struct inode **ret, struct inodes *inodes, struct inode_seen *se
 	if (inode) {
 		inode_ref(inode);
 		inode->lookups += seen->lookups;
-		set_descriptor(inode, &seen->fd, !seen->parent);
+		set_descriptor(inode, &fd, !seen->parent);
 		if (seen->parent && !has_place(inode, parent, name))
 			set_place(inode, &parent, &name);
 		/* Once on the way to something hidden, always: whichever way it was reached. */
@@ -374,7 +374,6 @@ int inode_enter(struct inode **ret, struct inodes *inodes, struct inode_seen *se
 		too_many = pin_idle_enter(inode);
 	}
 	pthread_mutex_unlock(&shard->lock);
-	surplus = TAKE_FD(seen->fd);
 	if (!inode)
 		return -ENOMEM;
 	*ret = inode;

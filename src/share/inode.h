@@ -79,7 +79,7 @@ struct inode_seen {
 	const char *name;
 	const struct statx *stx;
 	const struct mask *mask;
-	int fd;           /* O_PATH, taken if it is to be kept; or -EBADF */
+	int fd;           /* O_PATH, is taken; or -EBADF */
 	unsigned lookups; /* to count */
 };
 /* Finds or makes the inode of what was seen. -errno. */

@@ -290,6 +290,40 @@ static void modes_are_not_even_borrowed_of_what_is_read_only(void **state)
 	assert_int_equal(guest_open(guest, guest_walk(guest, "closed"), O_RDONLY, &fh), 0);
 }
 
+static unsigned descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(folder);
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count;
+}
+
+static void numbers_without_births_are_held_open(void **state)
+{
+	struct guest *guest = *state;
+	struct share_options options = {.name = "sys"};
+	int fd = open("/sys/kernel", O_PATH | O_CLOEXEC);
+	unsigned before;
+	uint64_t top = 0, node = 0;
+	struct statx stx;
+
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx) < 0 || stx.stx_mask & STATX_BTIME)
+		skip();
+	assert_int_equal(fuse_add_share(guest->server, fd, &options, NULL), 0);
+	close(fd);
+	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "sys", &top), 0);
+	before = descriptors();
+	assert_int_equal(guest_lookup(guest, top, "mm", &node), 0);
+	assert_int_equal(guest_lookup(guest, top, "mm", &node), 0);
+	assert_int_equal(descriptors(), before + 1);
+	guest_forget(guest, node, 2);
+	assert_int_equal(descriptors(), before);
+}
+
 static void the_hosts_processes_are_no_files(void **state)
 {
 	struct guest *guest = *state;
@@ -332,6 +366,7 @@ int main(void)
 		AS_BOTH(nothing_can_be_made_in_the_root_folder),
 		AS_BOTH(a_share_that_is_read_only_is_never_changed),
 		AS_USER(modes_are_not_even_borrowed_of_what_is_read_only),
+		AS_BOTH(numbers_without_births_are_held_open),
 		AS_BOTH(the_hosts_processes_are_no_files),
 		AS_BOTH(a_guest_that_starts_anew_has_nothing_left),
 	};
