@@ -167,8 +167,10 @@ STAGES = {name[len("stage_"):].replace("_", "-"): function
 
 
 def main():
-    # Whoever runs us in the background may have SIGINT ignored, which tests of Ctrl-C would inherit.
+    # Whoever runs us in the background, or by nohup, may have these ignored, which tests of them would inherit.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     signal.signal(signal.SIGTERM, terminate)
     wanted = sys.argv[1:] or list(STAGES)
     if wanted == ["--list"]:
