@@ -96,11 +96,7 @@ int acquire_platform(struct platform *ret, const char *text, struct annex_error 
 
 int acquire_failed(struct annex_error **err, struct annex_error *why, struct annex_context *context, const char *what)
 {
-	/* The signal that cancels also ends reads, and what is read then is no archive. */
-	if (context_is_cancelled(context) && annex_error_kind(why) != ANNEX_ERROR_CANCELLED) {
-		annex_error_free(TAKE(why));
-		fail(&why, ANNEX_ERROR_CANCELLED, "cancelled");
-	}
+	context_blame_cancel(context, &why);
 	fail_while(&why, "%s", what);
 	if (annex_error_errno(why) == ENOSPC || annex_error_errno(why) == EDQUOT)
 		fail_hint(&why, "make room in %s: annex image prune --all, or annex image delete NAME", context->data);

@@ -214,6 +214,19 @@ bool context_is_cancelled(const struct annex_context *context)
 	return context->cancelled;
 }
 
+int context_stops(void *context)
+{
+	return context_is_cancelled(context);
+}
+
+void context_blame_cancel(const struct annex_context *context, struct annex_error **err)
+{
+	if (!context_is_cancelled(context) || annex_error_kind(*err) == ANNEX_ERROR_CANCELLED)
+		return;
+	annex_error_free(TAKE(*err));
+	fail(err, ANNEX_ERROR_CANCELLED, "cancelled");
+}
+
 int context_check_cancelled(const struct annex_context *context, struct annex_error **err)
 {
 	return context->cancelled ? fail(err, ANNEX_ERROR_CANCELLED, "cancelled") : 0;

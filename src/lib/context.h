@@ -40,5 +40,9 @@ void context_report_item(struct annex_context *context, const char *step, const 
 			 const char *text, uint64_t done, uint64_t total, bool finished);
 
 bool context_is_cancelled(const struct annex_context *context);
+/* The same for callbacks whose data is the context. */
+int context_stops(void *context);
+/* The signal that cancels also ends reads and writes, and what fails then says little: *err becomes CANCELLED. */
+void context_blame_cancel(const struct annex_context *context, struct annex_error **err);
 /* Fails with CANCELLED when it is; else 0. */
 MUST_USE int context_check_cancelled(const struct annex_context *context, struct annex_error **err);

@@ -84,26 +84,33 @@ static int check_init(const struct machine_record *record, const char *base, str
 	return fail_hint(err, "leave out --init, or use --init builtin");
 }
 
-static int fill_record(struct machine_record *record, const struct obtained *image, const char *name,
+static int add_texts(struct text_list *to, const struct text_list *from)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		if (text_list_add(to, from->items[i]) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int fill_record(struct machine_record *record, const struct obtained *obtained, const char *name,
 		       struct annex_error **err)
 {
+	const struct image_record *image = &obtained->image->record;
+	const struct image_config *config = &obtained->image->config;
+
 	record->version = MACHINE_RECORD_VERSION;
 	record->created = time_realtime_ns() / 1000000000;
 	record->name = strdup(name);
-	record->image = strdup(image->name);
+	record->image = strdup(obtained->name);
 	record->image_id = strdup(image->id);
-	record->base = strdup(image->base_key);
-	record->stop_signal = image->stop_signal ? strdup(image->stop_signal) : NULL;
-	if (!record->name || !record->image || !record->image_id || !record->base)
+	record->base = strdup(image->base);
+	record->stop_signal = config->stop_signal ? strdup(config->stop_signal) : NULL;
+	if (!record->name || !record->image || !record->image_id || !record->base ||
+	    (config->stop_signal && !record->stop_signal) || add_texts(&record->environment, &config->env) < 0 ||
+	    add_texts(&record->init_argv, &config->entrypoint) < 0 ||
+	    add_texts(&record->init_argv, &config->command) < 0)
 		return fail_memory(err);
-	for (size_t i = 0; i < image->environment.count; i++) {
-		if (text_list_add(&record->environment, image->environment.items[i]) < 0)
-			return fail_memory(err);
-	}
-	for (size_t i = 0; i < image->command.count; i++) {
-		if (text_list_add(&record->init_argv, image->command.items[i]) < 0)
-			return fail_memory(err);
-	}
 	return machine_id_make(&record->id, err);
 }
 
@@ -144,7 +151,7 @@ static int publish(const char *scratch, const struct machine_paths *paths, struc
 }
 
 static int make(struct machine_record *record, const struct machine_paths *paths, struct annex_context *context,
-		const struct obtained *image, struct annex_error **err)
+		const struct annex_image *image, struct annex_error **err)
 {
 	auto_free char *scratch = NULL;
 	int result;
@@ -195,7 +202,8 @@ API int annex_machine_create(struct annex_machine **ret, struct annex_context *c
 	machine_sweep(context);
 	if (check_first(&record, &paths, context, image, &chosen, err) < 0 ||
 	    obtain_image(&found, context, image, &with, err) < 0 || fill_record(&record, &found, paths.name, err) < 0 ||
-	    check_init(&record, found.base_path, err) < 0 || make(&record, &paths, context, &found, err) < 0)
+	    check_init(&record, found.image->base_path, err) < 0 ||
+	    make(&record, &paths, context, found.image, err) < 0)
 		return fail_while(err, "cannot create machine from %s", image);
 	if (machine_default_name(&standard, context, err) < 0)
 		return -1;

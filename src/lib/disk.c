@@ -29,6 +29,8 @@ enum {
 	FILES_BESIDE = 64   /* counted as layers */
 };
 
+#define NOT_DOWNLOADED SIZE_MAX
+
 static const char step[] = "disk";
 
 /* What there is to a layer beside what the unpacking process is told. */
@@ -38,6 +40,7 @@ struct part {
 	bool is_begun;  /* it was reported */
 	bool is_told;   /* its end was, and it is kept */
 	int pipe;       /* the end that a download writes to, or -EBADF */
+	size_t blob;    /* which one of the download it is, or NOT_DOWNLOADED */
 };
 
 struct disk {
@@ -48,8 +51,6 @@ struct disk {
 	size_t count;
 	struct registry_download *download;
 	struct unpacker *unpacker;
-	size_t *blob_layers; /* which layer a download's blob is */
-	size_t blob_count;
 	bool reuses;      /* not all layers are decoded */
 	bool discredited; /* the unpacking process is */
 };
@@ -60,8 +61,7 @@ static int disk_begin(struct disk *disk, struct annex_error **err)
 
 	disk->layers = calloc(count, sizeof(*disk->layers));
 	disk->parts = calloc(count, sizeof(*disk->parts));
-	disk->blob_layers = calloc(count, sizeof(*disk->blob_layers));
-	if (!disk->layers || !disk->parts || !disk->blob_layers)
+	if (!disk->layers || !disk->parts)
 		return fail_memory(err);
 	disk->count = count;
 	for (size_t i = 0; i < count; i++) {
@@ -103,7 +103,6 @@ static void disk_end(struct disk *disk)
 	base_draft_free(disk->draft);
 	free(disk->layers);
 	free(disk->parts);
-	free(disk->blob_layers);
 }
 
 static bool repeats(const struct image_manifest *manifest, size_t index)
@@ -183,26 +182,25 @@ static int start_download(struct disk *disk, struct annex_error **err)
 {
 	const struct disk_request *request = disk->request;
 	auto_free struct registry_blob *blobs = calloc(disk->count, sizeof(*blobs));
+	size_t count = 0;
 
 	if (!blobs)
 		return fail_memory(err);
-	disk->blob_count = 0;
 	for (size_t i = 0; i < disk->count; i++) {
 		const struct image_layer *layer = &request->manifest->layers[i];
 
+		disk->parts[i].blob = disk->parts[i].pipe < 0 ? NOT_DOWNLOADED : count;
 		if (disk->parts[i].pipe < 0)
 			continue;
-		disk->blob_layers[disk->blob_count] = i;
-		blobs[disk->blob_count++] = (struct registry_blob){.digest = layer->digest,
-								   .size = layer->size,
-								   .urls = (const char *const *)layer->urls.items,
-								   .data = layer->data,
-								   .fd = TAKE_FD(disk->parts[i].pipe)};
+		blobs[count++] = (struct registry_blob){.digest = layer->digest,
+							.size = layer->size,
+							.urls = (const char *const *)layer->urls.items,
+							.data = layer->data,
+							.fd = TAKE_FD(disk->parts[i].pipe)};
 	}
-	if (disk->blob_count == 0)
+	if (count == 0)
 		return 0;
-	return registry_download_start(&disk->download, request->client, request->reference, blobs, disk->blob_count,
-				       err);
+	return registry_download_start(&disk->download, request->client, request->reference, blobs, count, err);
 }
 
 static int start(struct disk *disk, bool reuse, struct annex_error **err)
@@ -225,13 +223,11 @@ static int start(struct disk *disk, bool reuse, struct annex_error **err)
 
 static uint64_t bytes_done(const struct disk *disk, size_t index)
 {
-	uint64_t done = unpacker_done(disk->unpacker, index);
+	uint64_t unpacked = unpacker_done(disk->unpacker, index), received = 0;
 
-	for (size_t i = 0; disk->download && i < disk->blob_count; i++) {
-		if (disk->blob_layers[i] == index && registry_download_done(disk->download, i) > done)
-			done = registry_download_done(disk->download, i);
-	}
-	return done;
+	if (disk->download && disk->parts[index].blob != NOT_DOWNLOADED)
+		received = registry_download_done(disk->download, disk->parts[index].blob);
+	return received > unpacked ? received : unpacked;
 }
 
 static const char *what_is_done(const struct disk *disk, size_t index, bool ended)

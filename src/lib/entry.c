@@ -95,11 +95,6 @@ static int find(struct image_record *ret, struct store *store, const char *text,
 	return -1;
 }
 
-static int wait_unless_cancelled(void *data)
-{
-	return context_is_cancelled(data);
-}
-
 /* context NULL: without a hold. */
 static int look_up(struct image_entry *ret, struct annex_context *context, struct store *store, const char *text,
 		   struct annex_error **err)
@@ -112,8 +107,7 @@ static int look_up(struct image_entry *ret, struct annex_context *context, struc
 
 		if (find(&entry.record, store, text, err) < 0)
 			return -1;
-		if (context &&
-		    base_hold(&entry.hold, store, entry.record.base, wait_unless_cancelled, context, err) < 0)
+		if (context && base_hold(&entry.hold, store, entry.record.base, context_stops, context, err) < 0)
 			return -1;
 		result = entry_load_config(&entry.config, store, &entry.record, &why);
 		if (find(&again, store, text, err) < 0)

@@ -137,21 +137,16 @@ static int run(struct exporting *exporting, int fd, struct annex_error **err)
 API int annex_image_export(struct annex_image *image, int fd, struct annex_error **err)
 {
 	CLEANUP(exporting_clear) struct exporting exporting = {.image = image};
-	struct annex_error *why = NULL;
+	auto_error struct annex_error *why = NULL;
 
 	context_report(image->context, step, "reading the layers", 0, 0, false);
 	if (run(&exporting, fd, &why) == 0) {
 		context_report(image->context, step, "writing the archive", 0, 0, true);
 		return 0;
 	}
-	if (context_is_cancelled(image->context)) {
-		annex_error_free(TAKE(why));
-		fail(&why, ANNEX_ERROR_CANCELLED, "cancelled");
-	}
+	context_blame_cancel(image->context, &why);
 	fail_while(&why, "cannot export image %.200s", image->names.count ? image->names.items[0] : image->record.id);
 	if (err)
-		*err = why;
-	else
-		annex_error_free(why);
+		*err = TAKE(why);
 	return -1;
 }

@@ -5,7 +5,6 @@
 
 #include "base/file.h"
 #include "lib/context.h"
-#include "lib/image.h"
 #include "lib/import.h"
 #include "lib/pull.h"
 #include "registry/reference.h"
@@ -23,25 +22,10 @@ enum policy {
 
 void obtained_clear(struct obtained *obtained)
 {
-	free(obtained->name);
-	free(obtained->id);
-	free(obtained->base_key);
-	free(obtained->base_path);
-	free(obtained->stop_signal);
-	text_list_clear(&obtained->environment);
-	text_list_clear(&obtained->command);
+	annex_image_unref(obtained->image);
 	if (obtained->hold > 0)
 		close(obtained->hold);
 	*obtained = (struct obtained){0};
-}
-
-static int copy_texts(struct text_list *to, const struct text_list *from)
-{
-	for (size_t i = 0; i < from->count; i++) {
-		if (text_list_add(to, from->items[i]) < 0)
-			return -ENOMEM;
-	}
-	return 0;
 }
 
 /* The name that the user gave if that is what it is, else the latest. */
@@ -55,24 +39,6 @@ static const char *name_for(const struct annex_image *image, const char *text)
 	if (reference_normalise(&name, text, NULL) == 0)
 		index = image_record_find_name(&image->record, name);
 	return image->names.items[index < 0 ? 0 : index];
-}
-
-static int fill(struct obtained *obtained, const struct annex_image *image, const char *text, struct annex_error **err)
-{
-	const char *name = name_for(image, text);
-	const struct image_config *config = &image->config;
-
-	obtained->name = strdup(name);
-	obtained->id = strdup(image->record.id);
-	obtained->base_key = strdup(image->record.base);
-	obtained->base_path = strdup(image->base_path);
-	obtained->stop_signal = config->stop_signal ? strdup(config->stop_signal) : NULL;
-	if (!obtained->name || !obtained->id || !obtained->base_key || !obtained->base_path ||
-	    (config->stop_signal && !obtained->stop_signal) || copy_texts(&obtained->environment, &config->env) < 0 ||
-	    copy_texts(&obtained->command, &config->entrypoint) < 0 ||
-	    copy_texts(&obtained->command, &config->command) < 0)
-		return fail_memory(err);
-	return 0;
 }
 
 static int choose_policy(enum policy *ret, const char *text, struct annex_error **err)
@@ -156,8 +122,7 @@ int obtain_image(struct obtained *ret, struct annex_context *context, const char
 		.size = sizeof(import), .platform = options->platform, .input_fd = options->input_fd};
 	auto_store struct store *store = NULL;
 	auto_image_entry struct image_entry entry = {0};
-	auto_image struct annex_image *image = NULL;
-	auto_obtained struct obtained obtained = {0};
+	struct annex_image *image = NULL;
 	int result;
 
 	if (entry_open_store(&store, context, err) < 0)
@@ -169,11 +134,7 @@ int obtain_image(struct obtained *ret, struct annex_context *context, const char
 	if (result < 0 || image_make(&image, context, store, &entry, err) < 0)
 		return -1;
 	assert(image);
-	if (fill(&obtained, image, text, err) < 0)
-		return -1;
-	obtained.hold = entry.hold;
+	*ret = (struct obtained){.image = image, .name = name_for(image, text), .hold = entry.hold};
 	entry.hold = 0;
-	*ret = obtained;
-	obtained = (struct obtained){0};
 	return 0;
 }

@@ -1,19 +1,13 @@
 #pragma once
-#include "base/error.h"
-#include "base/text.h"
+#include "lib/image.h"
 
 struct annex_context;
 
-/* An image as the making of a machine needs it. */
+/* An image for a new machine. */
 struct obtained {
-	char *name;        /* familiar: "debian:12" */
-	char *id;          /* "sha256:…" of the configuration */
-	char *base_key;    /* of the base disk in the store */
-	char *base_path;   /* absolute */
-	char *stop_signal; /* as the configuration has it, or NULL */
-	struct text_list environment;
-	struct text_list command; /* entrypoint and command */
-	int hold;                 /* keeps the base disk until this is cleared; 0: nothing is held */
+	struct annex_image *image;
+	const char *name; /* familiar, the one that the user gave if it is a name: "debian:12"; the image's */
+	int hold;         /* keeps the base disk until this is cleared; 0: nothing is held */
 };
 void obtained_clear(struct obtained *obtained);
 #define auto_obtained CLEANUP(obtained_clear)

@@ -46,11 +46,6 @@ int pull_scheme(enum registry_scheme *ret, const char *text, struct annex_error 
 	return fail(err, ANNEX_ERROR_USAGE, "scheme '%.40s' is not one of auto, https, http", text);
 }
 
-static int check_cancelled(void *data)
-{
-	return context_is_cancelled(data);
-}
-
 static void report_notice(const char *text, void *data)
 {
 	context_report(data, step, text ? text : "asking the registry", 0, 0, false);
@@ -67,7 +62,7 @@ static int refuse_source(const char *text, struct annex_error **err)
 static int begin(struct pull *pull, struct annex_error **err)
 {
 	struct annex_context *context = pull->request->context;
-	struct registry_client_options options = {.check = check_cancelled, .notice = report_notice, .data = context};
+	struct registry_client_options options = {.check = context_stops, .notice = report_notice, .data = context};
 
 	if (refuse_source(pull->request->reference, err) < 0 ||
 	    pull_scheme(&options.scheme, pull->request->scheme, err) < 0 ||

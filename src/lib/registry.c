@@ -9,11 +9,6 @@
 
 #include <string.h>
 
-static int check_cancelled(void *data)
-{
-	return context_is_cancelled(data);
-}
-
 static void tell(const char *text, void *data)
 {
 	if (text)
@@ -23,7 +18,7 @@ static void tell(const char *text, void *data)
 static int try_login(struct annex_context *context, const char *domain, const struct annex_login_options *options,
 		     const struct credential *credential, struct annex_error **err)
 {
-	struct registry_client_options with = {.check = check_cancelled, .notice = tell, .data = context};
+	struct registry_client_options with = {.check = context_stops, .notice = tell, .data = context};
 	auto_registry_client struct registry_client *client = NULL;
 
 	if (pull_scheme(&with.scheme, options->scheme, err) < 0 || registry_client_new(&client, &with, err) < 0)

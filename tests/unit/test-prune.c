@@ -373,7 +373,7 @@ static void create_machines(void)
 			usleep(1000);
 			continue;
 		}
-		assert_int_equal(access(found.base_path, R_OK), 0);
+		assert_int_equal(access(found.image->base_path, R_OK), 0);
 		make_machine(name, 'a', 'a', false);
 		obtained_clear(&found);
 		assert_true(base_exists(store, key('a')));
