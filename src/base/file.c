@@ -32,6 +32,24 @@ int file_write_all(int fd, const void *bytes, size_t size)
 	return 0;
 }
 
+int file_write_at(int fd, const void *bytes, size_t size, uint64_t offset)
+{
+	const char *at = bytes;
+
+	while (size > 0) {
+		ssize_t n = pwrite(fd, at, size, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		at += n;
+		size -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
 ssize_t file_read_full(int fd, void *bytes, size_t size)
 {
 	char *at = bytes;

@@ -11,7 +11,9 @@
  * descriptor or AT_FDCWD. They block as the disk does. */
 
 MUST_USE int file_write_all(int fd, const void *bytes, size_t size); /* restarts; waits on EAGAIN by poll */
-MUST_USE ssize_t file_read_full(int fd, void *bytes, size_t size);   /* less than size only at the end */
+/* The same at a place of a file on disk, whose position stays. */
+MUST_USE int file_write_at(int fd, const void *bytes, size_t size, uint64_t offset);
+MUST_USE ssize_t file_read_full(int fd, void *bytes, size_t size); /* less than size only at the end */
 
 /* The whole file, NUL-terminated behind *ret_size bytes; -EFBIG past `limit`. The caller frees *ret. */
 MUST_USE int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t limit);

@@ -148,22 +148,6 @@ static int report(struct unpacking *unpacking, struct annex_error **err)
 	return 0;
 }
 
-static int write_at(int fd, const char *bytes, size_t size, uint64_t offset)
-{
-	while (size > 0) {
-		ssize_t n = pwrite(fd, bytes, size, (off_t)offset);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		bytes += n;
-		size -= (size_t)n;
-		offset += (uint64_t)n;
-	}
-	return 0;
-}
-
 static int unpack_data(struct unpacking *unpacking, int fd, uint64_t whole, struct annex_error **err)
 {
 	struct bundle *bundle = unpacking->bundle;
@@ -183,7 +167,7 @@ static int unpack_data(struct unpacking *unpacking, int fd, uint64_t whole, stru
 			break;
 		if (result < ARCHIVE_WARN)
 			return damaged(unpacking, err);
-		result = write_at(fd, block, size, (uint64_t)offset);
+		result = file_write_at(fd, block, size, (uint64_t)offset);
 		if (result < 0)
 			return fail_os(err, result, "cannot unpack %s", unpacking->what);
 		end = (uint64_t)offset + size;

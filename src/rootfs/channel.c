@@ -7,6 +7,7 @@
  */
 #include "rootfs/channel.h"
 
+#include "base/file.h"
 #include "base/text.h"
 #include "rootfs/blocks.h"
 
@@ -25,21 +26,11 @@ struct window {
 
 static int write_at(struct window *window, const void *bytes, size_t size, uint64_t at)
 {
-	const char *from = bytes;
+	int result = file_write_at(window->fd, bytes, size, at);
 
-	for (size_t done = 0; done < size;) {
-		ssize_t n = pwrite(window->fd, from + done, size - done, (off_t)(at + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			if (!window->failure)
-				window->failure = -errno;
-			return -errno;
-		}
-		done += (size_t)n;
-	}
-	return 0;
+	if (result < 0 && !window->failure)
+		window->failure = result;
+	return result;
 }
 
 /* What lies behind the file's end is zeros. */

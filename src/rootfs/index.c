@@ -13,6 +13,7 @@
 #include "rootfs/index.h"
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "rootfs/attribute.h"
 
@@ -50,19 +51,12 @@ struct index_writer {
 
 static int flush(struct index_writer *writer, struct annex_error **err)
 {
-	size_t done = 0;
+	int result = file_write_at(writer->fd, writer->buffer, writer->filled, writer->at);
 
+	if (result < 0)
+		return fail_os(err, -result, "cannot write the layer's index");
 	writer->crc = (uint32_t)crc32(writer->crc, writer->buffer, (uInt)writer->filled);
-	while (done < writer->filled) {
-		ssize_t n = pwrite(writer->fd, writer->buffer + done, writer->filled - done, (off_t)writer->at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail_os(err, errno, "cannot write the layer's index");
-		done += (size_t)n;
-		writer->at += (size_t)n;
-	}
+	writer->at += writer->filled;
 	writer->filled = 0;
 	return 0;
 }

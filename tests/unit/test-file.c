@@ -25,6 +25,22 @@ static void an_atomic_write_replaces_the_whole_file(void **state)
 	assert_int_equal(file_read(&read, &size, AT_FDCWD, path, 5), -EFBIG);
 }
 
+static void bytes_are_written_at_a_place_and_the_position_stays(void **state)
+{
+	auto_free char *path = path_join(folder, "place"), *read = NULL;
+	auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600),
+		       full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+	size_t size = 0;
+
+	(void)state;
+	assert_int_equal(file_write_all(fd, "0123456789", 10), 0);
+	assert_int_equal(file_write_at(fd, "abc", 3, 4), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), 10);
+	assert_int_equal(file_read(&read, &size, AT_FDCWD, path, 100), 0);
+	assert_string_equal(read, "0123abc789");
+	assert_int_equal(file_write_at(full, "abc", 3, 4), -ENOSPC);
+}
+
 static void a_tree_goes_but_what_its_links_point_to_stays(void **state)
 {
 	auto_free char *tree = path_join(folder, "tree/a/b"), *outside = path_join(folder, "outside"),
@@ -54,6 +70,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_atomic_write_replaces_the_whole_file),
+		cmocka_unit_test(bytes_are_written_at_a_place_and_the_position_stays),
 		cmocka_unit_test(a_tree_goes_but_what_its_links_point_to_stays),
 		cmocka_unit_test(a_lock_is_held_by_one),
 	};
