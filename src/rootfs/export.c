@@ -1,17 +1,16 @@
 /*
  * An index is read entry by entry, and each becomes an entry of libarchive's writer. A file with large holes is written
- * as a sparse one; the small ones that come from blocks of zeros are filled in again. As when a layer is decoded, the
- * thread's locale meanwhile is "C", so that names are bytes.
+ * as a sparse one; the small ones that come from blocks of zeros are filled in again.
  */
 #include "rootfs/export.h"
 
 #include "base/text.h"
 #include "rootfs/attribute.h"
 #include "rootfs/index.h"
+#include "rootfs/locale.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -298,14 +297,13 @@ static int run(struct export *export, struct annex_error **err)
 	return put_all(export, err);
 }
 
-static int run_in_c(struct export *export, struct annex_error **err)
+static int run_plain(struct export *export, struct annex_error **err)
 {
-	locale_t plain = newlocale(LC_ALL_MASK, "C", NULL), before;
+	auto_locale_plain struct locale_plain locale = {0};
 	int result;
 
-	if (!plain)
+	if (locale_enter_plain(&locale) < 0)
 		return fail_memory(err);
-	before = uselocale(plain);
 	result = run(export, err);
 	if (result < 0 && export->archive) {
 		/* Closes without the rest of the entry, and lets go of the buffer. */
@@ -314,8 +312,6 @@ static int run_in_c(struct export *export, struct annex_error **err)
 		archive_write_close(export->archive);
 	}
 	archive_write_free(export->archive);
-	uselocale(before);
-	freelocale(plain);
 	return result;
 }
 
@@ -334,7 +330,7 @@ int export_layer(int disk, int index, const char *diff_id, export_sink_fn *sink,
 		result = index_reader_new(&reader, index, diff_id, (uint64_t)st.st_size / BLOCKS_SIZE, err);
 	export.reader = reader;
 	if (result == 0)
-		result = run_in_c(&export, err);
+		result = run_plain(&export, err);
 	munmap(zeros, ZEROS);
 	archive_entry_free(export.entry);
 	free(export.extents.items);

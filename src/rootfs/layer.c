@@ -1,22 +1,18 @@
 /*
  * One layer: libarchive decodes the tar stream (no filters of its own, no other format), each entry becomes one of the
  * index. What the entries do to the image is decided later, when the layers are merged.
- *
- * libarchive converts names of PAX headers to the locale's character set and composes accents on the way. In the "C"
- * locale it gives up on anything beyond ASCII and hands over the bytes as they are, which is what is wanted: so the
- * thread is put into that locale meanwhile.
  */
 #include "rootfs/layer.h"
 
 #include "base/text.h"
 #include "rootfs/attribute.h"
 #include "rootfs/contents.h"
+#include "rootfs/locale.h"
 #include "rootfs/member.h"
 #include "rootfs/tarball.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -303,19 +299,11 @@ static int fail_digest(struct layer *layer, struct annex_error **err)
 	return -1;
 }
 
-/* The thread's locale meanwhile is "C". */
-static int decode_in_c(struct layer *layer, struct annex_error **err)
+static int decode_plain(struct layer *layer, struct annex_error **err)
 {
-	locale_t plain = newlocale(LC_ALL_MASK, "C", NULL), before;
-	int result;
+	auto_locale_plain struct locale_plain locale = {0};
 
-	if (!plain)
-		return fail_memory(err);
-	before = uselocale(plain);
-	result = decode(layer, err);
-	uselocale(before);
-	freelocale(plain);
-	return result;
+	return locale_enter_plain(&locale) < 0 ? fail_memory(err) : decode(layer, err);
 }
 
 int layer_decode(const struct rootfs_layer *from, struct blocks *blocks, const struct stop *stop,
@@ -335,7 +323,7 @@ int layer_decode(const struct rootfs_layer *from, struct blocks *blocks, const s
 	layer.blocks = writer;
 	layer.index = index;
 	layer.tarball = tarball;
-	if (decode_in_c(&layer, err) < 0)
+	if (decode_plain(&layer, err) < 0)
 		return fail_digest(&layer, err);
 	if (tarball_finish(tarball, err) < 0)
 		return -1;
