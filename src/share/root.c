@@ -1,9 +1,10 @@
 #include "share/root.h"
 
+#include "share/spot.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -69,7 +70,6 @@ void root_free(struct root *root)
 static int share_new(struct share **ret, int fd, const struct share_options *options, struct annex_error **err)
 {
 	auto_share struct share *share = calloc(1, sizeof(*share));
-	char path[32];
 	struct stat st;
 
 	if (!share)
@@ -80,10 +80,9 @@ static int share_new(struct share **ret, int fd, const struct share_options *opt
 		return fail_os(err, errno, "share '%s'", options->name);
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 		return fail(err, ANNEX_ERROR_UNSUPPORTED, "'%s' is neither a folder nor a file", options->name);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	share->fd = open(path, O_PATH | O_CLOEXEC);
+	share->fd = descriptor_open(fd, O_PATH);
 	if (share->fd < 0)
-		return fail_os(err, errno, "share '%s'", options->name);
+		return fail_os(err, -share->fd, "share '%s'", options->name);
 	share->nothing = open("/dev/null", O_PATH | O_CLOEXEC);
 	if (share->nothing < 0)
 		return fail_os(err, errno, "/dev/null");
