@@ -107,7 +107,6 @@ static int read_host(struct certificates *into, const char *certs, const char *h
 
 int certificates_find(struct certificates *ret, const char *domain, struct annex_error **err)
 {
-	const char *const hosts[] = {domain, strcmp(domain, "registry-1.docker.io") == 0 ? "docker.io" : NULL};
 	auto_certificates struct certificates made = {0};
 	auto_free char *user = NULL;
 	const char *places[3];
@@ -119,10 +118,8 @@ int certificates_find(struct certificates *ret, const char *domain, struct annex
 	places[1] = "/etc/containers/certs.d";
 	places[2] = "/etc/docker/certs.d";
 	result = 0;
-	for (size_t i = 0; i < COUNT_OF(places) && result == 0; i++) {
-		for (size_t j = 0; places[i] && j < COUNT_OF(hosts) && hosts[j] && result == 0; j++)
-			result = read_host(&made, places[i], hosts[j], err);
-	}
+	for (size_t i = 0; i < COUNT_OF(places) && result == 0; i++)
+		result = places[i] ? read_host(&made, places[i], domain, err) : 0;
 	if (result < 0)
 		return -1;
 	*ret = made;

@@ -93,7 +93,8 @@ static int refused(const struct question *question, const struct endpoint *endpo
 		   const struct http_response *response, struct annex_error **err)
 {
 	char name[DIGEST_TEXT + REFERENCE_TAG_LIMIT];
-	struct failure_subject subject = {.domain = exchange_domain(endpoint), .path = endpoint->path, .name = name};
+	struct failure_subject subject = {
+		.domain = endpoint_name(endpoint->domain), .path = endpoint->path, .name = name};
 
 	snprintf(name, sizeof(name), "%c%s", question->by_digest ? '@' : ':', question->request.name);
 	if (strcmp(question->request.folder, "blobs") == 0)

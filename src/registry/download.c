@@ -252,7 +252,7 @@ static bool try_again(struct blob *blob, enum failure failure, const struct http
 static int refused(struct blob *blob, const struct http_response *response, struct annex_error **err)
 {
 	const struct endpoint *endpoint = endpoint_of(blob);
-	struct failure_subject subject = {.domain = endpoint ? exchange_domain(endpoint) : "its own address",
+	struct failure_subject subject = {.domain = endpoint ? endpoint_name(endpoint->domain) : "its own address",
 					  .path = blob->download->path,
 					  .blob = blob->outlet.digest};
 

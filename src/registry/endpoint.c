@@ -24,6 +24,11 @@ const char *endpoint_host(const char *domain)
 											  : domain;
 }
 
+const char *endpoint_name(const char *host)
+{
+	return strcmp(host, endpoint_host("docker.io")) == 0 ? "docker.io" : host;
+}
+
 static int place(struct endpoint *endpoint, const char *domain, const char *path, struct annex_error **err)
 {
 	endpoint->domain = strdup(endpoint_host(domain));

@@ -25,6 +25,8 @@ MUST_USE int endpoint_find(struct endpoint_list *ret, const struct reference *re
 
 /* Where to connect to for a registry's name: "registry-1.docker.io" for docker.io, else the same. */
 const char *endpoint_host(const char *domain);
+/* The other way round: the registry as people know it. */
+const char *endpoint_name(const char *host);
 
 /* Is it this host itself: "localhost" and what is below it, 127.0.0.0/8, [::1]; with or without a port? */
 bool endpoint_is_loopback(const char *domain);

@@ -114,11 +114,6 @@ int exchange_note_away(struct exchange *exchange, const struct endpoint *endpoin
 	return 0;
 }
 
-const char *exchange_domain(const struct endpoint *endpoint)
-{
-	return strcmp(endpoint->domain, endpoint_host("docker.io")) == 0 ? "docker.io" : endpoint->domain;
-}
-
 static enum http_plain plain_of(const struct exchange *exchange, const struct endpoint *endpoint)
 {
 	if (exchange->scheme == REGISTRY_HTTP || (exchange->scheme == REGISTRY_AUTO && endpoint->insecure))
@@ -134,7 +129,7 @@ static bool may_be_plain(const struct exchange *exchange, const struct endpoint 
 
 void exchange_target(struct auth_target *ret, const struct exchange *exchange, const struct endpoint *endpoint)
 {
-	*ret = (struct auth_target){.domain = exchange_domain(endpoint),
+	*ret = (struct auth_target){.domain = endpoint_name(endpoint->domain),
 				    .path = *endpoint->path ? endpoint->path : NULL,
 				    .insecure = endpoint->insecure,
 				    .plain = plain_of(exchange, endpoint)};

@@ -39,5 +39,3 @@ bool exchange_is_away(const struct exchange *exchange, const struct endpoint *en
 MUST_USE int exchange_note_away(struct exchange *exchange, const struct endpoint *endpoint); /* -ENOMEM */
 /* Fills in whom an authorization is for; pointers are the endpoint's. */
 void exchange_target(struct auth_target *ret, const struct exchange *exchange, const struct endpoint *endpoint);
-/* The registry as people know it. */
-const char *exchange_domain(const struct endpoint *endpoint);

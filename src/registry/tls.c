@@ -124,7 +124,6 @@ static int make_store(X509_STORE **ret, struct tls *tls, const struct certificat
 
 int tls_host(struct tls_host **ret, struct tls *tls, const char *domain, struct annex_error **err)
 {
-	const char *name = strcmp(domain, endpoint_host("docker.io")) == 0 ? "docker.io" : domain;
 	struct tls_host *host;
 
 	for (host = tls->hosts; host; host = host->next) {
@@ -140,7 +139,7 @@ int tls_host(struct tls_host **ret, struct tls *tls, const char *domain, struct 
 	tls->hosts = host;
 	host->tls = tls;
 	host->domain = strdup(domain);
-	if (!host->domain || certificates_find(&host->files, name, err) < 0) {
+	if (!host->domain || certificates_find(&host->files, endpoint_name(domain), err) < 0) {
 		bool no_memory = !host->domain;
 
 		tls->hosts = host->next;

@@ -49,16 +49,6 @@ static void authorities_and_a_pair_are_found(void **state)
 	assert_int_equal(other.authorities.count, 0);
 }
 
-static void dockers_registry_goes_by_its_name_in_images(void **state)
-{
-	auto_certificates struct certificates found = {0};
-
-	(void)state;
-	home_write(PLACE "docker.io/ca.crt", "x", 0600);
-	assert_int_equal(certificates_find(&found, "registry-1.docker.io", NULL), 0);
-	assert_int_equal(found.authorities.count, 1);
-}
-
 static void half_a_pair_is_an_error(void **state)
 {
 	(void)state;
@@ -91,12 +81,8 @@ static void what_leads_nowhere_is_an_error(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(there_may_be_none),
-		TEST(authorities_and_a_pair_are_found),
-		TEST(dockers_registry_goes_by_its_name_in_images),
-		TEST(half_a_pair_is_an_error),
-		TEST(there_is_one_pair_at_most),
-		TEST(what_leads_nowhere_is_an_error),
+		TEST(there_may_be_none),         TEST(authorities_and_a_pair_are_found), TEST(half_a_pair_is_an_error),
+		TEST(there_is_one_pair_at_most), TEST(what_leads_nowhere_is_an_error),
 	};
 
 	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);

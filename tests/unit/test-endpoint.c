@@ -228,6 +228,14 @@ static void loopback_is_this_host_itself(void **state)
 		assert_false(endpoint_is_loopback(no[i]));
 }
 
+static void dockers_registry_goes_by_its_name_in_images(void **state)
+{
+	(void)state;
+	assert_string_equal(endpoint_name("registry-1.docker.io"), "docker.io");
+	assert_string_equal(endpoint_name(endpoint_host("docker.io")), "docker.io");
+	assert_string_equal(endpoint_name("a.io:5000"), "a.io:5000");
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, home_set_up)
 
 int main(void)
@@ -243,6 +251,7 @@ int main(void)
 		TEST(a_damaged_file_is_named),
 		TEST(registries_and_mirrors_are_limited),
 		TEST(loopback_is_this_host_itself),
+		TEST(dockers_registry_goes_by_its_name_in_images),
 	};
 
 	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);
