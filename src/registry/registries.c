@@ -50,6 +50,15 @@ static int check_location(char *location, const char *file, struct annex_error *
 	return length > 0 ? 0 : fail(err, ANNEX_ERROR_CORRUPT, "%s: a location is empty", file);
 }
 
+static int check_prefix(char *prefix, const char *file, struct annex_error **err)
+{
+	if (check_location(prefix, file, err) < 0)
+		return -1;
+	if (!strchr(prefix, '*') || (text_starts(prefix, "*.") && prefix[2] && !strpbrk(prefix + 2, "*/@:")))
+		return 0;
+	return bad(file, "only whole sub-domains, as in *.example.com, can be left open:", prefix, err);
+}
+
 struct mirror_fields {
 	char *location, *pull;
 	bool insecure;
@@ -134,11 +143,8 @@ static int decode_entry(struct registries_entry *entry, const json_t *value, con
 		return -1;
 	if (!fields.prefix && !fields.location)
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s: a registry has neither prefix nor location", file);
-	if (fields.prefix && check_location(fields.prefix, file, err) < 0)
+	if (fields.prefix && check_prefix(fields.prefix, file, err) < 0)
 		return -1;
-	if (fields.prefix && strchr(fields.prefix, '*') &&
-	    (!text_starts(fields.prefix, "*.") || strpbrk(fields.prefix + 2, "*/@:") || !fields.prefix[2]))
-		return bad(file, "only whole sub-domains, as in *.example.com, can be left open:", fields.prefix, err);
 	entry->file = strdup(file);
 	entry->prefix = fields.prefix ? TAKE(fields.prefix) : strdup(fields.location);
 	entry->location = TAKE(fields.location);
@@ -176,6 +182,17 @@ static int add(struct registries *registries, struct registries_entry *entry, st
 	return 0;
 }
 
+static int add_value(struct registries *registries, const json_t *value, const char *file, struct annex_error **err)
+{
+	struct registries_entry entry = {0};
+
+	if (decode_entry(&entry, value, file, err) < 0) {
+		entry_clear(&entry);
+		return -1;
+	}
+	return add(registries, &entry, err);
+}
+
 static int add_list(struct registries *registries, const json_t *list, const char *file, struct annex_error **err)
 {
 	const json_t *value;
@@ -185,13 +202,7 @@ static int add_list(struct registries *registries, const json_t *list, const cha
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s: registry is not an array of tables", file);
 	json_array_foreach(list, i, value)
 	{
-		struct registries_entry entry = {0};
-
-		if (decode_entry(&entry, value, file, err) < 0) {
-			entry_clear(&entry);
-			return -1;
-		}
-		if (add(registries, &entry, err) < 0)
+		if (add_value(registries, value, file, err) < 0)
 			return -1;
 	}
 	return 0;
@@ -212,15 +223,10 @@ static int add_first_version(struct registries *registries, const json_t *root, 
 		bool block = strcmp(name, "block") == 0;
 		auto_json json_t *made =
 			json_pack("{s:O, s:b, s:b}", "location", value, "blocked", block, "insecure", !block);
-		struct registries_entry entry = {0};
 
 		if (!made)
 			return fail_memory(err);
-		if (decode_entry(&entry, made, file, err) < 0) {
-			entry_clear(&entry);
-			return -1;
-		}
-		if (add(registries, &entry, err) < 0)
+		if (add_value(registries, made, file, err) < 0)
 			return -1;
 	}
 	return 0;
