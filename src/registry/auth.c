@@ -92,9 +92,7 @@ static int add(struct entry **ret, struct auth *auth, const struct auth_target *
 
 	if (!entry)
 		return fail_memory(err);
-	entry->domain = strdup(target->domain);
-	entry->path = target->path ? strdup(target->path) : NULL;
-	if (!entry->domain || (target->path && !entry->path)) {
+	if (text_copy(&entry->domain, target->domain) < 0 || text_copy(&entry->path, target->path) < 0) {
 		entry_free(entry);
 		return fail_memory(err);
 	}

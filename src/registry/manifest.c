@@ -213,20 +213,28 @@ static int decode_manifest(struct document *into, const struct raw_document *raw
 	return 0;
 }
 
-/* Which of the two it is, by its own word, by what it was called, or by its fields. */
+/* By its own word, by what it was called, or by its fields. */
+static const char *type_name(const struct raw_document *raw, const char *said)
+{
+	if (raw->media_type)
+		return raw->media_type;
+	if (said)
+		return said;
+	return raw->manifests ? media_oci_index : media_oci_manifest;
+}
+
+/* Which of the two it is. */
 static int find_type(const struct media_type **ret, const struct raw_document *raw, const char *said,
 		     struct annex_error **err)
 {
-	const char *name = raw->media_type ? raw->media_type : said;
+	const char *name = type_name(raw, said);
 
 	if (raw->version == 1 || raw->old_layers)
-		name = "application/vnd.docker.distribution.manifest.v1+json";
-	else if (raw->version != 2)
+		return media_find(ret, "application/vnd.docker.distribution.manifest.v1+json", err);
+	if (raw->version != 2)
 		return fail(err, ANNEX_ERROR_UNSUPPORTED, "schemaVersion is not 2");
-	else if (raw->manifests && (raw->layers || raw->config))
+	if (raw->manifests && (raw->layers || raw->config))
 		return fail(err, ANNEX_ERROR_CORRUPT, "it claims to be an index and a manifest at once");
-	else if (!name)
-		name = raw->manifests ? media_oci_index : media_oci_manifest;
 	if (media_find(ret, name, err) < 0)
 		return -1;
 	if ((*ret)->kind != MEDIA_INDEX && (*ret)->kind != MEDIA_MANIFEST)

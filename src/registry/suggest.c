@@ -1,10 +1,9 @@
 #include "registry/suggest.h"
 
 #include "base/closest.h"
-#include "json/json.h"
-
 #include "base/file.h"
 #include "base/text.h"
+#include "json/json.h"
 #include "registry/reference.h"
 
 #include <ctype.h>
