@@ -50,7 +50,8 @@ size_t command_prefix(const char *const *words)
 	return words[0] && (text_equal(words[0], "machine") || text_equal(words[0], "m"));
 }
 
-bool command_has_alias(const struct command *command, const char *name)
+/* Does the comma-separated list hold it? */
+static bool has_alias(const struct command *command, const char *name)
 {
 	size_t length = strlen(name), part;
 
@@ -65,7 +66,7 @@ bool command_has_alias(const struct command *command, const char *name)
 static const struct command *find_name(const char *name)
 {
 	for (size_t i = 0; commands[i]; i++) {
-		if (text_equal(commands[i]->name, name) || command_has_alias(commands[i], name))
+		if (text_equal(commands[i]->name, name) || has_alias(commands[i], name))
 			return commands[i];
 	}
 	return NULL;

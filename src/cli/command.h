@@ -47,8 +47,6 @@ bool command_is_group(const char *word);
 const char *command_closest(const char *const *words);
 /* How many leading words are the accepted prefix. */
 size_t command_prefix(const char *const *words);
-/* Does the comma-separated list hold it? */
-bool command_has_alias(const struct command *command, const char *name);
 
 extern const struct command create_command, run_command, start_command, stop_command, restart_command, list_command,
 	inspect_command, set_command, set_default_command, logs_command, delete_command, image_pull_command,

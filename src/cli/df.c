@@ -71,10 +71,9 @@ const struct command df_command = {
 	.section = "Other",
 	.summary = "show the room on the disk that annex takes",
 	.description = "Shows what images, unfinished downloads, machines and kernels take on the disk. ACTIVE counts "
-		       "what is in "
-		       "use: machines that run, and what machines were made from or boot. RECLAIMABLE is what deleting "
-		       "the rest "
-		       "would free; see 'annex image prune', 'annex delete' and 'annex kernel delete'.",
+		       "what is in use: machines that run, and what machines were made from or boot. RECLAIMABLE is "
+		       "what deleting the rest would free; see 'annex image prune', 'annex delete' and 'annex kernel "
+		       "delete'.",
 	.example = "annex df --format json",
 	.options = options,
 	.size = sizeof(struct df_options),

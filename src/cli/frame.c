@@ -29,7 +29,8 @@ struct fields {
 	double part;                           /* done, from 0 to 1; negative: unknown */
 };
 
-void frame_add_time(struct text *line, uint64_t ms)
+/* "12.3 s", "2 min 5 s", "3 h 4 min" */
+static void add_time(struct text *line, uint64_t ms)
 {
 	unsigned long long seconds = ms / 1000;
 
@@ -58,7 +59,7 @@ void frame_add_summary(struct text *line, const struct step *step, const struct 
 		return;
 	}
 	text_add(line, done ? " in " : "");
-	frame_add_time(line, spent);
+	add_time(line, spent);
 	if (moved && spent)
 		text_printf(line, " (%s/s)", text_from_size(rate, (uint64_t)((double)moved * 1000 / (double)spent)));
 }
@@ -162,7 +163,7 @@ static void add_plain(struct text *lines, const struct step *step, uint64_t now_
 	if (step->total) {
 		fill_left(&fields, &step->meter, now_ms);
 	} else if (spent >= NOTABLE_MS) {
-		frame_add_time(&time, spent);
+		add_time(&time, spent);
 		snprintf(fields.texts[FIELD_LEFT], FIELD_LENGTH, "%s", text_ok(&time) ? time.data : "");
 	}
 	add_line(lines, step->text, printable_width(step->text), &fields, columns);

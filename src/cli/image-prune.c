@@ -119,9 +119,8 @@ const struct command image_prune_command = {
 	.section = "Images",
 	.summary = "delete what is not needed",
 	.description = "Deletes images without a name and what interrupted pulls left, and with --all also every image "
-		       "that no "
-		       "machine was made from; shows what went. Asks first when it can; without a terminal, --force is "
-		       "needed.",
+		       "that no machine was made from; shows what went. Asks first when it can; without a terminal, "
+		       "--force is needed.",
 	.example = "annex image prune --dry-run\nannex image prune --all --force",
 	.options = options,
 	.size = sizeof(struct prune_options),
