@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
@@ -321,6 +322,19 @@ static inline void guest_free(struct guest *guest)
 	close(guest->host);
 	assert_int_equal(file_remove_tree(AT_FDCWD, guest->place), 0);
 	free(guest);
+}
+
+/* How many descriptors this process has. */
+static inline unsigned open_descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	unsigned count = 0;
+
+	assert_non_null(folder);
+	while (readdir(folder))
+		count++;
+	closedir(folder);
+	return count;
 }
 
 /* Fixtures: the same test for both kinds of server. */

@@ -13,8 +13,9 @@ import http.client
 import http.server
 import select
 import socket
-import threading
 import urllib.parse
+
+import background
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -100,22 +101,11 @@ class Server(http.server.ThreadingHTTPServer):
         pass  # somebody went away
 
 
-class Proxy:
+class Proxy(background.Background):
     def __init__(self, names=None, credentials=None):
         self.names, self.credentials = names or {}, credentials
-        self.requests, self.stopping = [], threading.Event()
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.server.proxy = self
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.stopping.set()
-        self.server.shutdown()
-        self.server.server_close()
+        self.requests = []
+        server = Server(("127.0.0.1", 0), Handler)
+        server.proxy = self
+        self.url = f"http://127.0.0.1:{server.server_address[1]}"
+        self.start(server)

@@ -48,6 +48,8 @@ import threading
 import time
 import urllib.parse
 
+import background
+
 OCI = "application/vnd.oci.image."
 REF_NAME = "org.opencontainers.image.ref.name"
 ENDLESS = 1 << 32  # so much at most, should a client really take it
@@ -291,13 +293,13 @@ class Server(http.server.ThreadingHTTPServer):
             super().shutdown_request(request)
 
 
-class Registry:
+class Registry(background.Background):
     """Listens from the start until close(). tls: something with the paths `chain` and `key`."""
 
     def __init__(self, tls=None, client_ca=None, address="127.0.0.1", port=0, users=None, tokens=None, realm=None):
         self.users, self.tokens, self.realm = users, tokens, realm
         self.requests, self.rules, self.repositories, self.handshake_failures = [], [], {}, []
-        self.lock, self.stopping, self.connections = threading.Lock(), threading.Event(), set()
+        self.lock, self.connections = threading.Lock(), set()
         self.context, self.port = None, port
         if tls:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -305,22 +307,14 @@ class Registry:
             if client_ca:
                 self.context.verify_mode = ssl.CERT_REQUIRED
                 self.context.load_verify_locations(client_ca)
-        self.server = Server(self, address)
-        self.port = self.server.server_address[1]
+        server = Server(self, address)
+        self.port = server.server_address[1]
         self.host = f"{address}:{self.port}"
         self.url = f"{'https' if tls else 'http'}://{self.host}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
+        self.start(server)
 
     def close(self):
-        self.stopping.set()
-        self.server.shutdown()
-        self.server.server_close()
+        super().close()
         with self.lock:
             left = list(self.connections)
         for connection in left:

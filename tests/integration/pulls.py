@@ -7,8 +7,11 @@ import re
 import subprocess
 import time
 
+import pytest
+
 import annex_test
 import oci
+import registries
 import test_kernel
 
 TIMEOUT = annex_test.TIMEOUT
@@ -31,6 +34,19 @@ def layered(folder, sizes=(20_000, 300_000, 900_000), compression="gzip", tag="l
     layout.tag(tag, layout.image(layers, {"Cmd": ["/bin/sh"]})).save()
     layout.layers = layers
     return layout
+
+
+# Fixtures, for the tests that import them.
+
+@pytest.fixture(scope="module")
+def place():
+    with registries.Place() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def layout(place):
+    return layered(place.folder / "image")
 
 
 def digests(layout, tag=None, platform=None):
@@ -140,4 +156,4 @@ def configure(host, path, content, mode=0o600):
 
 
 __all__ = ["AT_ONCE", "SOON", "TIMEOUT", "bases", "check_disks", "check_failed", "check_nothing_more", "configure", "digests", "drafts",
-           "fake_kernel", "images", "layered", "noise", "pull", "pulled", "store", "trust", "wait_until"]
+           "fake_kernel", "images", "layered", "layout", "noise", "place", "pull", "pulled", "store", "trust", "wait_until"]

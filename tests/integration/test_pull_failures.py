@@ -12,20 +12,9 @@ import pytest
 import annex_test
 import oci
 import registries
-from pulls import (AT_ONCE, SOON, bases, check_disks, check_failed, check_nothing_more, digests, fake_kernel, images, layered, pull, pulled,
-                   store, trust)
+from pulls import (AT_ONCE, SOON, bases, check_disks, check_failed, check_nothing_more, digests, fake_kernel, images, layered, layout, place,
+                   pull, pulled, store, trust)
 from registries import fake
-
-
-@pytest.fixture(scope="module")
-def place():
-    with registries.Place() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def layout(place):
-    return layered(place.folder / "image")
 
 
 @pytest.fixture(scope="module")

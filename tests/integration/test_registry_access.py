@@ -9,7 +9,8 @@ import time
 import pytest
 
 import registries
-from pulls import (SOON, TIMEOUT, check_failed, check_nothing_more, configure, digests, images, layered, pull, pulled, store, trust)
+from pulls import (SOON, TIMEOUT, check_failed, check_nothing_more, configure, digests, images, layout, place, pull,
+                   pulled, store, trust)
 from registries import fake
 
 import proxy  # of fakes/, found through registries
@@ -17,17 +18,6 @@ import proxy  # of fakes/, found through registries
 ANNA = {"anna": "pass:word"}
 SECRET = base64.b64encode(b"anna:pass:word").decode()
 WRONG = base64.b64encode(b"anna:wrong").decode()
-
-
-@pytest.fixture(scope="module")
-def place():
-    with registries.Place() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def layout(place):
-    return layered(place.folder / "image")
 
 
 @pytest.fixture(scope="module")

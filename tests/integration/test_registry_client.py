@@ -17,7 +17,7 @@ import pytest
 import annex_test
 import oci
 import registries
-from pulls import SOON, configure, digests, layered, noise, trust
+from pulls import SOON, configure, digests, layered, layout, noise, place, trust
 from registries import fake
 
 import proxy  # of fakes/, found through registries
@@ -70,17 +70,6 @@ def fail_to_download(host, name, *more, **options):
     folder.mkdir(exist_ok=True)
     folder.chmod(0o777)
     return tool(host, *more, "download", name, folder, **options)
-
-
-@pytest.fixture(scope="module")
-def place():
-    with registries.Place() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def layout(place):
-    return layered(place.folder / "image")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
  * Drafts of bases. The system calls that change the store's folders are counted here, in front of the C library's, so
  * that a maker can be killed before each of them.
  */
+#include "store.h"
 #include "test.h"
 
 #include "base/digest.h"
@@ -84,24 +85,6 @@ int fsync(int fd)
 		return -1;
 	}
 	return (int)syscall(SYS_fsync, fd);
-}
-
-static char folder[64];
-static struct store *store;
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/annex-test-XXXXXX");
-	return mkdtemp(folder) ? store_open(&store, folder, NULL) : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	store_free(store);
-	store = NULL;
-	return file_remove_tree(AT_FDCWD, folder);
 }
 
 /* A key, or with "sha256:" a digest, all of one letter. */
@@ -752,7 +735,7 @@ static void makers_collectors_and_users_of_donors_get_along(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_set_up, store_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_published_base_is_read_only_and_offers_its_layers),
 		TEST(a_dropped_index_is_offered_no_more),

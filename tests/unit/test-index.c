@@ -259,17 +259,24 @@ static void impossible_extents_are_refused(void **state)
 	assert_refused(&device, &good, "contents of what has none");
 }
 
-static void extents_that_go_back_are_refused(void **state)
+/* Begins an index with a file, whose extents are to follow. */
+static struct index_writer *begin_file(int fd, uint64_t size)
 {
-	static const struct index_entry file = {
-		.kind = INDEX_NODE, .mode = S_IFREG, .size = 40960, .path = "f", .target = ""};
-	static const struct blocks_extent twice[] = {{1000, 3, 2}, {1100, 4, 1}};
-	auto_index_writer struct index_writer *writer = NULL;
-	auto_close int fd = new_file();
+	const struct index_entry file = {.kind = INDEX_NODE, .mode = S_IFREG, .size = size, .path = "f", .target = ""};
+	struct index_writer *writer = NULL;
 
-	(void)state;
 	assert_int_equal(index_writer_new(&writer, fd, diff_id, NULL), 0);
 	assert_int_equal(index_put(writer, &file, NULL), 0);
+	return writer;
+}
+
+static void extents_that_go_back_are_refused(void **state)
+{
+	static const struct blocks_extent twice[] = {{1000, 3, 2}, {1100, 4, 1}};
+	auto_close int fd = new_file();
+	auto_index_writer struct index_writer *writer = begin_file(fd, 40960);
+
+	(void)state;
 	for (size_t i = 0; i < COUNT_OF(twice); i++)
 		assert_int_equal(index_put_extent(writer, &twice[i], NULL), 0);
 	assert_int_equal(index_finish(writer, NULL), 0);
@@ -278,18 +285,14 @@ static void extents_that_go_back_are_refused(void **state)
 
 static void a_file_in_many_pieces_is_read_in_order_up_to_the_limit(void **state)
 {
-	static const struct index_entry file = {
-		.kind = INDEX_NODE, .mode = S_IFREG, .size = ROOTFS_FILE, .path = "f", .target = ""};
-	auto_index_writer struct index_writer *writer = NULL;
 	auto_index_reader struct index_reader *reader = NULL;
 	auto_error struct annex_error *error = NULL;
 	const struct blocks_extent *extent;
 	const struct index_entry *entry;
 	auto_close int fd = new_file();
+	auto_index_writer struct index_writer *writer = begin_file(fd, ROOTFS_FILE);
 
 	(void)state;
-	assert_int_equal(index_writer_new(&writer, fd, diff_id, NULL), 0);
-	assert_int_equal(index_put(writer, &file, NULL), 0);
 	for (uint32_t i = 0; i < INDEX_EXTENTS; i++)
 		assert_int_equal(index_put_extent(writer, &(struct blocks_extent){1000, i * 2, 1}, NULL), 0);
 	assert_int_equal(index_put_extent(writer, &(struct blocks_extent){1000, UINT32_MAX / 2, 1}, &error), -1);
@@ -307,17 +310,13 @@ static void a_file_in_many_pieces_is_read_in_order_up_to_the_limit(void **state)
 
 static void neighbours_become_one_extent(void **state)
 {
-	static const struct index_entry file = {
-		.kind = INDEX_NODE, .mode = S_IFREG, .size = 1 << 30, .path = "f", .target = ""};
-	auto_index_writer struct index_writer *writer = NULL;
 	auto_index_reader struct index_reader *reader = NULL;
 	const struct blocks_extent *extent;
 	const struct index_entry *entry;
 	auto_close int fd = new_file();
+	auto_index_writer struct index_writer *writer = begin_file(fd, 1 << 30);
 
 	(void)state;
-	assert_int_equal(index_writer_new(&writer, fd, diff_id, NULL), 0);
-	assert_int_equal(index_put(writer, &file, NULL), 0);
 	for (uint32_t i = 0; i < 1000; i++)
 		assert_int_equal(index_put_extent(writer, &(struct blocks_extent){1000 + i, i, 1}, NULL), 0);
 	assert_int_equal(index_finish(writer, NULL), 0);

@@ -290,18 +290,6 @@ static void modes_are_not_even_borrowed_of_what_is_read_only(void **state)
 	assert_int_equal(guest_open(guest, guest_walk(guest, "closed"), O_RDONLY, &fh), 0);
 }
 
-static unsigned descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		count++;
-	closedir(folder);
-	return count;
-}
-
 static void numbers_without_births_are_held_open(void **state)
 {
 	struct guest *guest = *state;
@@ -316,12 +304,12 @@ static void numbers_without_births_are_held_open(void **state)
 	assert_int_equal(fuse_add_share(guest->server, fd, &options, NULL), 0);
 	close(fd);
 	assert_int_equal(guest_lookup(guest, FUSE_ROOT_ID, "sys", &top), 0);
-	before = descriptors();
+	before = open_descriptors();
 	assert_int_equal(guest_lookup(guest, top, "mm", &node), 0);
 	assert_int_equal(guest_lookup(guest, top, "mm", &node), 0);
-	assert_int_equal(descriptors(), before + 1);
+	assert_int_equal(open_descriptors(), before + 1);
 	guest_forget(guest, node, 2);
-	assert_int_equal(descriptors(), before);
+	assert_int_equal(open_descriptors(), before);
 }
 
 static void the_hosts_processes_are_no_files(void **state)

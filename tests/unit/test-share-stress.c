@@ -1,6 +1,5 @@
 #include "fuse-guest.h"
 
-#include <dirent.h>
 #include <linux/fs.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -129,18 +128,6 @@ static void *work(void *data)
 	for (int i = 0; i < ROUNDS; i++)
 		one_round(worker, worker_folder);
 	return NULL;
-}
-
-static unsigned open_descriptors(void)
-{
-	DIR *folder = opendir("/proc/self/fd");
-	unsigned count = 0;
-
-	assert_non_null(folder);
-	while (readdir(folder))
-		count++;
-	closedir(folder);
-	return count;
 }
 
 static void workers_share_a_tree_without_harm(void **state)

@@ -1,3 +1,4 @@
+#include "store.h"
 #include "test.h"
 
 #include "base/digest.h"
@@ -11,24 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-
-static char folder[64];
-static struct store *store;
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/annex-test-XXXXXX");
-	return mkdtemp(folder) ? store_open(&store, folder, NULL) : -1;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	store_free(store);
-	store = NULL;
-	return file_remove_tree(AT_FDCWD, folder);
-}
 
 /* An image whose id, digest and base are made from a letter; `names` are separated by spaces. */
 static void fill(struct image_record *record, char letter, const char *names)
@@ -460,7 +443,7 @@ static void two_processes_that_add_lose_nothing(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_set_up, store_tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_record_is_read_as_it_was_written),
 		TEST(a_name_moves_to_the_latest_image_that_gets_it),
