@@ -91,6 +91,11 @@ bool digest_is_valid(const char *text)
 	       strspn(text + 7, "0123456789abcdef") == 64;
 }
 
+const char *digest_hex(const char *digest)
+{
+	return digest + strlen("sha256:");
+}
+
 int digest_prepare(void)
 {
 	auto_digest struct digest *digest = NULL;

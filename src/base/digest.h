@@ -23,6 +23,8 @@ void digest_of(char ret[DIGEST_TEXT], const void *bytes, size_t size);
 MUST_USE int digest_of_file(char ret[DIGEST_TEXT], int dir, const char *path); /* -errno */
 /* Is it "sha256:" and 64 lower-case digits? */
 bool digest_is_valid(const char *text);
+/* Its digits: what stands behind "sha256:". */
+const char *digest_hex(const char *digest);
 
 /* Have libcrypto load all that it would load later, and no configuration: for a process that can't open files soon. */
 MUST_USE int digest_prepare(void); /* -ENOMEM */

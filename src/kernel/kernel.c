@@ -276,7 +276,7 @@ static int initramfs_name(char **ret, const struct kernel *kernel, const char *a
 	if (!text_ok(&key))
 		return fail_memory(err);
 	digest_of(digest, key.data, key.size);
-	if (asprintf(ret, "initramfs-%.16s", digest + strlen("sha256:")) < 0)
+	if (asprintf(ret, "initramfs-%.16s", digest_hex(digest)) < 0)
 		return fail_memory(err);
 	return 0;
 }

@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 
 static void cleanup_folder(DIR **folder)
@@ -74,7 +73,7 @@ int named_install(char **ret, const char *root, const char *file, struct annex_e
 	auto_staging struct staging staging = STAGING_NONE;
 	auto_free char *bytes = NULL, *files = path_join(root, KERNEL_FILES), *full = NULL, *folder = NULL;
 	char digest[DIGEST_TEXT];
-	const char *name = digest + strlen("sha256:");
+	const char *name = digest_hex(digest);
 	size_t size = 0;
 
 	if (!files)

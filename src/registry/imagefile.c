@@ -79,7 +79,7 @@ static int begin_file(struct imagefile *file, const char *path, uint64_t size, s
 
 static void blob_path(char path[PATH_SIZE], const char *digest)
 {
-	snprintf(path, PATH_SIZE, BLOBS "%s", digest + strlen("sha256:"));
+	snprintf(path, PATH_SIZE, BLOBS "%s", digest_hex(digest));
 }
 
 static int put_file(struct imagefile *file, const char *path, const char *bytes, size_t size, struct annex_error **err)

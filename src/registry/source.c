@@ -5,6 +5,7 @@
  */
 #include "registry/source.h"
 
+#include "base/digest.h"
 #include "base/file.h"
 #include "registry/dockersave.h"
 #include "registry/reference.h"
@@ -211,7 +212,7 @@ void image_source_free(struct image_source *source)
 
 static void blob_path(char path[96], const char *digest)
 {
-	snprintf(path, 96, "blobs/sha256/%s", digest + strlen("sha256:"));
+	snprintf(path, 96, "blobs/sha256/%s", digest_hex(digest));
 }
 
 static int fetch_blob(char **ret, size_t *ret_size, const struct descriptor *wanted, size_t limit, void *data,

@@ -58,7 +58,7 @@ static int try_base(const char *name, void *data)
 int base_find_donor(struct base_donor *ret, struct store *store, const char *key, const char *diff_id,
 		    struct annex_error **err)
 {
-	struct search search = {.store = store, .key = key, .name = diff_id + strlen("sha256:")};
+	struct search search = {.store = store, .key = key, .name = digest_hex(diff_id)};
 	int result;
 
 	assert(digest_is_valid(diff_id));
@@ -78,5 +78,5 @@ void base_drop_index(struct store *store, const char *key, const char *diff_id)
 	base_file_name(name, key, BASE_LAYERS);
 	folder = openat(store->bases, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (folder >= 0)
-		unlinkat(folder, diff_id + strlen("sha256:"), 0);
+		unlinkat(folder, digest_hex(diff_id), 0);
 }

@@ -54,7 +54,7 @@ static bool is_hex(const char *name)
 static void index_name(char name[INDEX_NAME], const char *diff_id, const char *ending)
 {
 	assert(digest_is_valid(diff_id));
-	snprintf(name, INDEX_NAME, "%.64s%s", diff_id + strlen("sha256:"), ending);
+	snprintf(name, INDEX_NAME, "%.64s%s", digest_hex(diff_id), ending);
 }
 
 /* At most size - 1 bytes of a small file; "" when there is none. */

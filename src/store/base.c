@@ -32,7 +32,7 @@ void base_key(char ret[BASE_KEY_TEXT], const char *const *diff_ids, size_t count
 	for (size_t i = 0; i < count; i++)
 		text_printf(&text, "%s\n", diff_ids[i]);
 	digest_of(digest, text.data, text.size);
-	snprintf(ret, BASE_KEY_TEXT, "%s", digest + strlen("sha256:"));
+	snprintf(ret, BASE_KEY_TEXT, "%s", digest_hex(digest));
 }
 
 bool base_key_of_file(char ret[BASE_KEY_TEXT], const char *name, const char *ending)

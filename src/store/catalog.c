@@ -16,11 +16,6 @@
 
 #define RECORD_NAME 72 /* "HEX.json" with the NUL */
 
-static const char *hex_of(const char *digest)
-{
-	return digest + strlen("sha256:");
-}
-
 static bool is_hex(const char *text, size_t size)
 {
 	return strspn(text, "0123456789abcdef") >= size;
@@ -33,7 +28,7 @@ static bool is_record_name(const char *name)
 
 static void record_name(char name[RECORD_NAME], const char *id)
 {
-	snprintf(name, RECORD_NAME, "%.64s.json", hex_of(id));
+	snprintf(name, RECORD_NAME, "%.64s.json", digest_hex(id));
 }
 
 void catalog_clear(struct catalog *catalog)
@@ -165,7 +160,7 @@ static int begin_change(int *ret_lock, struct catalog *ret, struct store *store,
 
 static int write_blob(struct store *store, const struct catalog_blob *blob, struct annex_error **err)
 {
-	int result = file_write_atomic(store->blobs, hex_of(blob->digest), blob->bytes, blob->size, 0600);
+	int result = file_write_atomic(store->blobs, digest_hex(blob->digest), blob->bytes, blob->size, 0600);
 
 	return result < 0 ? fail_os(err, result, "cannot write to %s/blobs", store->path) : 0;
 }
@@ -249,7 +244,7 @@ static bool has_root(const struct image_record *record, const char *hex)
 static ssize_t search(bool *ret_by_name, const struct catalog *catalog, const char *name, const char *text,
 		      struct annex_error **err)
 {
-	const char *start = text_starts(text, "sha256:") ? hex_of(text) : text;
+	const char *start = text_starts(text, "sha256:") ? digest_hex(text) : text;
 	size_t length = strlen(start);
 	bool may_be_id = length >= CATALOG_ID_SHORTEST && length <= 64 && is_hex(start, length);
 	ssize_t found = -1;
@@ -262,9 +257,9 @@ static ssize_t search(bool *ret_by_name, const struct catalog *catalog, const ch
 	}
 	*ret_by_name = false;
 	for (size_t i = 0; may_be_id && i < catalog->count; i++) {
-		if (strcmp(hex_of(catalog->items[i].digest), start) == 0 || has_root(&catalog->items[i], start))
+		if (strcmp(digest_hex(catalog->items[i].digest), start) == 0 || has_root(&catalog->items[i], start))
 			return (ssize_t)i;
-		if (!text_starts(hex_of(catalog->items[i].id), start))
+		if (!text_starts(digest_hex(catalog->items[i].id), start))
 			continue;
 		if (found >= 0) {
 			fail(err, ANNEX_ERROR_USAGE, "several images have an id that starts with %s", start);
@@ -332,7 +327,7 @@ int catalog_read_blob(char **ret, size_t *ret_size, struct store *store, const c
 	auto_free char *bytes = NULL;
 	char actual[DIGEST_TEXT];
 	size_t size = 0;
-	int result = file_read(&bytes, &size, store->blobs, hex_of(digest), limit);
+	int result = file_read(&bytes, &size, store->blobs, digest_hex(digest), limit);
 
 	if (result < 0)
 		return fail_os(err, result, "image store: cannot read blob %s", digest);
@@ -351,8 +346,8 @@ uint64_t catalog_documents_size(const struct store *store, const struct image_re
 	char name[RECORD_NAME];
 
 	record_name(name, record->id);
-	return file_tree_size(store->records, name) + file_tree_size(store->blobs, hex_of(record->id)) +
-	       file_tree_size(store->blobs, hex_of(record->digest));
+	return file_tree_size(store->records, name) + file_tree_size(store->blobs, digest_hex(record->id)) +
+	       file_tree_size(store->blobs, digest_hex(record->digest));
 }
 
 struct collection {
@@ -378,7 +373,7 @@ static int collect_blob(const char *name, void *data)
 	for (size_t i = 0; i < collection->catalog->count; i++) {
 		const struct image_record *record = &collection->catalog->items[i];
 
-		if (strcmp(hex_of(record->id), name) == 0 || strcmp(hex_of(record->digest), name) == 0)
+		if (strcmp(digest_hex(record->id), name) == 0 || strcmp(digest_hex(record->digest), name) == 0)
 			return 0;
 	}
 	return unlinkat(collection->store->blobs, name, 0) < 0 ? -errno : 0;
