@@ -3,7 +3,7 @@
 import socket
 import struct
 
-VERSION = 1
+VERSION = 2
 WINDOW = 256 * 1024
 DATA_MAX = 32 * 1024
 FRAME_MORE = 0x8000
@@ -14,18 +14,24 @@ MESSAGES = {
     "FAILURE": (2, {"kind": 4, "os": 4, "message": "t", "hint": "t"}),
     "WATCH": (10, {}),
     "STOP": (11, {"timeout_ms": 8}),
+    "MOUNT": (12, {"volume": "t", "kept": 4}),
+    "UMOUNT": (13, {"target": "t", "force": 4, "kept": 4}),
     "STATE": (20, {"state": 4, "waiting": "t", "failure": "t", "hint": "t", "failure_kind": 4, "pid": 4, "vm_pid": 4,
-                   "cpus": 4, "memory": 8, "started": 8, "accelerator": "t", "settings": "t"}),
+                   "cpus": 4, "memory": 8, "started": 8, "accelerator": "t", "settings": "t", "shares": "t"}),
+    "DONE": (21, {}),
     "CONFIG": (30, {"hostname": "t", "machine_id": "t", "user_name": "t", "uid": 4, "gid": 4, "group_name": "t",
                     "home": "t", "shell": "t", "environment": "l", "init": "t", "init_argv": "l", "stop_signal": 4,
                     "network": "t", "address": "t", "gateway": "t", "dns": "t", "realtime_ns": 8,
-                    "deadline_factor": 4, "debug": 4}),
+                    "deadline_factor": 4, "debug": 4, "shares": "l"}),
     "SHUTDOWN": (31, {"timeout_ms": 8}),
     "CLOCK": (32, {"realtime_ns": 8}),
+    "BIND": (33, {"share": "t"}),
+    "UNBIND": (34, {"target": "t", "force": 4}),
     "WAITING": (40, {"what": "t"}),
     "READY": (41, {"init": "t"}),
     "HALTED": (42, {"reason": 4, "text": "t"}),
     "LOG": (43, None),
+    "BOUND": (44, {"kind": 4, "os": 4, "message": "t", "hint": "t"}),
     "OPEN": (50, {"flags": 4, "argv": "l", "environment": "l", "user": "t", "folder": "t", "rows": 4, "columns": 4}),
     "INPUT": (51, None),
     "RESIZE": (52, {"rows": 4, "columns": 4}),

@@ -35,18 +35,24 @@ static const struct field hello[] = {U32(hello, version), TEXT(hello, who)};
 static const struct field failure[] = {U32(failure, kind), U32(failure, os), TEXT(failure, message),
 				       TEXT(failure, hint)};
 static const struct field stop[] = {U64(stop, timeout_ms)};
+static const struct field mount[] = {TEXT(mount, volume), U32(mount, kept)};
+static const struct field umount[] = {TEXT(umount, target), U32(umount, force), U32(umount, kept)};
 static const struct field state[] = {
 	U32(state, state),        TEXT(state, waiting), TEXT(state, failure),     TEXT(state, hint),
 	U32(state, failure_kind), U32(state, pid),      U32(state, vm_pid),       U32(state, cpus),
 	U64(state, memory),       U64(state, started),  TEXT(state, accelerator), TEXT(state, settings),
+	TEXT(state, shares),
 };
 static const struct field config[] = {
 	TEXT(config, hostname),    TEXT(config, machine_id),     TEXT(config, user_name), U32(config, uid),
 	U32(config, gid),          TEXT(config, group_name),     TEXT(config, home),      TEXT(config, shell),
 	LIST(config, environment), TEXT(config, init),           LIST(config, init_argv), U32(config, stop_signal),
 	TEXT(config, network),     TEXT(config, address),        TEXT(config, gateway),   TEXT(config, dns),
-	U64(config, realtime_ns),  U32(config, deadline_factor), U32(config, debug),
+	U64(config, realtime_ns),  U32(config, deadline_factor), U32(config, debug),      LIST(config, shares),
 };
+static const struct field bind_fields[] = {TEXT(bind, share)};
+static const struct field unbind[] = {TEXT(unbind, target), U32(unbind, force)};
+static const struct field bound[] = {U32(bound, kind), U32(bound, os), TEXT(bound, message), TEXT(bound, hint)};
 static const struct field shutdown[] = {U64(shutdown, timeout_ms)};
 static const struct field clock_fields[] = {U64(clock, realtime_ns)};
 static const struct field waiting[] = {TEXT(waiting, what)};
@@ -82,14 +88,20 @@ static const struct type {
 	TYPE(MESSAGE_FAILURE, failure, failure),
 	BARE(MESSAGE_WATCH),
 	TYPE(MESSAGE_STOP, stop, stop),
+	TYPE(MESSAGE_MOUNT, mount, mount),
+	TYPE(MESSAGE_UMOUNT, umount, umount),
 	TYPE(MESSAGE_STATE, state, state),
+	BARE(MESSAGE_DONE),
 	TYPE(MESSAGE_CONFIG, config, config),
 	TYPE(MESSAGE_SHUTDOWN, shutdown, shutdown),
 	TYPE(MESSAGE_CLOCK, clock, clock_fields),
+	TYPE(MESSAGE_BIND, bind, bind_fields),
+	TYPE(MESSAGE_UNBIND, unbind, unbind),
 	TYPE(MESSAGE_WAITING, waiting, waiting),
 	TYPE(MESSAGE_READY, ready, ready),
 	TYPE(MESSAGE_HALTED, halted, halted),
 	BARE(MESSAGE_LOG),
+	TYPE(MESSAGE_BOUND, bound, bound),
 	TYPE(MESSAGE_OPEN, open, open_fields),
 	BARE(MESSAGE_INPUT),
 	TYPE(MESSAGE_RESIZE, resize, resize),

@@ -11,11 +11,16 @@
  * the supervisor passes sessions on by changing only their stream number. Stream 0 is the link itself; every other
  * number is a session. Pure encoding and decoding, no I/O. docs/protocol.md describes the exchanges.
  */
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 
 /* Flow control: a sender of INPUT, OUTPUT or ERRORS may have at most this many bytes that the receiver has not given
  * back by CREDIT; the receiver gives credit when it has passed the bytes on. More is a broken protocol. */
 #define WIRE_WINDOW (256u << 10)
+
+/* Shares are folders and files in the root of one virtio-fs with this tag. A share as a text is "NAME FLAGS TARGET":
+ * its name there; letters: d (a folder) or f (a file), r (read-only), h (it is the user's home); where the machine has
+ * it, an absolute path without a newline. */
+#define WIRE_SHARE_TAG "annex"
 
 #define MESSAGE_MAX      (4u << 20)  /* bytes of an assembled message */
 #define MESSAGE_LIST_MAX 65536u      /* texts in a list */
@@ -29,20 +34,26 @@ enum message_kind {
 	/* client → supervisor, stream 0 */
 	MESSAGE_WATCH = 10, /* empty: send STATE now and at every change */
 	MESSAGE_STOP = 11,
+	MESSAGE_MOUNT = 12, /* share more; DONE or FAILURE answers it, as UMOUNT, in order */
+	MESSAGE_UMOUNT = 13,
 
 	/* supervisor → client, stream 0 */
 	MESSAGE_STATE = 20,
+	MESSAGE_DONE = 21, /* empty: what was asked is done */
 
 	/* supervisor → guest, stream 0 */
 	MESSAGE_CONFIG = 30,   /* answers the guest's HELLO */
 	MESSAGE_SHUTDOWN = 31, /* stop the machine */
 	MESSAGE_CLOCK = 32,    /* set the clock */
+	MESSAGE_BIND = 33,     /* show a share; BOUND answers it, as UNBIND, in order */
+	MESSAGE_UNBIND = 34,
 
 	/* guest → supervisor, stream 0 */
 	MESSAGE_WAITING = 40, /* what the boot waits for */
 	MESSAGE_READY = 41,   /* the machine is up */
 	MESSAGE_HALTED = 42,  /* init ended; HALTED_REBOOT: it is started anew and READY follows */
 	MESSAGE_LOG = 43,     /* a piece of the kernel's log */
+	MESSAGE_BOUND = 44,
 
 	/* sessions: client → supervisor → guest */
 	MESSAGE_OPEN = 50,
@@ -77,6 +88,17 @@ struct message_stop {
 	int64_t timeout_ms; /* 0: force; negative: the default */
 };
 
+struct message_mount {
+	const char *volume; /* "HOST:GUEST[:OPTIONS]" as in the setting; HOST is absolute */
+	uint32_t kept;      /* the record has it: it is there at the next start too */
+};
+
+struct message_umount {
+	const char *target;
+	uint32_t force; /* even while it is in use */
+	uint32_t kept;  /* the record has lost it */
+};
+
 struct message_state {
 	uint32_t state;      /* enum machine_state */
 	const char *waiting; /* what the boot waits for */
@@ -90,6 +112,7 @@ struct message_state {
 	int64_t started; /* seconds since 1970 */
 	const char *accelerator;
 	const char *settings; /* JSON object of the settings in effect */
+	const char *shares;   /* JSON list of what is shared */
 };
 
 struct message_config {
@@ -110,8 +133,18 @@ struct message_config {
 	const char *gateway;
 	const char *dns;
 	int64_t realtime_ns;
-	uint32_t deadline_factor; /* by which waits grow under emulation */
-	uint32_t debug;           /* log what is done to the console */
+	uint32_t deadline_factor;  /* by which waits grow under emulation */
+	uint32_t debug;            /* log what is done to the console */
+	const char *const *shares; /* in the order in which they are bound */
+};
+
+struct message_bind {
+	const char *share;
+};
+
+struct message_unbind {
+	const char *target;
+	uint32_t force;
 };
 
 struct message_shutdown {
@@ -141,12 +174,20 @@ struct message_halted {
 	const char *text; /* "init was killed by signal 11" */
 };
 
+struct message_bound {
+	uint32_t kind; /* 0: done; else enum annex_error_kind, and why */
+	uint32_t os;
+	const char *message;
+	const char *hint;
+};
+
 enum message_open_flags {
 	OPEN_TERMINAL = 1,
 	OPEN_DETACH = 2,
 	OPEN_SHELL = 4,         /* argv[0], if any, goes to the login shell with -c; none: an interactive login shell */
 	OPEN_NO_INPUT = 8,      /* no INPUT follows: its end at once */
 	OPEN_DEFAULT_USER = 16, /* the host's user, `user` is empty */
+	OPEN_FOLDER_IF_THERE = 32, /* else the home */
 };
 
 struct message_open {
