@@ -166,6 +166,20 @@ static void add_disk(struct builder *to, const struct qemu_disk *disk, size_t in
 	    serial ? ",serial=" : "", serial ? serial : "");
 }
 
+/* The longest queue that the device takes, so that few requests have to wait for room in it. */
+static void add_share(struct builder *to)
+{
+	auto_free char *tag = NULL;
+
+	if (to->config->share_queues == 0)
+		return;
+	tag = with_commas_doubled(to->config->share_tag);
+	to->broken |= !tag;
+	add(to, "-chardev", "socket,id=share,fd=%d", QEMU_FD_SHARE);
+	add(to, "-device", "vhost-user-fs-pci,chardev=share,tag=%s,queue-size=1024,num-request-queues=%u",
+	    tag ? tag : "", to->config->share_queues);
+}
+
 static void add_devices(struct builder *to)
 {
 	const struct qemu_config *config = to->config;
@@ -182,6 +196,7 @@ static void add_devices(struct builder *to)
 		add(to, "-device", "virtserialport,bus=ports.0,nr=%zu,chardev=port%zu,name=%s", i + 1, i,
 		    name ? name : "");
 	}
+	add_share(to);
 	add(to, "-object", "rng-random,id=random,filename=/dev/urandom");
 	add(to, "-device", "virtio-rng-pci,rng=random,disable-legacy=on");
 	add(to, "-device", "virtio-balloon-pci,disable-legacy=on,free-page-reporting=on");
@@ -226,6 +241,9 @@ static int check(const struct qemu_probe *probe, const struct qemu_config *confi
 		return fail(err, ANNEX_ERROR_USAGE, "no accelerator is chosen");
 	if (config->port_count > QEMU_PORTS_MAX)
 		return fail(err, ANNEX_ERROR_USAGE, "more than %d ports", QEMU_PORTS_MAX);
+	if (config->share_queues > QEMU_SHARE_QUEUES_MAX)
+		return fail(err, ANNEX_ERROR_USAGE, "more than %d queues of a shared file system",
+			    QEMU_SHARE_QUEUES_MAX);
 	if (config->network == QEMU_NETWORK_SLIRP && !probe->slirp) {
 		fail(err, ANNEX_ERROR_UNSUPPORTED, "%s is built without user networking (slirp)", probe->program);
 		return fail_hint(err, "install the distribution's QEMU, or leave the network at 'none'");

@@ -7,7 +7,7 @@
 
 /* What a virtual machine consists of. All texts and arrays are the caller's. */
 
-enum { QEMU_DISKS_MAX = 16, QEMU_PORTS_MAX = 8, QEMU_SERIAL_MAX = 20, QEMU_CPUS_MAX = 255 };
+enum { QEMU_DISKS_MAX = 16, QEMU_PORTS_MAX = 8, QEMU_SERIAL_MAX = 20, QEMU_CPUS_MAX = 255, QEMU_SHARE_QUEUES_MAX = 8 };
 #define QEMU_MEMORY_LEAST (64ull << 20)
 
 enum qemu_network { QEMU_NETWORK_NONE, QEMU_NETWORK_SLIRP };
@@ -37,6 +37,11 @@ struct qemu_config {
 	enum qemu_network network;
 	const char *const *ports; /* names of virtio-serial ports, "org.annex.guest" */
 	size_t port_count;
+	/* A virtio-fs device whose server is a vhost-user back end: how many request queues it has (0: no device), its
+	 * tag, and a connected socket to it, which stays the caller's and is used at the start only. */
+	unsigned share_queues;
+	const char *share_tag;
+	int share_fd;
 	bool console;      /* connect the serial console; else what is written there is dropped */
 	bool reset_is_end; /* a guest that resets itself (reboot, or panic with panic=-1) ends the process */
 };

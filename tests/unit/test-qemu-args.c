@@ -58,6 +58,7 @@ static void a_small_machine_has_no_more_than_it_needs(void **state)
 	assert_null(option(&args, "-append", 0));
 	assert_null(option(&args, "-netdev", 0));
 	assert_null(option(&args, "-blockdev", 0));
+	assert_false(has(&args, "-device", "vhost-user-fs"));
 	assert_null(option(&args, "-serial", 0));
 	assert_null(option(&args, "-uuid", 0));
 	assert_false(has(&args, "-device", "virtio-serial"));
@@ -84,6 +85,8 @@ static void everything_that_is_configured_appears(void **state)
 	config.network = QEMU_NETWORK_SLIRP;
 	config.ports = (const char *const[]){"org.annex.guest", "second"};
 	config.port_count = 2;
+	config.share_queues = 2;
+	config.share_tag = "annex";
 	config.console = true;
 	config.reset_is_end = true;
 	assert_int_equal(qemu_args(&args, &probe, &config, &err), 0);
@@ -102,8 +105,10 @@ static void everything_that_is_configured_appears(void **state)
 	assert_true(has(&args, "-device", "chardev=port1,name=second"));
 	assert_true(has(&args, "-chardev", "socket,id=qmp,fd=3"));
 	assert_true(has(&args, "-chardev", "socket,id=console,fd=4"));
-	assert_true(has(&args, "-chardev", "socket,id=port0,fd=5"));
-	assert_true(has(&args, "-chardev", "socket,id=port1,fd=6"));
+	assert_true(has(&args, "-chardev", "socket,id=port0,fd=6"));
+	assert_true(has(&args, "-chardev", "socket,id=port1,fd=7"));
+	assert_true(has(&args, "-chardev", "socket,id=share,fd=5"));
+	assert_true(has(&args, "-device", "vhost-user-fs-pci,chardev=share,tag=annex,"));
 	assert_true(has(&args, "-netdev", "user,"));
 	assert_true(has(&args, "-device", "virtio-net-pci"));
 	assert_true(has(&args, "-action", "reboot=shutdown"));
