@@ -8,16 +8,22 @@
 #define SETTING_DISK_MIN        (256ull << 20)
 #define SETTING_DISK_MAX        (16ull << 40)
 #define SETTING_ENVIRONMENT_MAX 1024u
+#define SETTING_VOLUMES_MAX     64u
+#define SETTING_MASKS_MAX       120u /* a share may have two names of each, and annex's own: see machine/share.c */
 
 struct machine_settings {
 	uint64_t cpus;
 	uint64_t memory;              /* bytes */
 	uint64_t disk;                /* bytes */
+	char *home_mount;             /* "rw", "ro", "none" */
+	char *home_target;            /* where the machine has the home; empty: at its own path */
+	struct text_list volumes;     /* as volume_text() gives them, one for each place in the machine */
 	struct text_list environment; /* "K=V" */
 	char *init;                   /* "auto", "image", "builtin" */
 	char *kernel;                 /* a name, an absolute path, or "default" */
 	char *accel;                  /* "auto", "kvm", "tcg" */
 	char *network;                /* "auto", "slirp", "none" */
+	struct text_list masks;       /* paths that the machine doesn't see, relative to the home */
 	bool virtualization;
 };
 
@@ -25,12 +31,16 @@ void settings_clear(struct machine_settings *settings);
 #define auto_settings CLEANUP(settings_clear)
 MUST_USE int settings_copy(struct machine_settings *ret, const struct machine_settings *from, struct annex_error **err);
 
-/* The host's processors, a quarter of its memory between 1 and 8 GiB, 64 GiB of disk. */
+/* The host's processors, a quarter of its memory between 1 and 8 GiB, 64 GiB of disk; the home without what holds
+ * secrets. */
 MUST_USE int settings_default(struct machine_settings *ret, struct annex_error **err);
 
-/* "key=value"; env=K=V sets a variable, env=-K removes it. USAGE with the reason; the settings are unchanged then. */
+/* "key=value". env=K=V sets a variable, env=-K removes it; volume=HOST:GUEST… is one more, or takes the place of the
+ * one at GUEST, volume=-GUEST removes it; mask=PATH is one more, mask=-PATH removes it. USAGE with the reason,
+ * NOT_FOUND for a volume or mask to remove that there isn't; the settings are unchanged then. */
 MUST_USE int settings_apply(struct machine_settings *settings, const char *pair, struct annex_error **err);
 
+/* What an older annex hasn't written gets its default. */
 MUST_USE int settings_decode(struct machine_settings *ret, const json_t *object, const char *what,
 			     struct annex_error **err);
 json_t *settings_encode(const struct machine_settings *settings);
