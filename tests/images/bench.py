@@ -51,7 +51,7 @@ def bootstrap(scratch):
     """Leaves each step's layer, and all of `latest` as one, in the folder, as NAME.tar."""
     prefix, mode = debian.modes()[0]
     command = prefix + ["mmdebstrap", f"--mode={mode}", "--variant=apt", "--format=null"]
-    command += [option for option in debian.options() if option.startswith(("--aptopt=", "--dpkgopt="))]
+    command += debian.package_options()
     for step in STEPS:
         command.append(f'--customize-hook={sys.executable} {pathlib.Path(__file__).resolve()} "$1" {scratch} {step}')
     with open(scratch / "log", "w+") as log:

@@ -33,18 +33,18 @@ def inputs():
 
 def build(layout, scratch):
     archive = scratch / "root.tar"
-    bootstrap(archive)
+    bootstrap(archive, options(PACKAGES, FINISH))
     # mmdebstrap leaves out all of /dev, or else fills it.
     layers = [layout.layer(archive, "zstd"), layout.layer(oci.Tar().folder("dev"))]
     return layout.image(layers, {"Cmd": ["/sbin/init"], "StopSignal": "SIGRTMIN+3"})
 
 
-def bootstrap(archive):
+def bootstrap(archive, options):
     """Runs mmdebstrap in the first of the modes that works for this user."""
     failed = []
     for prefix, mode in modes():
         with open(archive, "wb") as output, open(archive.with_suffix(f".{mode}.log"), "w+") as log:
-            command = prefix + ["mmdebstrap", f"--mode={mode}"] + options() + [RELEASE, "-"] + sources()
+            command = prefix + ["mmdebstrap", f"--mode={mode}"] + options + [RELEASE, "-"] + sources()
             if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log).returncode == 0:
                 return
             log.seek(0)
@@ -60,10 +60,14 @@ def modes():
     return [([], "unshare"), ([], "fakechroot")]
 
 
-def options():
-    result = ["--variant=apt", f"--include={PACKAGES}", "--format=tar", "--skip=output/dev",
-              "--customize-hook=" + FINISH]
-    result += [f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED]
+def options(packages, finish):
+    return ["--variant=apt", f"--include={packages}", "--format=tar", "--skip=output/dev", "--customize-hook=" + finish,
+            *package_options()]
+
+
+def package_options():
+    """What apt and dpkg of the new root are told."""
+    result = [f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED]
     result += ["--dpkgopt=path-include=/usr/share/doc/*/copyright"]
     # mmdebstrap's apt does not read the host's settings; without these it may not reach or not accept the mirror.
     dump = subprocess.run(["apt-config", "dump"], stdout=subprocess.PIPE, text=True, check=True).stdout

@@ -23,7 +23,7 @@ def files(folder, layer):
     return tarfile.open(fileobj=io.BytesIO(oci.expand(folder, layer)))
 
 
-@pytest.mark.parametrize("name", ["busybox", "noinit", "debian"])
+@pytest.mark.parametrize("name", ["busybox", "noinit", "debian", "apps"])
 def test_image_is_well_formed(test_image, name):
     oci.verify(test_image(name))
     manifest = oci.resolve(test_image(name), "latest")
