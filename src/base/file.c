@@ -336,3 +336,14 @@ const char *path_name(const char *path)
 
 	return slash ? slash + 1 : path;
 }
+
+const char *path_below(const char *folder, const char *path)
+{
+	size_t size = strlen(folder);
+
+	if (size == 1) /* "/" */
+		return path + 1;
+	if (strncmp(path, folder, size) != 0)
+		return NULL;
+	return !path[size] ? path + size : path[size] == '/' ? path + size + 1 : NULL;
+}

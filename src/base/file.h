@@ -45,3 +45,6 @@ MUST_USE int file_copy(int to, int from);
 char *path_join(const char *folder, const char *name);
 /* The part behind the last slash. */
 const char *path_name(const char *path);
+/* The part of a path that is below a folder: "" for the folder itself, NULL when it lies elsewhere. Both are absolute,
+ * without "//", "." and "..". */
+const char *path_below(const char *folder, const char *path);

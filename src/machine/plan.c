@@ -40,6 +40,7 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 {
 	auto_machine_plan struct machine_plan plan = {0};
 	const struct machine_settings *settings = &record->settings;
+	auto_free char *home = NULL;
 	enum qemu_accel_kind accel;
 
 	if (!file_exists(AT_FDCWD, paths->disk))
@@ -47,8 +48,11 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 	if (qemu_probe(&plan.probe, paths->data, err) < 0 || qemu_accel_parse(&accel, settings->accel, err) < 0 ||
 	    qemu_accel_choose(&plan.accel, &plan.probe, accel, err) < 0 ||
 	    machine_open_kernel(&plan.kernel, paths, settings, err) < 0 ||
-	    kernel_initramfs(&plan.initramfs, plan.kernel, agent, err) < 0)
+	    kernel_initramfs(&plan.initramfs, plan.kernel, agent, err) < 0 || machine_home(&home, err) < 0 ||
+	    machine_shares_make(&plan.shares, paths, settings, home, plan.kernel->modules, plan.kernel->release, err) <
+		    0)
 		return -1;
+	plan.share_queues = settings->cpus < PLAN_SHARE_QUEUES ? (unsigned)settings->cpus : PLAN_SHARE_QUEUES;
 	plan.command_line = strdup(kernel_parameters);
 	if (asprintf(&plan.uuid, "%.8s-%.4s-%.4s-%.4s-%.12s", record->id, record->id + 8, record->id + 12,
 		     record->id + 16, record->id + 20) < 0)
@@ -85,6 +89,7 @@ void machine_plan_clear(struct machine_plan *plan)
 	qemu_probe_clear(&plan->probe);
 	qemu_accel_clear(&plan->accel);
 	kernel_free(plan->kernel);
+	machine_shares_clear(&plan->shares);
 	free(plan->initramfs);
 	free(plan->command_line);
 	free(plan->uuid);
@@ -137,10 +142,8 @@ static int fill_user(struct machine_guest *guest, struct annex_error **err)
 	}
 	guest->user = strdup(user ? user->pw_name : plain);
 	guest->shell = strdup(user && *user->pw_shell ? user->pw_shell : "/bin/sh");
-	if (user && *user->pw_dir == '/')
-		guest->home = strdup(user->pw_dir);
-	else if (asprintf(&guest->home, "/home/%s", plain) < 0)
-		guest->home = NULL;
+	if (machine_home(&guest->home, err) < 0)
+		return -1;
 	guest->group = strdup(group ? group->gr_name : guest->user ? guest->user : "");
 	if (!guest->user || !guest->shell || !guest->home || !guest->group)
 		return fail_memory(err);
@@ -184,7 +187,12 @@ int machine_guest_make(struct machine_guest *ret, const struct machine_record *r
 		if (text_list_add(&guest.environment, record->settings.environment.items[i]) < 0)
 			return fail_memory(err);
 	}
+	for (size_t i = 0; i < plan->shares.count; i++) {
+		if (text_list_add_owned(&guest.shares, machine_share_wire(&plan->shares.items[i])) < 0)
+			return fail_memory(err);
+	}
 	guest.config.environment = (const char *const *)guest.environment.items;
+	guest.config.shares = (const char *const *)guest.shares.items;
 	*ret = guest;
 	guest = (struct machine_guest){0};
 	return 0;
@@ -193,6 +201,7 @@ int machine_guest_make(struct machine_guest *ret, const struct machine_record *r
 void machine_guest_clear(struct machine_guest *guest)
 {
 	text_list_clear(&guest->environment);
+	text_list_clear(&guest->shares);
 	free(guest->user);
 	free(guest->group);
 	free(guest->home);

@@ -1,6 +1,7 @@
 #pragma once
 #include "kernel/kernel.h"
 #include "machine/record.h"
+#include "machine/share.h"
 #include "qemu/config.h"
 #include "wire/message.h"
 
@@ -8,8 +9,9 @@
  * From a record to what is started: which QEMU, accelerator, kernel, devices, and what the guest is told. Making a plan
  * changes nothing on disk but caches.
  */
-#define PLAN_DISK_SERIAL "root"
-#define PLAN_GUEST_PORT  "org.annex.guest"
+#define PLAN_DISK_SERIAL  "root"
+#define PLAN_GUEST_PORT   "org.annex.guest"
+#define PLAN_SHARE_QUEUES 4u /* one per processor, up to this */
 
 struct machine_plan {
 	struct qemu_probe probe;
@@ -18,12 +20,14 @@ struct machine_plan {
 	char *initramfs;
 	char *command_line;
 	char *uuid;
+	struct machine_shares shares;
+	unsigned share_queues; /* request queues of their file system */
 	struct qemu_disk disk;
 	struct qemu_config qemu; /* its texts are the plan's, the record's and the paths' */
 };
 
 /* `agent` is the path of annex-guest. The record and the paths must outlive the plan. Errors: NOT_FOUND (QEMU, kernel,
- * disk), UNSUPPORTED (accelerator). Blocks while QEMU is asked what it can do, the first time. */
+ * disk, what is shared), UNSUPPORTED (accelerator). Blocks while QEMU is asked what it can do, the first time. */
 MUST_USE int machine_plan_make(struct machine_plan *ret, const struct machine_paths *paths,
 			       const struct machine_record *record, const char *agent, struct annex_error **err);
 void machine_plan_clear(struct machine_plan *plan);
@@ -40,7 +44,7 @@ MUST_USE int machine_prepare_disk(const struct machine_paths *paths, const struc
 /* What the guest is told in answer to its HELLO. The texts and lists belong to *ret's keeper. */
 struct machine_guest {
 	struct message_config config;
-	struct text_list environment;
+	struct text_list environment, shares;
 	char *user, *group, *home, *shell;
 };
 MUST_USE int machine_guest_make(struct machine_guest *ret, const struct machine_record *record,

@@ -1,5 +1,9 @@
 #include "machine/setting.h"
 
+#include "machine/home.h"
+#include "machine/secret.h"
+#include "machine/volume.h"
+
 #include <string.h>
 #include <unistd.h>
 
@@ -7,12 +11,16 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_U64, "cpus", struct machine_settings, cpus, true),
 	JSON_ROW(JSON_ROW_U64, "memory", struct machine_settings, memory, true),
 	JSON_ROW(JSON_ROW_U64, "disk", struct machine_settings, disk, true),
+	JSON_ROW(JSON_ROW_TEXT, "home-mount", struct machine_settings, home_mount, false),
+	JSON_ROW(JSON_ROW_TEXT, "home-target", struct machine_settings, home_target, false),
+	JSON_ROW(JSON_ROW_TEXTS, "volume", struct machine_settings, volumes, false),
 	JSON_ROW(JSON_ROW_TEXTS, "env", struct machine_settings, environment, false),
 	JSON_ROW(JSON_ROW_TEXT, "init", struct machine_settings, init, true),
 	JSON_ROW(JSON_ROW_TEXT, "kernel", struct machine_settings, kernel, true),
 	JSON_ROW(JSON_ROW_BOOL, "virtualization", struct machine_settings, virtualization, false),
 	JSON_ROW(JSON_ROW_TEXT, "accel", struct machine_settings, accel, true),
 	JSON_ROW(JSON_ROW_TEXT, "network", struct machine_settings, network, true),
+	JSON_ROW(JSON_ROW_TEXTS, "mask", struct machine_settings, masks, false),
 };
 
 struct setting {
@@ -96,15 +104,20 @@ static int apply_bool(const struct setting *setting, void *field, const char *va
 	return text_to_bool(field, value) < 0 ? refuse(setting, value, err, "must be true or false") : 0;
 }
 
+static void drop(struct text_list *list, size_t index)
+{
+	free(list->items[index]);
+	memmove(&list->items[index], &list->items[index + 1], (list->count - index) * sizeof(*list->items));
+	list->count--;
+}
+
 static void drop_variable(struct text_list *list, const char *name, size_t length)
 {
 	for (size_t i = 0; i < list->count; i++) {
-		if (strncmp(list->items[i], name, length) != 0 || list->items[i][length] != '=')
-			continue;
-		free(list->items[i]);
-		memmove(&list->items[i], &list->items[i + 1], (list->count - i) * sizeof(*list->items));
-		list->count--;
-		return;
+		if (strncmp(list->items[i], name, length) == 0 && list->items[i][length] == '=') {
+			drop(list, i);
+			return;
+		}
 	}
 }
 
@@ -128,6 +141,102 @@ static int apply_environment(const struct setting *setting, void *field, const c
 	return text_list_add(list, value) < 0 ? fail_memory(err) : 0;
 }
 
+static int apply_target(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	auto_free char *target = NULL;
+
+	if (!*value) {
+		target = strdup("");
+		if (!target)
+			return fail_memory(err);
+	} else if (volume_guest(&target, value, err) < 0) {
+		fail_while(err, "%s=%s", setting->key, value);
+		return fail_hint(err, "annex set home-target=/host; empty is the home's own path");
+	}
+	free(*(char **)field);
+	*(char **)field = TAKE(target);
+	return 0;
+}
+
+/* Which volume is at this place; the count: none. */
+static size_t find_volume(const struct text_list *list, const char *guest)
+{
+	size_t i = 0;
+
+	for (; i < list->count; i++) {
+		auto_volume struct volume volume = {0};
+
+		if (volume_parse(&volume, list->items[i], NULL) == 0 && strcmp(volume.guest, guest) == 0)
+			break;
+	}
+	return i;
+}
+
+static int remove_volume(struct text_list *list, const char *value, struct annex_error **err)
+{
+	auto_free char *guest = NULL;
+	size_t index;
+
+	if (volume_guest(&guest, value, err) < 0)
+		return fail_hint(err, "volume=-GUEST removes the volume at GUEST");
+	index = find_volume(list, guest);
+	if (index == list->count)
+		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no volume at '%s'", guest);
+	drop(list, index);
+	return 0;
+}
+
+static int apply_volume(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	auto_volume struct volume volume = {0};
+	auto_free char *text = NULL;
+	struct text_list *list = field;
+	size_t index;
+
+	if (*value == '-')
+		return remove_volume(list, value + 1, err);
+	if (volume_parse(&volume, value, err) < 0)
+		return -1;
+	text = volume_text(&volume);
+	if (!text)
+		return fail_memory(err);
+	index = find_volume(list, volume.guest);
+	if (index < list->count) {
+		free(list->items[index]);
+		list->items[index] = TAKE(text);
+		return 0;
+	}
+	if (list->count >= SETTING_VOLUMES_MAX)
+		return refuse(setting, value, err, "too many volumes");
+	return text_list_add_owned(list, TAKE(text)) < 0 ? fail_memory(err) : 0;
+}
+
+static int apply_mask(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	auto_free char *home = NULL, *real = NULL, *mask = NULL;
+	struct text_list *list = field;
+	bool removes = *value == '-';
+	size_t index = 0;
+
+	if (machine_home(&home, err) < 0)
+		return -1;
+	real = realpath(home, NULL);
+	if (secret_parse(&mask, value + removes, (const char *const[]){home, real, NULL}, err) < 0)
+		return -1;
+	while (index < list->count && strcmp(list->items[index], mask) != 0)
+		index++;
+	if (removes && index == list->count)
+		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no mask '%s'", mask);
+	if (removes)
+		drop(list, index);
+	if (removes || index < list->count)
+		return 0;
+	if (list->count >= SETTING_MASKS_MAX)
+		return refuse(setting, value, err, "too many masks");
+	return text_list_add_owned(list, TAKE(mask)) < 0 ? fail_memory(err) : 0;
+}
+
+static const char *const mounts[] = {"rw", "ro", "none", NULL};
 static const char *const inits[] = {"auto", "image", "builtin", NULL};
 static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
 static const char *const networks[] = {"auto", "slirp", "none", NULL};
@@ -139,6 +248,11 @@ static const struct setting settings_table[] = {
 	{"memory", "memory, such as 2G", apply_size, AT(memory), SETTING_MEMORY_MIN, 1ull << 42, NULL},
 	{"disk", "size of the disk, such as 64G; it can only grow", apply_size, AT(disk), SETTING_DISK_MIN,
 	 SETTING_DISK_MAX, NULL},
+	{"home-mount", "rw, ro or none: whether the machine has the user's home", apply_choice, AT(home_mount), 0, 0,
+	 mounts},
+	{"home-target", "where the machine has it; empty: at its own path", apply_target, AT(home_target), 0, 0, NULL},
+	{"volume", "HOST:GUEST[:ro][,cache=none]: a folder or file of the host; -GUEST removes it", apply_volume,
+	 AT(volumes), 0, 0, NULL},
 	{"env", "NAME=VALUE for every program of the machine; -NAME removes it", apply_environment, AT(environment), 0,
 	 0, NULL},
 	{"init", "auto, image (the image's own) or builtin", apply_choice, AT(init), 0, 0, inits},
@@ -146,6 +260,8 @@ static const struct setting settings_table[] = {
 	{"virtualization", "true: virtual machines can run inside", apply_bool, AT(virtualization), 0, 0, NULL},
 	{"accel", "auto, kvm or tcg (emulation)", apply_choice, AT(accel), 0, 0, accels},
 	{"network", "auto, slirp or none", apply_choice, AT(network), 0, 0, networks},
+	{"mask", "a path of the home that the machine doesn't see; -PATH removes it", apply_mask, AT(masks), 0, 0,
+	 NULL},
 };
 
 const char *setting_key(size_t index)
@@ -189,15 +305,50 @@ int settings_default(struct machine_settings *ret, struct annex_error **err)
 		      : memory > 8ull << 30 ? 8ull << 30
 					    : memory / (1u << 20) * (1u << 20);
 	made.disk = 64ull << 30;
+	made.home_mount = strdup("rw");
+	made.home_target = strdup("");
 	made.init = strdup("auto");
 	made.kernel = strdup("default");
 	made.accel = strdup("auto");
 	made.network = strdup("auto");
-	if (!made.init || !made.kernel || !made.accel || !made.network)
+	if (!made.home_mount || !made.home_target || !made.init || !made.kernel || !made.accel || !made.network)
 		return fail_memory(err);
+	if (secret_defaults(&made.masks, err) < 0)
+		return -1;
 	*ret = made;
 	made = (struct machine_settings){0};
 	return 0;
+}
+
+/* What decides on access to the host's files is checked again: a word that isn't understood must not mean more. */
+static int check_files(const struct machine_settings *settings, const char *what, struct annex_error **err)
+{
+	const char *const none[] = {NULL};
+	auto_error struct annex_error *cause = NULL;
+	int result = 0;
+
+	for (size_t i = 0; result == 0 && i < settings->volumes.count; i++) {
+		auto_volume struct volume volume = {0};
+
+		result = volume_parse(&volume, settings->volumes.items[i], &cause);
+	}
+	for (size_t i = 0; result == 0 && i < settings->masks.count; i++) {
+		auto_free char *mask = NULL;
+
+		result = secret_parse(&mask, settings->masks.items[i], none, &cause);
+	}
+	if (result == 0 && *settings->home_target) {
+		auto_free char *target = NULL;
+
+		result = volume_guest(&target, settings->home_target, &cause);
+	}
+	if (result < 0)
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: %s", what, annex_error_message(cause));
+	for (size_t i = 0; mounts[i]; i++) {
+		if (strcmp(mounts[i], settings->home_mount) == 0)
+			return 0;
+	}
+	return fail(err, ANNEX_ERROR_CORRUPT, "%s: home-mount: '%s' is not known", what, settings->home_mount);
 }
 
 int settings_decode(struct machine_settings *ret, const json_t *object, const char *what, struct annex_error **err)
@@ -205,6 +356,16 @@ int settings_decode(struct machine_settings *ret, const json_t *object, const ch
 	auto_settings struct machine_settings made = {0};
 
 	if (json_decode(&made, object, rows, COUNT_OF(rows), what, err) < 0)
+		return -1;
+	if (!made.home_mount)
+		made.home_mount = strdup("rw");
+	if (!made.home_target)
+		made.home_target = strdup("");
+	if (!made.home_mount || !made.home_target)
+		return fail_memory(err);
+	if (!json_object_get(object, "mask") && secret_defaults(&made.masks, err) < 0)
+		return -1;
+	if (check_files(&made, what, err) < 0)
 		return -1;
 	*ret = made;
 	made = (struct machine_settings){0};

@@ -1,5 +1,6 @@
 #pragma once
 #include "json/json.h"
+#include "machine/home.h"
 #include "machine/paths.h"
 #include "machine/setting.h"
 
@@ -27,9 +28,6 @@ struct machine_shares {
 void machine_shares_clear(struct machine_shares *shares);
 #define auto_machine_shares CLEANUP(machine_shares_clear)
 
-/* The home of this process's user as the machine has it; it need not exist. The caller frees *ret. */
-MUST_USE int machine_home(char **ret, struct annex_error **err);
-
 /*
  * What a start shares. `home` is machine_home()'s; `modules` is the folder of the kernel's modules and `release` its
  * release (NULL: none). There is no share of a home that isn't the user's own: "/", one that is missing, or one of
@@ -48,6 +46,10 @@ MUST_USE int machine_shares_add(struct machine_shares *shares, const struct mach
 MUST_USE int machine_shares_remove(struct machine_shares *shares, const char *target, struct annex_error **err);
 /* NULL: nothing is shared at exactly this place. */
 const struct machine_share *machine_shares_find(const struct machine_shares *shares, const char *target);
+
+/* Is this path, relative to a share, one that is masked, or in one? ASCII letters match in either case, as they do for
+ * the server. */
+bool machine_share_masked(const char *mask, const char *path);
 
 /* As the wire has it, "NAME FLAGS TARGET"; NULL: out of memory. The caller frees it. */
 char *machine_share_wire(const struct machine_share *share);
