@@ -5,7 +5,7 @@ import debian
 import oci
 
 INPUTS = ("debian.py",)
-PACKAGES = "sudo,procps,util-linux,git,gcc,libc6-dev,make,rsync,acl,attr,libcap2-bin,sqlite3,postgresql-15,python3"
+PACKAGES = "sudo,procps,util-linux,mount,git,gcc,libc6-dev,make,rsync,acl,attr,libcap2-bin,sqlite3,postgresql-15,python3"
 # The sanitizers' libraries, and what PostgreSQL compiles its queries with; half of the image, and not needed.
 UNWANTED = ("/usr/lib/gcc/*/*/lib*san*", "/usr/lib/gcc/*/*/lto1", "/usr/lib/*/lib*san.so*", "/usr/lib/*/libLLVM*",
             "/usr/lib/*/libz3.so*", "/usr/lib/postgresql/*/lib/bitcode/*", "/usr/lib/postgresql/*/lib/llvmjit*")
