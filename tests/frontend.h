@@ -275,12 +275,10 @@ static inline void *run_device(void *data)
 	return NULL;
 }
 
-/* The device runs; nothing was said yet. */
-static inline void connect_device(struct machine *machine, unsigned workers, const char *tag)
+/* Memory, queues and no device. */
+static inline void open_machine(struct machine *machine)
 {
-	int pair[2];
-
-	*machine = (struct machine){.workers = workers, .tag = tag};
+	*machine = (struct machine){.socket = -1};
 	pthread_mutex_init(&machine->lock, NULL);
 	pthread_cond_init(&machine->changed, NULL);
 	machine->memory_fd = memfd_create("guest", MFD_CLOEXEC);
@@ -296,6 +294,16 @@ static inline void connect_device(struct machine *machine, unsigned workers, con
 		lane->call = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		lane->error = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	}
+}
+
+/* The device runs; nothing was said yet. */
+static inline void connect_device(struct machine *machine, unsigned workers, const char *tag)
+{
+	int pair[2];
+
+	open_machine(machine);
+	machine->workers = workers;
+	machine->tag = tag;
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	machine->socket = pair[0];
 	machine->device_socket = pair[1];
@@ -311,13 +319,27 @@ static inline void negotiate(const struct machine *machine)
 	assert_true(order(machine, VHOST_SET_FEATURES, &features, sizeof(features), NULL, 0));
 }
 
-static inline void start(struct machine *machine, unsigned workers)
+static inline void start_queues(const struct machine *machine)
 {
-	connect_device(machine, workers, TAG);
 	negotiate(machine);
 	assert_true(set_table(machine));
 	for (uint32_t i = 0; i < LANES; i++)
 		start_lane(machine, i, 0);
+}
+
+static inline void start(struct machine *machine, unsigned workers)
+{
+	connect_device(machine, workers, TAG);
+	start_queues(machine);
+}
+
+/* The device is another process. Takes the connection to it. */
+static inline void start_with(struct machine *machine, int socket)
+{
+	open_machine(machine);
+	machine->socket = socket;
+	machine->joined = true; /* there is no thread to wait for */
+	start_queues(machine);
 }
 
 /* Closes the connection, and returns how the device ended. */

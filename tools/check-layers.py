@@ -9,7 +9,7 @@ import sys
 
 PUBLIC_OK = {"base": {"error"}, "lib": None, "cli": None}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"(?:(\w+)/)?([\w-]+)\.h"|<(annex)/([\w-]+)\.h>)', re.M)
-ROW = re.compile(r"^\t'(\w+)': \[(.*)\],$", re.M)
+ROW = re.compile(r"^\t'(\w+)': \[([^\]]*)\],$", re.M)
 
 
 def layer_uses(root):

@@ -73,6 +73,27 @@ bool text_ok(const struct text *text)
 	return !text->broken;
 }
 
+void text_add_clean(struct text *text, const char *from, size_t limit)
+{
+	for (size_t used = 0; *from && used < limit;) {
+		size_t left = strlen(from), length = 1;
+
+		while (length < 4 && length < left && !text_is_utf8(from, length))
+			length++;
+		if (!text_is_utf8(from, length) || (unsigned char)*from < ' ' || *from == 0x7f) {
+			text_add_char(text, '?');
+			from++;
+			used++;
+			continue;
+		}
+		if (used + length > limit)
+			return;
+		text_add_bytes(text, from, length);
+		from += length;
+		used += length;
+	}
+}
+
 char *text_take(struct text *text)
 {
 	char *taken;

@@ -19,6 +19,9 @@ void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const void *bytes, size_t size);
 void text_add_char(struct text *text, char c);
 void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
+/* Of what a stranger said: as much as is valid UTF-8 and has room in `limit` bytes; question marks for the rest, and
+ * for control characters. */
+void text_add_clean(struct text *text, const char *from, size_t limit);
 /* The caller's string ("" when nothing was added), or NULL when memory ran out. */
 char *text_take(struct text *text);
 bool text_ok(const struct text *text);

@@ -7,7 +7,7 @@
 #include "kernel/kernel.h"
 #include "lib/context.h"
 #include "qemu/accel.h"
-#include "unpack/support.h"
+#include "confine/support.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -1,42 +1,10 @@
-/*
- * Messages come over a stream, in any pieces; descriptors come with some byte of their message. All descriptors that
- * arrive are owned at once, so that none is lost when the message turns out to be bad.
- */
+/* Messages come over a stream, in any pieces; descriptors come with some byte of their message. */
 #include "share/frontend.h"
+
+#include "share/rights.h"
 
 #include <string.h>
 #include <sys/socket.h>
-
-/* More than any message may have: then the kernel would throw some away, and say so. */
-#define CONTROL_SPACE CMSG_SPACE(sizeof(int[VHOST_TABLE_REGION_LIMIT]))
-
-static int too_many(struct annex_error **err)
-{
-	return fail(err, ANNEX_ERROR_CORRUPT, "vhost-user: more than %u descriptors in a message",
-		    VHOST_TABLE_REGION_LIMIT);
-}
-
-static int own_descriptors(struct frontend_message *message, struct msghdr *header, struct annex_error **err)
-{
-	bool fit = !(header->msg_flags & MSG_CTRUNC);
-
-	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part; part = CMSG_NXTHDR(header, part)) {
-		size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < count; i++) {
-			auto_close int fd = -EBADF;
-
-			memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-			if (message->fd_count == VHOST_TABLE_REGION_LIMIT)
-				fit = false;
-			else
-				message->fds[message->fd_count++] = TAKE_FD(fd);
-		}
-	}
-	return fit ? 0 : too_many(err);
-}
 
 /* 1: all bytes; 0: the end came before the first; -1. */
 static int read_exactly(struct frontend_message *message, int socket, uint8_t *bytes, size_t size,
@@ -45,24 +13,16 @@ static int read_exactly(struct frontend_message *message, int socket, uint8_t *b
 	size_t done = 0;
 
 	while (done < size) {
-		_Alignas(struct cmsghdr) char control[CONTROL_SPACE];
-		struct iovec part = {bytes + done, size - done};
-		struct msghdr header = {
-			.msg_iov = &part,
-			.msg_iovlen = 1,
-			.msg_control = control,
-			.msg_controllen = sizeof(control),
-		};
-		ssize_t got = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
+		ssize_t got = rights_receive(socket, bytes + done, size - done, message->fds, &message->fd_count,
+					     VHOST_TABLE_REGION_LIMIT, 0);
 
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0 && errno != ECONNRESET)
-			return fail_os(err, errno, "vhost-user: cannot receive");
+		if (got == -EMSGSIZE)
+			return fail(err, ANNEX_ERROR_CORRUPT, "vhost-user: more than %u descriptors in a message",
+				    VHOST_TABLE_REGION_LIMIT);
+		if (got < 0 && got != -ECONNRESET)
+			return fail_os(err, (int)got, "vhost-user: cannot receive");
 		if (got <= 0)
 			break;
-		if (own_descriptors(message, &header, err) < 0)
-			return -1;
 		done += (size_t)got;
 	}
 	if (done > 0 && done < size)
@@ -103,10 +63,7 @@ int frontend_receive(struct frontend_message *ret, int socket, struct annex_erro
 
 void frontend_clear(struct frontend_message *message)
 {
-	for (unsigned i = 0; i < message->fd_count; i++)
-		if (message->fds[i] >= 0)
-			close(message->fds[i]);
-	message->fd_count = 0;
+	rights_close(message->fds, &message->fd_count);
 }
 
 int frontend_send(int socket, const uint8_t *bytes, size_t size, struct annex_error **err)

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/time.h"
 #include "rootfs/rootfs.h"
-#include "unpack/confine.h"
+#include "confine/confine.h"
 #include "unpack/report.h"
 #include "unpack/request.h"
 

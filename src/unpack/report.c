@@ -37,26 +37,11 @@ void report_clear(struct report *report)
 	*report = (struct report){0};
 }
 
-/* As much of the text as is valid and has room; question marks for the rest. */
 static char *clean(const char *text)
 {
 	auto_text struct text made = {0};
 
-	while (*text && made.size < REPORT_TEXT) {
-		size_t left = strlen(text), length = 1;
-
-		while (length < 4 && length < left && !text_is_utf8(text, length))
-			length++;
-		if (!text_is_utf8(text, length)) {
-			text_add_char(&made, '?');
-			text++;
-			continue;
-		}
-		if (made.size + length > REPORT_TEXT)
-			break;
-		text_add_bytes(&made, text, length);
-		text += length;
-	}
+	text_add_clean(&made, text, REPORT_TEXT);
 	return text_take(&made);
 }
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "base/text.h"
+#include "confine/child.h"
 #include "unpack/report.h"
 #include "unpack/request.h"
 
@@ -40,24 +41,6 @@ struct unpacker {
 	size_t used;
 	struct text said; /* on standard error */
 };
-
-/* What of our environment it sees: nothing that could be a secret. */
-static char *const *environment(struct text_list *list)
-{
-	static const char *const kept[] = {"ANNEX_DEBUG", "ASAN_OPTIONS",    "UBSAN_OPTIONS",
-					   "LD_PRELOAD",  "LD_LIBRARY_PATH", "GLIBC_TUNABLES"};
-
-	for (size_t i = 0; i < COUNT_OF(kept); i++) {
-		const char *value = getenv(kept[i]);
-
-		if (value && text_list_printf(list, "%s=%s", kept[i], value) < 0)
-			return NULL;
-	}
-	/* A list that nothing was added to has no items. */
-	if (list->count == 0 && text_list_add(list, "LC_ALL=C") < 0)
-		return NULL;
-	return list->items;
-}
 
 static int make_request(int *ret, const struct rootfs_layer *layers, size_t count, struct annex_error **err)
 {
@@ -168,7 +151,7 @@ static int start(struct unpacker *unpacker, const char *program, const struct en
 	auto_text_list struct text_list list = {0};
 	const struct spawn_options options = {
 		.argv = (const char *const[]){program, NULL},
-		.environment = (const char *const *)environment(&list),
+		.environment = child_environment(&list),
 		.fds = passed->fds,
 		.fd_count = passed->fd_count + COUNT_OF(own),
 		.new_session = true, /* what is typed on the terminal is for the parent, which decides */
@@ -268,24 +251,6 @@ static void hear(struct unpacker *unpacker)
 	}
 }
 
-/* The line on standard error that names an error, else the first that says anything and is no debug line; the caller
- * frees it. NULL: there is none. */
-static char *complaint(const struct unpacker *unpacker)
-{
-	auto_free char *copy = text_ok(&unpacker->said) && unpacker->said.data ? strdup(unpacker->said.data) : NULL;
-	char *left = copy, *line, *found = NULL;
-
-	while (left && (line = strsep(&left, "\n"))) {
-		bool says = strpbrk(line, "abcdefghijklmnopqrstuvwxyz") && !text_starts(line, "annex[");
-
-		if (says && (!found || strcasestr(line, "error")))
-			found = line;
-		if (found && strcasestr(found, "error"))
-			break;
-	}
-	return found ? strndup(found, REPORT_TEXT) : NULL;
-}
-
 static void log_said(struct unpacker *unpacker)
 {
 	auto_free char *copy = text_ok(&unpacker->said) && unpacker->said.data ? strdup(unpacker->said.data) : NULL;
@@ -299,22 +264,12 @@ static void log_said(struct unpacker *unpacker)
 
 static int describe_death(struct unpacker *unpacker, int status, struct annex_error **err)
 {
-	auto_free char *said = complaint(unpacker);
-	const char *between = said ? ": " : "", *more = said ? said : "";
+	auto_free char *said = text_ok(&unpacker->said) ? child_complaint(unpacker->said.data) : NULL;
 
-	if (WIFSIGNALED(status)) {
-		fail(err, ANNEX_ERROR_SYSTEM, "annex-unpack was killed by signal %d (%s)%s%s", WTERMSIG(status),
-		     strsignal(WTERMSIG(status)), between, more);
-		if (WTERMSIG(status) == SIGSYS)
-			return fail_hint(err, "it tried what its confinement forbids: don't trust this image");
-		if (WTERMSIG(status) == SIGKILL)
-			return fail_hint(err, "if the host ran out of memory, its kernel says so: dmesg");
-		return -1;
-	}
 	if (status != 0)
-		return fail(err, ANNEX_ERROR_SYSTEM, "annex-unpack ended with status %d%s%s", WEXITSTATUS(status),
-			    between, more);
-	return fail(err, ANNEX_ERROR_SYSTEM, "annex-unpack ended without a result%s%s", between, more);
+		return child_death("annex-unpack", status, said, "don't trust this image", err);
+	return fail(err, ANNEX_ERROR_SYSTEM, "annex-unpack ended without a result%s%s", said ? ": " : "",
+		    said ? said : "");
 }
 
 static int end(struct unpacker *unpacker, struct annex_error **err)

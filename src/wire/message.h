@@ -70,6 +70,12 @@ enum message_kind {
 
 	/* sessions, both ways: the receiver's answer to data */
 	MESSAGE_CREDIT = 70,
+
+	/* supervisor → annex-share, each a packet of its own; DONE or FAILURE answers each (share/control.h) */
+	MESSAGE_SHARE_SETUP = 80, /* the first */
+	MESSAGE_SHARE_ADD = 81,   /* with the descriptor of what is shared */
+	MESSAGE_SHARE_REMOVE = 82,
+	MESSAGE_SHARE_SERVE = 83, /* empty: confine yourself and serve */
 };
 
 struct message_hello {
@@ -221,6 +227,24 @@ struct message_exit {
 struct message_credit {
 	uint32_t channel; /* MESSAGE_INPUT, MESSAGE_OUTPUT or MESSAGE_ERRORS */
 	uint32_t bytes;
+};
+
+struct message_share_setup {
+	uint32_t queues;
+	uint32_t workers;
+	uint32_t uid; /* who the server's user is in the guest */
+	uint32_t gid;
+};
+
+struct message_share_add {
+	const char *name;
+	uint32_t read_only;
+	uint32_t cache; /* enum share_cache */
+	const char *const *masks;
+};
+
+struct message_share_remove {
+	const char *name;
 };
 
 /* Append the frames of a message to `out`; body is the kind's struct, NULL texts count as empty and NULL lists as

@@ -6,9 +6,9 @@
  */
 #include "base/file.h"
 #include "base/text.h"
-#include "unpack/confine.h"
-#include "unpack/filter.h"
-#include "unpack/landlock.h"
+#include "confine/confine.h"
+#include "confine/filter.h"
+#include "confine/landlock.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>

@@ -7,7 +7,7 @@
  * fstat() is, on most kernels and C libraries, newfstatat() or statx() with an empty path, which a filter can't read:
  * so the process can tell whether a path exists and what its inode says, but nothing of what is in it.
  */
-#include "unpack/filter.h"
+#include "confine/filter.h"
 
 #include <assert.h>
 #include <fcntl.h>

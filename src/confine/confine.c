@@ -3,11 +3,11 @@
  * the filter's list, so the filter comes last. Each is a wall of its own: where the kernel lacks one, the rest stands.
  * What the kernel has must work, though: a wall that can't be set up is an error.
  */
-#include "unpack/confine.h"
+#include "confine/confine.h"
 
 #include "base/log.h"
-#include "unpack/filter.h"
-#include "unpack/landlock.h"
+#include "confine/filter.h"
+#include "confine/landlock.h"
 
 #include <sys/prctl.h>
 #include <sys/resource.h>

@@ -1,6 +1,6 @@
-#include "unpack/support.h"
+#include "confine/support.h"
 
-#include "unpack/landlock.h"
+#include "confine/landlock.h"
 
 #include <linux/seccomp.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 #pragma once
 #include "base/error.h"
-#include "unpack/support.h"
+#include "confine/support.h"
 
 /*
  * For a process that decodes what strangers made: no network, no files but those that are open already, no new programs

@@ -2,7 +2,7 @@
  * A ruleset that handles every access right the running kernel knows, and has no rule: all of them are denied. What was
  * opened before stays as it is: rights are checked when a file is opened, not when it is used.
  */
-#include "unpack/landlock.h"
+#include "confine/landlock.h"
 
 #include <stdint.h>
 #include <sys/syscall.h>
