@@ -176,6 +176,8 @@ int secret_parse(char **ret, const char *path, const char *const *homes, struct 
 			continue;
 		if (length == 2 && memcmp(name, "..", 2) == 0)
 			return refuse(path, "has '..' in it", err);
+		if (depth == 0 && length == 1 && *name == '~')
+			return refuse(path, "begins with a folder '~', which is how the home is written", err);
 		if (length > NAME_MAX || ++depth > MASK_DEPTH_LIMIT)
 			return refuse(path, "is too deep, or a name in it too long", err);
 		text_printf(&made, "%s%.*s", made.size ? "/" : "", (int)length, name);

@@ -327,6 +327,8 @@ static int check_files(const struct machine_settings *settings, const char *what
 	auto_error struct annex_error *cause = NULL;
 	int result = 0;
 
+	if (settings->volumes.count > SETTING_VOLUMES_MAX || settings->masks.count > SETTING_MASKS_MAX)
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: too many volumes or masks", what);
 	for (size_t i = 0; result == 0 && i < settings->volumes.count; i++) {
 		auto_volume struct volume volume = {0};
 

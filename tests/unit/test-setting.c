@@ -2,6 +2,7 @@
 
 #include "machine/setting.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void each_key_is_checked_and_kept(void **state)
@@ -65,12 +66,156 @@ static void an_unknown_key_lists_the_valid_ones(void **state)
 		assert_non_null(strstr(annex_error_hint(err), setting_key(i)));
 }
 
+static int apply(struct machine_settings *settings, const char *pair)
+{
+	auto_error struct annex_error *err = NULL;
+
+	return settings_apply(settings, pair, &err) == 0 ? 0 : (int)annex_error_kind(err);
+}
+
+static void a_volume_takes_the_place_of_the_one_at_the_same_place(void **state)
+{
+	auto_settings struct machine_settings settings = {0}, again = {0};
+	auto_json json_t *encoded = NULL;
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	assert_int_equal(apply(&settings, "volume=/a//:/x"), 0);
+	assert_int_equal(apply(&settings, "volume=/b:/y:ro"), 0);
+	assert_int_equal(apply(&settings, "volume=/c:/x/:cache=none"), 0);
+	assert_int_equal(settings.volumes.count, 2);
+	assert_string_equal(settings.volumes.items[0], "/c:/x:cache=none");
+	assert_int_equal(apply(&settings, "volume=-/z"), ANNEX_ERROR_NOT_FOUND);
+	assert_int_equal(apply(&settings, "volume=-y"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&settings, "volume=/b"), ANNEX_ERROR_USAGE);
+	encoded = settings_encode(&settings);
+	assert_int_equal(settings_decode(&again, encoded, "settings", NULL), 0);
+	assert_int_equal(apply(&again, "volume=-/x/."), 0);
+	assert_int_equal(again.volumes.count, 1);
+	assert_string_equal(again.volumes.items[0], "/b:/y:ro");
+}
+
+static void masks_are_added_and_removed(void **state)
+{
+	auto_settings struct machine_settings settings = {0}, again = {0};
+	auto_json json_t *encoded = NULL;
+	size_t count;
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	count = settings.masks.count;
+	assert_int_equal(apply(&settings, "mask=~/work//keys/"), 0);
+	assert_int_equal(apply(&settings, "mask=work/keys"), 0);
+	assert_int_equal(settings.masks.count, count + 1);
+	assert_string_equal(settings.masks.items[count], "work/keys");
+	assert_int_equal(apply(&settings, "mask=-~/.ssh"), 0);
+	assert_int_equal(apply(&settings, "mask=-.ssh"), ANNEX_ERROR_NOT_FOUND);
+	assert_int_equal(apply(&settings, "mask=/etc"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&settings, "mask="), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&settings, "mask=-"), ANNEX_ERROR_USAGE);
+	while (settings.masks.count > 0) {
+		auto_free char *pair = NULL;
+
+		assert_true(asprintf(&pair, "mask=-%s", settings.masks.items[0]) > 0);
+		assert_int_equal(apply(&settings, pair), 0);
+	}
+	/* None is not the same as not said. */
+	encoded = settings_encode(&settings);
+	assert_int_equal(settings_decode(&again, encoded, "settings", NULL), 0);
+	assert_int_equal(again.masks.count, 0);
+}
+
+static void lists_have_an_end(void **state)
+{
+	auto_settings struct machine_settings settings = {0};
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	for (unsigned i = 0; i <= SETTING_VOLUMES_MAX; i++) {
+		auto_free char *pair = NULL;
+
+		assert_true(asprintf(&pair, "volume=/a:/x/%u", i) > 0);
+		assert_int_equal(apply(&settings, pair), i < SETTING_VOLUMES_MAX ? 0 : ANNEX_ERROR_USAGE);
+	}
+	assert_int_equal(apply(&settings, "volume=/b:/x/0"), 0);
+	for (unsigned i = (unsigned)settings.masks.count; i <= SETTING_MASKS_MAX; i++) {
+		auto_free char *pair = NULL;
+
+		assert_true(asprintf(&pair, "mask=x/%u", i) > 0);
+		assert_int_equal(apply(&settings, pair), i < SETTING_MASKS_MAX ? 0 : ANNEX_ERROR_USAGE);
+	}
+	assert_int_equal(apply(&settings, "mask=.ssh"), 0);
+}
+
+static void the_home_is_there_without_secrets_unless_told_otherwise(void **state)
+{
+	auto_settings struct machine_settings settings = {0}, old = {0};
+	auto_json json_t *encoded = NULL;
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	assert_string_equal(settings.home_mount, "rw");
+	assert_string_equal(settings.home_target, "");
+	assert_string_equal(settings.masks.items[0], ".ssh");
+	encoded = settings_encode(&settings);
+	for (const char *const *key = (const char *const[]){"home-mount", "home-target", "volume", "mask", NULL}; *key;
+	     key++)
+		assert_int_equal(json_object_del(encoded, *key), 0);
+	/* As an annex without these settings wrote it. */
+	assert_int_equal(settings_decode(&old, encoded, "settings", NULL), 0);
+	assert_string_equal(old.home_mount, "rw");
+	assert_string_equal(old.home_target, "");
+	assert_int_equal(old.masks.count, settings.masks.count);
+	assert_int_equal(apply(&old, "home-mount=ro"), 0);
+	assert_int_equal(apply(&old, "home-mount=yes"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&old, "home-target=/h//x/"), 0);
+	assert_string_equal(old.home_target, "/h/x");
+	assert_int_equal(apply(&old, "home-target=h"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&old, "home-target=/proc"), ANNEX_ERROR_USAGE);
+	assert_string_equal(old.home_target, "/h/x");
+	assert_int_equal(apply(&old, "home-target="), 0);
+	assert_string_equal(old.home_target, "");
+}
+
+/* A record that was changed by hand does not give more than it says. */
+static void a_record_that_does_not_make_sense_is_corrupt(void **state)
+{
+	static const char *const wrong[][2] = {
+		{"home-mount", "\"no\""},
+		{"home-target", "\"/proc\""},
+		{"home-target", "\"home\""},
+		{"volume", "[\"/a\"]"},
+		{"volume", "[\"/a:/b\", \"a:/c\"]"},
+		{"mask", "[\"../x\"]"},
+		{"mask", "[\".ssh\", \"\"]"},
+		{"mask", "[\"/home\"]"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+		auto_settings struct machine_settings settings = {0}, again = {0};
+		auto_error struct annex_error *err = NULL;
+		auto_json json_t *encoded = NULL;
+
+		assert_int_equal(settings_default(&settings, NULL), 0);
+		encoded = settings_encode(&settings);
+		json_object_set_new(encoded, wrong[i][0], json_loads(wrong[i][1], JSON_DECODE_ANY, NULL));
+		assert_int_equal(settings_decode(&again, encoded, "machine.json", &err), -1);
+		assert_int_equal(annex_error_kind(err), ANNEX_ERROR_CORRUPT);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_key_is_checked_and_kept),
 		cmocka_unit_test(a_bad_value_says_why_and_changes_nothing),
 		cmocka_unit_test(an_unknown_key_lists_the_valid_ones),
+		cmocka_unit_test(a_volume_takes_the_place_of_the_one_at_the_same_place),
+		cmocka_unit_test(masks_are_added_and_removed),
+		cmocka_unit_test(lists_have_an_end),
+		cmocka_unit_test(the_home_is_there_without_secrets_unless_told_otherwise),
+		cmocka_unit_test(a_record_that_does_not_make_sense_is_corrupt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
