@@ -100,7 +100,8 @@ int annex_machine_delete(struct annex_machine *machine, int64_t timeout_ms, stru
 
 /* "key=value" pairs, NULL-terminated: all are checked, then all are kept. *ret_pending (may be NULL): non-zero when
  * something takes effect at the next start only. USAGE for an unknown key (the message lists the valid ones) or a bad
- * value. */
+ * value. volume= takes effect at once on a machine that runs; when that fails, nothing is kept. Its HOST may begin with
+ * "~" or be relative to the working folder. */
 int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,
 		      struct annex_error **err);
 int annex_machine_set_default(struct annex_machine *machine, struct annex_error **err);
@@ -108,6 +109,19 @@ int annex_machine_set_default(struct annex_machine *machine, struct annex_error 
 /* The setting keys, in the order of the documentation; NULL past the end. */
 const char *annex_setting_key(size_t index);
 const char *annex_setting_help(size_t index);
+
+/*
+ * Share a folder or a file of the host with a machine that runs, until it stops or annex_machine_umount(). `volume` is
+ * "HOST:GUEST[:OPTIONS]" as in the setting. Blocks until the machine has it. BUSY: it does not run; EXISTS: something
+ * is shared at GUEST; NOT_FOUND: HOST; USAGE.
+ */
+int annex_machine_mount(struct annex_machine *machine, const char *volume, struct annex_error **err);
+/* `target` is where the machine has it. BUSY: it does not run, or a program uses what is there, unless `force` is
+ * non-zero; NOT_FOUND: nothing is shared there. */
+int annex_machine_umount(struct annex_machine *machine, const char *target, int force, struct annex_error **err);
+/* What is shared, as a JSON list in the order of mounting; of a machine that does not run: what a start would share.
+ * The caller frees *ret. */
+int annex_machine_shares(char **ret, struct annex_machine *machine, struct annex_error **err);
 
 enum annex_log {
 	ANNEX_LOG_CONSOLE, /* what the machine's console shows */

@@ -22,7 +22,7 @@ struct annex_session_options {
 	const char *shell_command;      /* instead of argv: given to the login shell with -c */
 	const char *const *environment; /* "K=V", NULL-terminated, on top of the login environment; NULL: none */
 	const char *user;               /* NAME, UID, NAME:GROUP or UID:GID; NULL: the host's user */
-	const char *folder;             /* working directory; NULL: the user's home */
+	const char *folder;             /* working directory; NULL: where the machine has the caller's, else the home */
 	int terminal;                   /* allocate one; standard error is then part of standard output */
 	unsigned rows, columns;         /* of the terminal */
 	int detach;                     /* no streams; goes on without us */

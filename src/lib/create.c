@@ -8,6 +8,7 @@
 #include "base/inits.h"
 #include "base/time.h"
 #include "lib/obtain.h"
+#include "lib/share.h"
 #include "machine/name.h"
 #include "machine/plan.h"
 #include "rootfs/overlay.h"
@@ -51,7 +52,9 @@ static int fill_settings(struct machine_record *record, const struct annex_conte
 	if (settings_default(&record->settings, err) < 0)
 		return -1;
 	for (; pairs && *pairs; pairs++) {
-		if (settings_apply(&record->settings, *pairs, err) < 0)
+		auto_free char *pair = NULL;
+
+		if (share_setting(&pair, *pairs, err) < 0 || settings_apply(&record->settings, pair, err) < 0)
 			return -1;
 	}
 	return machine_check_settings(context, &record->settings, NULL, err);

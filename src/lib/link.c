@@ -27,7 +27,13 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-enum { RETRY_MS = 20, REPORT_MS = 1000, READ_AT_ONCE = 16384, FIRST_CLIENT_FD = 3 };
+enum {
+	RETRY_MS = 20,
+	REPORT_MS = 1000,
+	REQUEST_MS = 300000, /* for a machine to mount something, slow as it may be */
+	READ_AT_ONCE = 16384,
+	FIRST_CLIENT_FD = 3,
+};
 
 struct link {
 	struct annex_context *context;
@@ -48,6 +54,7 @@ void link_state_clear(struct link_state *state)
 	free(state->hint);
 	free(state->accelerator);
 	free(state->settings);
+	free(state->shares);
 	*state = (struct link_state){0};
 }
 
@@ -182,9 +189,10 @@ static int keep_state(struct link *link, const struct message_state *told, struc
 		.hint = copy(told->hint),
 		.accelerator = copy(told->accelerator),
 		.settings = copy(told->settings),
+		.shares = copy(told->shares),
 	};
 
-	if (!state.waiting || !state.failure || !state.hint || !state.accelerator || !state.settings)
+	if (!state.waiting || !state.failure || !state.hint || !state.accelerator || !state.settings || !state.shares)
 		return fail_memory(err);
 	link_state_clear(&link->state);
 	link->state = state;
@@ -496,6 +504,27 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 		return -1;
 	context_report(link->context, "stop", "stopped", 0, 0, true);
 	return 0;
+}
+
+static int request(struct link *link, enum message_kind kind, const void *body, struct annex_error **err)
+{
+	int result = ask(link, kind, body, err);
+
+	if (result == 0)
+		result = expect(link, MESSAGE_DONE, REQUEST_MS, err);
+	if (result == 0)
+		return fail(err, ANNEX_ERROR_GUEST, "the machine has stopped meanwhile");
+	return result < 0 ? -1 : 0;
+}
+
+int link_mount(struct link *link, const char *volume, bool kept, struct annex_error **err)
+{
+	return request(link, MESSAGE_MOUNT, &(struct message_mount){volume, kept}, err);
+}
+
+int link_umount(struct link *link, const char *target, bool force, bool kept, struct annex_error **err)
+{
+	return request(link, MESSAGE_UMOUNT, &(struct message_umount){target, force, kept}, err);
 }
 
 int link_state(struct link *link, struct link_state *ret, struct annex_error **err)

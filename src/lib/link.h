@@ -49,10 +49,16 @@ struct link_state {
 	char *hint;
 	char *accelerator;
 	char *settings; /* JSON object of the settings in effect */
+	char *shares;   /* JSON list of what is shared */
 };
 MUST_USE int link_state(struct link *link, struct link_state *ret, struct annex_error **err);
 void link_state_clear(struct link_state *state);
 #define auto_link_state CLEANUP(link_state_clear)
+
+/* Share something with a machine that runs, or no longer, as struct message_mount and message_umount say. Waits until
+ * it is done. */
+MUST_USE int link_mount(struct link *link, const char *volume, bool kept, struct annex_error **err);
+MUST_USE int link_umount(struct link *link, const char *target, bool force, bool kept, struct annex_error **err);
 
 /* For a session: gives up the connection, on which nothing but HELLO was exchanged then (no other function was used).
  * Non-blocking; the caller's. */

@@ -233,6 +233,7 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		    struct annex_error **err)
 {
 	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *differences = NULL;
+	auto_json json_t *shares = NULL;
 	const char *in_effect = machine->state.settings;
 	char created[TIME_BUFFER], started[TIME_BUFFER];
 	int result;
@@ -240,6 +241,12 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 	if (info->pid && in_effect && *in_effect &&
 	    json_parse(&effective, in_effect, strlen(in_effect), "settings", err) < 0)
 		return -1;
+	if (info->pid && machine->state.shares && *machine->state.shares) {
+		if (json_parse(&shares, machine->state.shares, strlen(machine->state.shares), "shares", err) < 0)
+			return -1;
+	} else {
+		shares = json_array();
+	}
 	differences = effective ? pending(set, effective) : json_object();
 	time_format(created, info->created);
 	time_format(started, info->started);
@@ -260,6 +267,7 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		 json_object_set_new(object, "supervisorPid", info->pid ? json_integer(info->pid) : json_null()) +
 		 json_object_set_new(object, "vmPid", info->vm_pid ? json_integer(info->vm_pid) : json_null()) +
 		 json_object_set_new(object, "folder", json_string(machine->paths.folder)) +
+		 json_object_set(object, "shares", shares) +
 		 json_object_set(object, "settings", effective ? effective : set) +
 		 json_object_set(object, "pending", differences);
 	return result < 0 ? fail_memory(err) : 0;

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "kernel/kernel.h"
 #include "lib/image.h"
+#include "lib/share.h"
 #include "machine/plan.h"
 #include "qemu/args.h"
 
@@ -134,12 +135,18 @@ static int change(struct annex_machine *machine, const char *const *pairs, struc
 	if (machine_reload(machine, err) < 0 || settings_copy(&before, &machine->record.settings, err) < 0)
 		return -1;
 	for (; *pairs; pairs++) {
-		if (settings_apply(&machine->record.settings, *pairs, err) < 0)
+		auto_free char *pair = NULL;
+
+		if (share_setting(&pair, *pairs, err) < 0 || settings_apply(&machine->record.settings, pair, err) < 0)
 			return -1;
 	}
-	if (machine_check_settings(machine->context, &machine->record.settings, &before, err) < 0)
+	if (machine_check_settings(machine->context, &machine->record.settings, &before, err) < 0 ||
+	    share_change(machine, &before.volumes, &machine->record.settings.volumes, err) < 0)
 		return -1;
-	return machine_record_save(&machine->record, machine->paths.record, err);
+	if (machine_record_save(&machine->record, machine->paths.record, err) == 0)
+		return 0;
+	(void)!share_change(machine, &machine->record.settings.volumes, &before.volumes, NULL);
+	return -1;
 }
 
 API int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "lib/flow.h"
 #include "lib/machine.h"
+#include "lib/share.h"
 #include "lib/wait.h"
 #include "machine/channel.h"
 
@@ -257,14 +258,16 @@ static int prepare(struct annex_session *session, int link_fd, const struct anne
 	return result < 0 ? fail_os(err, result, "cannot read descriptor %d", options->input_fd) : 0;
 }
 
-static int ask(struct annex_session *session, const struct annex_session_options *options, struct annex_error **err)
+/* `here` is the folder where nobody says one, if there is one. */
+static int ask(struct annex_session *session, const struct annex_session_options *options, const char *here,
+	       struct annex_error **err)
 {
 	const char *const command[] = {options->shell_command, NULL};
 	struct message_open open = {
 		.argv = options->argv,
 		.environment = options->environment,
 		.user = options->user,
-		.folder = options->folder,
+		.folder = options->folder ? options->folder : here,
 		.rows = options->rows,
 		.columns = options->columns,
 	};
@@ -276,6 +279,7 @@ static int ask(struct annex_session *session, const struct annex_session_options
 	open.flags |= options->detach ? OPEN_DETACH : 0u;
 	open.flags |= options->shell_command || !options->argv || !*options->argv ? OPEN_SHELL : 0u;
 	open.flags |= session->input < 0 ? OPEN_NO_INPUT : 0u;
+	open.flags |= here ? OPEN_FOLDER_IF_THERE : 0u;
 	open.flags |= options->user ? 0u : OPEN_DEFAULT_USER;
 	result = channel_put(session->channel, MESSAGE_OPEN, STREAM, &open);
 	if (result == -EMSGSIZE)
@@ -322,6 +326,7 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 	struct annex_session_options chosen = ANNEX_SESSION_OPTIONS_INIT;
 	struct annex_session *session = NULL;
 	auto_link struct link *link = NULL;
+	auto_free char *here = NULL;
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
@@ -331,6 +336,8 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 		fail(err, ANNEX_ERROR_BUSY, "machine '%s' is not running", machine->paths.name);
 		return fail_hint(err, "annex start %s", machine->paths.name);
 	}
+	if (!chosen.folder && share_folder(&here, machine, err) < 0)
+		return -1;
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return fail_memory(err);
@@ -340,7 +347,7 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 		.credit = WIRE_WINDOW,
 		.detached = chosen.detach,
 	};
-	if (prepare(session, link_take_fd(link), &chosen, err) < 0 || ask(session, &chosen, err) < 0 ||
+	if (prepare(session, link_take_fd(link), &chosen, err) < 0 || ask(session, &chosen, here, err) < 0 ||
 	    wait_opened(session, err) < 0) {
 		annex_session_unref(session);
 		return -1;

@@ -76,6 +76,8 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		.disks = &ret->disk,
 		.disk_count = 1,
 		.network = network(settings),
+		.share_queues = ret->share_queues,
+		.share_tag = WIRE_SHARE_TAG,
 		.ports = ports,
 		.port_count = COUNT_OF(ports),
 		.console = true,

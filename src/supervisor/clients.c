@@ -12,6 +12,7 @@
 #include "machine/name.h"
 #include "supervisor/guest.h"
 #include "supervisor/relay.h"
+#include "supervisor/shares.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -65,6 +66,7 @@ static void free_client(struct client *client)
 	if (clients->source && clients->count < CLIENTS_MAX)
 		loop_source_watch(clients->source, EPOLLIN);
 	hang_up(client);
+	shares_forget(clients->supervisor->shares, client);
 	channel_free(client->channel);
 	free(client);
 }
@@ -152,17 +154,42 @@ static void on_stop(struct client *client, const struct message *message)
 		supervisor_stop(client->clients->supervisor, stop.timeout_ms);
 }
 
+static bool is_running(struct client *client, uint16_t stream)
+{
+	if (client->clients->supervisor->state == MACHINE_RUNNING)
+		return true;
+	tell_failure(client, stream, ANNEX_ERROR_BUSY, "the machine is not running", "annex start boots it");
+	check_queue(client, 0);
+	return false;
+}
+
+static void on_mount(struct client *client, const struct message *message)
+{
+	struct message_mount mount;
+
+	if (message_get(&mount, message->kind, message->payload, message->size) < 0)
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: MOUNT that is malformed", NULL);
+	else if (is_running(client, 0))
+		shares_mount(client->clients->supervisor->shares, client, &mount);
+}
+
+static void on_umount(struct client *client, const struct message *message)
+{
+	struct message_umount umount;
+
+	if (message_get(&umount, message->kind, message->payload, message->size) < 0)
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: UMOUNT that is malformed", NULL);
+	else if (is_running(client, 0))
+		shares_umount(client->clients->supervisor->shares, client, &umount);
+}
+
 static void on_session(struct client *client, const struct message *message)
 {
 	struct supervisor *supervisor = client->clients->supervisor;
 	struct relay_route route = {0};
 
-	if (message->kind == MESSAGE_OPEN && supervisor->state != MACHINE_RUNNING) {
-		tell_failure(client, message->stream, ANNEX_ERROR_BUSY, "the machine is not running",
-			     "annex start boots it");
-		check_queue(client, 0);
+	if (message->kind == MESSAGE_OPEN && !is_running(client, message->stream))
 		return;
-	}
 	switch (relay_from_client(supervisor->relay, &route, client, message)) {
 	case RELAY_PASS:
 		guest_forward(supervisor->guest, message->kind, route.guest, message->payload, message->size);
@@ -188,9 +215,8 @@ static const struct {
 	enum message_kind kind;
 	void (*handle)(struct client *client, const struct message *message);
 } handlers[] = {
-	{MESSAGE_HELLO, on_hello},
-	{MESSAGE_WATCH, on_watch},
-	{MESSAGE_STOP, on_stop},
+	{MESSAGE_HELLO, on_hello}, {MESSAGE_WATCH, on_watch},   {MESSAGE_STOP, on_stop},
+	{MESSAGE_MOUNT, on_mount}, {MESSAGE_UMOUNT, on_umount},
 };
 
 static void on_message(struct channel *channel, const struct message *message, void *data)
@@ -350,16 +376,33 @@ void clients_tell_state(struct clients *clients)
 	}
 }
 
+static struct client *find_client(const struct clients *clients, const void *owner)
+{
+	struct client *client = clients->first;
+
+	while (client && client != owner)
+		client = client->next;
+	return client && !client->closing ? client : NULL;
+}
+
+void clients_answer(struct clients *clients, const void *owner, const struct annex_error *err)
+{
+	struct client *client = find_client(clients, owner);
+
+	if (!client)
+		return;
+	if (err)
+		tell_failure(client, 0, annex_error_kind(err), annex_error_message(err), annex_error_hint(err));
+	check_queue(client, err ? 0 : channel_put(client->channel, MESSAGE_DONE, 0, NULL));
+}
+
 void clients_forward(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream,
 		     const void *payload, size_t size)
 {
-	for (struct client *client = clients->first; client; client = client->next) {
-		if (client != owner)
-			continue;
-		if (!client->closing)
-			check_queue(client, channel_forward(client->channel, kind, stream, payload, size));
-		return;
-	}
+	struct client *client = find_client(clients, owner);
+
+	if (client)
+		check_queue(client, channel_forward(client->channel, kind, stream, payload, size));
 }
 
 void clients_end_sessions(struct clients *clients, const char *why, const char *hint)

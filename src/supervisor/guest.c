@@ -12,6 +12,7 @@
 #include "supervisor/clients.h"
 #include "supervisor/logfile.h"
 #include "supervisor/relay.h"
+#include "supervisor/shares.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -93,12 +94,22 @@ static const char *on_failure(struct guest *guest, const struct message *message
 	return NULL;
 }
 
+static const char *on_bound(struct guest *guest, const struct message *message)
+{
+	struct message_bound bound;
+
+	if (message_get(&bound, message->kind, message->payload, message->size) < 0)
+		return "BOUND that is malformed";
+	return shares_on_bound(guest->supervisor->shares, &bound) ? NULL : "BOUND that nobody asked for";
+}
+
 static const struct {
 	enum message_kind kind;
 	handler_fn *handle;
 } handlers[] = {
 	{MESSAGE_HELLO, on_hello},   {MESSAGE_WAITING, on_waiting}, {MESSAGE_READY, on_ready},
 	{MESSAGE_HALTED, on_halted}, {MESSAGE_LOG, on_log},         {MESSAGE_FAILURE, on_failure},
+	{MESSAGE_BOUND, on_bound},
 };
 
 static const char *on_session(struct guest *guest, const struct message *message)
@@ -227,6 +238,18 @@ void guest_shutdown(struct guest *guest, uint64_t timeout_ms)
 {
 	if (guest_is_up(guest))
 		channel_put(guest->channel, MESSAGE_SHUTDOWN, 0, &(struct message_shutdown){timeout_ms});
+}
+
+void guest_bind(struct guest *guest, const char *share)
+{
+	if (guest_is_up(guest))
+		channel_put(guest->channel, MESSAGE_BIND, 0, &(struct message_bind){share});
+}
+
+void guest_unbind(struct guest *guest, const char *target, bool force)
+{
+	if (guest_is_up(guest))
+		channel_put(guest->channel, MESSAGE_UNBIND, 0, &(struct message_unbind){target, force});
 }
 
 void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size)

@@ -18,6 +18,10 @@ bool guest_is_congested(const struct guest *guest);
 void guest_set_clock(struct guest *guest);
 void guest_shutdown(struct guest *guest, uint64_t timeout_ms);
 
+/* Show a share ("NAME FLAGS TARGET"), or no longer; shares_on_bound() gets the answer. */
+void guest_bind(struct guest *guest, const char *share);
+void guest_unbind(struct guest *guest, const char *target, bool force);
+
 /* Pass a session's message on. */
 void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size);
 void guest_hang_up(struct guest *guest, uint16_t stream);

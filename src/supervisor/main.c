@@ -64,15 +64,15 @@ static bool parse(struct options *ret, int argc, char **argv)
 	return false;
 }
 
-/* annex-guest lies beside us, or where ANNEX_LIBEXECDIR says. */
-static int find_agent(char **ret, struct annex_error **err)
+/* The other programs lie beside us, or where ANNEX_LIBEXECDIR says. */
+static int find_program(char **ret, const char *name, struct annex_error **err)
 {
 	const char *set = getenv("ANNEX_LIBEXECDIR");
 	auto_free char *self = set && *set ? NULL : realpath("/proc/self/exe", NULL);
 
 	if (self)
 		*strrchr(self, '/') = '\0';
-	*ret = path_join(set && *set ? set : self ? self : ANNEX_LIBEXECDIR, "annex-guest");
+	*ret = path_join(set && *set ? set : self ? self : ANNEX_LIBEXECDIR, name);
 	return *ret ? 0 : fail_memory(err);
 }
 
@@ -173,14 +173,15 @@ static int run(const struct options *options, int *client, struct annex_error **
 	auto_machine_paths struct machine_paths paths = {0};
 	auto_machine_record struct machine_record record = {0};
 	struct supervisor supervisor = {.lock = -1, .foreground = options->foreground};
-	auto_free char *agent = NULL, *socket = NULL;
+	auto_free char *agent = NULL, *share_program = NULL, *socket = NULL;
 	int result;
 
 	if (machine_name_check(options->name, err) < 0 ||
 	    machine_paths_make(&paths, options->data, options->runtime, options->name, err) < 0 ||
 	    machine_record_load(&record, &paths, err) < 0 || take_lock(&supervisor.lock, &paths, err) < 0)
 		return -1;
-	if (make_private_folder(paths.runtime, err) < 0 || find_agent(&agent, err) < 0 ||
+	if (make_private_folder(paths.runtime, err) < 0 || find_program(&agent, "annex-guest", err) < 0 ||
+	    find_program(&share_program, "annex-share", err) < 0 ||
 	    machine_socket_path(&socket, &paths, record.id, err) < 0) {
 		cleanup_close(&supervisor.lock);
 		return -1;
@@ -191,6 +192,7 @@ static int run(const struct options *options, int *client, struct annex_error **
 	supervisor.paths = &paths;
 	supervisor.record = &record;
 	supervisor.agent = agent;
+	supervisor.share_program = share_program;
 	supervisor.socket = socket;
 	result = supervisor_run(&supervisor, client, err);
 	if (result == 0 && supervisor.failure) {

@@ -19,6 +19,7 @@
 #include "supervisor/logfile.h"
 #include "supervisor/notify.h"
 #include "supervisor/relay.h"
+#include "supervisor/shares.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -249,6 +250,20 @@ void supervisor_on_broken_guest(struct supervisor *supervisor, const char *what)
 	break_off(supervisor, err, false);
 }
 
+void supervisor_on_broken_shares(struct supervisor *supervisor, const struct annex_error *why)
+{
+	struct annex_error *err = NULL;
+
+	if (supervisor->finished || supervisor->state == MACHINE_STOPPING) {
+		log_info("%s", annex_error_message(why));
+		return;
+	}
+	fail_relayed(&err, annex_error_kind(why), annex_error_errno(why), annex_error_message(why),
+		     annex_error_hint(why));
+	hint_at_logs(supervisor, &err);
+	break_off(supervisor, err, true);
+}
+
 static void keep_failure(const struct supervisor *supervisor)
 {
 	auto_error struct annex_error *err = NULL;
@@ -434,13 +449,43 @@ void supervisor_describe(const struct supervisor *supervisor, struct message_sta
 		.started = supervisor->run.started,
 		.accelerator = supervisor->run.accelerator,
 		.settings = supervisor->settings,
+		.shares = supervisor->shared,
 	};
+}
+
+/* JSON of the settings in effect and of what is shared. */
+static int describe(struct supervisor *supervisor, struct annex_error **err)
+{
+	auto_json json_t *settings = settings_encode(&supervisor->record->settings);
+	auto_json json_t *shares = machine_shares_encode(&supervisor->plan.shares);
+	auto_free char *settings_text = settings ? json_text(settings, false) : NULL;
+	auto_free char *shares_text = shares ? json_text(shares, false) : NULL;
+
+	if (!settings_text || !shares_text)
+		return fail_memory(err);
+	free(supervisor->settings);
+	free(supervisor->shared);
+	supervisor->settings = TAKE(settings_text);
+	supervisor->shared = TAKE(shares_text);
+	json_decref(supervisor->run.settings);
+	supervisor->run.settings = TAKE(settings);
+	return 0;
+}
+
+void supervisor_on_shares_changed(struct supervisor *supervisor)
+{
+	auto_error struct annex_error *err = NULL;
+
+	if (describe(supervisor, &err) < 0 || machine_run_save(&supervisor->run, supervisor->paths, &err) < 0)
+		log_info("%s", annex_error_message(err));
+	clients_tell_state(supervisor->clients);
 }
 
 /* Everything up to a QEMU that runs; what fails here is the machine's failure. */
 static int start(struct supervisor *supervisor, struct annex_error **err)
 {
 	const struct machine_paths *paths = supervisor->paths;
+	auto_close int device = -1;
 	int port, console;
 
 	if (machine_run_save(&supervisor->run, paths, err) < 0 ||
@@ -449,6 +494,9 @@ static int start(struct supervisor *supervisor, struct annex_error **err)
 	    logfile_open(&supervisor->boot_log,
 			 &(struct logfile_options){.path = paths->boot_log, .limit = LOGFILE_BOOT_MAX}, err) < 0)
 		return -1;
+	if (describe(supervisor, err) < 0 || shares_new(&supervisor->shares, supervisor, &device, err) < 0)
+		return -1;
+	supervisor->plan.qemu.share_fd = device;
 	supervisor->run.accelerator = strdup(qemu_accel_name(supervisor->plan.accel.kind));
 	if (qemu_vm_start(&supervisor->vm, supervisor->loop, &supervisor->plan.probe, &supervisor->plan.qemu,
 			  on_vm_event, supervisor, err) < 0)
@@ -487,16 +535,13 @@ static void on_clock_set(void *data)
 static int make(struct supervisor *supervisor, int *first_client, struct annex_error **err)
 {
 	static const int signals[SUPERVISOR_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
-	auto_json json_t *settings = settings_encode(&supervisor->record->settings);
 	int result;
 
-	supervisor->settings = settings ? json_text(settings, false) : NULL;
-	supervisor->run.settings = json_incref(settings);
+	if (describe(supervisor, err) < 0)
+		return -1;
 	supervisor->run.pid = getpid();
 	supervisor->run.pid_start = spawn_start_time(getpid());
 	supervisor->run.started = time_realtime_ns() / 1000000000;
-	if (!supervisor->settings)
-		return fail_memory(err);
 	result = loop_new(&supervisor->loop);
 	if (result == 0)
 		result = relay_new(&supervisor->relay);
@@ -537,6 +582,7 @@ void supervisor_clear(struct supervisor *supervisor)
 {
 	if (supervisor->clients)
 		clients_free(TAKE(supervisor->clients));
+	shares_free(TAKE(supervisor->shares));
 	guest_free(TAKE(supervisor->guest));
 	console_free(TAKE(supervisor->console));
 	logfile_close(TAKE(supervisor->boot_log));
@@ -553,6 +599,7 @@ void supervisor_clear(struct supervisor *supervisor)
 	annex_error_free(TAKE(supervisor->failure));
 	free(TAKE(supervisor->waiting));
 	free(TAKE(supervisor->settings));
+	free(TAKE(supervisor->shared));
 	cleanup_close(&supervisor->lock);
 	supervisor->lock = -1;
 }

@@ -24,6 +24,7 @@ struct console;
 struct guest;
 struct logfile;
 struct relay;
+struct shares;
 
 enum supervisor_phase {
 	PHASE_NONE, /* nothing is waited for */
@@ -35,8 +36,9 @@ enum supervisor_phase {
 /* One machine at work. The files of this folder share it; each part is driven by its own callbacks on the loop. */
 struct supervisor {
 	const struct machine_paths *paths;
-	const struct machine_record *record;
-	const char *agent; /* path of annex-guest */
+	struct machine_record *record; /* of the start; its volumes follow what is shared meanwhile */
+	const char *agent;             /* path of annex-guest */
+	const char *share_program;     /* path of annex-share */
 	char *socket;
 	int lock; /* held until the end is told */
 	bool foreground;
@@ -58,9 +60,10 @@ struct supervisor {
 
 	struct machine_plan plan;
 	struct machine_run run;
-	char *settings; /* JSON, for STATE */
+	char *settings, *shared; /* JSON, for STATE */
 	struct logfile *boot_log;
 	struct qemu_vm *vm;
+	struct shares *shares;
 	struct console *console;
 	struct guest *guest; /* NULL: no link */
 	struct clients *clients;
@@ -83,6 +86,10 @@ void supervisor_on_ready(struct supervisor *supervisor, const char *init);
 void supervisor_on_halted(struct supervisor *supervisor, const struct message_halted *halted);
 /* What the guest was asked for failed: before the machine is up that ends it, the guest powers off. */
 void supervisor_on_guest_failure(struct supervisor *supervisor, const struct message_failure *failure);
+/* The server of the shares is gone. */
+void supervisor_on_broken_shares(struct supervisor *supervisor, const struct annex_error *why);
+/* What is shared, or a setting in effect, has changed: clients and the record of this run get to know. */
+void supervisor_on_shares_changed(struct supervisor *supervisor);
 /* The guest broke the protocol; the link is gone. */
 void supervisor_on_broken_guest(struct supervisor *supervisor, const char *what);
 

@@ -14,6 +14,7 @@ from test_kernel import elf_kernel
 
 FAKE_QEMU = annex_test.for_everybody(annex_test.ROOT / "tests" / "fakes" / "qemu")
 SUPERVISOR = annex_test.for_everybody(annex_test.BUILD / "annex-supervisor", "annex-guest")
+SHARE = annex_test.for_everybody(annex_test.BUILD / "annex-share")
 
 
 class Guest:
@@ -39,6 +40,12 @@ class Guest:
     def power_off(self):
         self.link.send("HALTED", reason=1, text="")
         self.happen("off")
+
+    def bind(self, name="BIND", **failure):
+        """Answer a BIND or UNBIND: done, or with the fields of a failure. What was asked."""
+        asked = self.link.expect(name)
+        self.link.send("BOUND", **failure)
+        return asked
 
     def accept(self):
         """A session: its OPEN, answered."""
@@ -75,6 +82,7 @@ class Machine:
         self.helpers.mkdir()
         (self.helpers / "annex-guest").write_bytes(b"\x7fELF nobody runs it")
         (self.helpers / "annex-supervisor").symlink_to(SUPERVISOR)
+        (self.helpers / "annex-share").symlink_to(SHARE)
         self.folder.mkdir(parents=True, mode=0o700)
         disk = self.folder / "disk.qcow2"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1G"], check=True)
