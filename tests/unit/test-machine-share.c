@@ -141,8 +141,7 @@ static void what_others_lie_in_comes_first(void **state)
 {
 	struct host *host = *state;
 	auto_machine_shares struct machine_shares shares = {0};
-	auto_free char *modules = place(host, "modules"), *above = place(host, ""),
-		       *inside = place(host, "home/u/in/x");
+	auto_free char *modules = place(host, "modules"), *inside = place(host, "home/u/in/x");
 	auto_free char *deep = NULL;
 
 	assert_true(asprintf(&deep, ":%s:ro,cache=none", inside) > 0);
