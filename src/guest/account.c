@@ -161,22 +161,50 @@ static void copy_tree(int to, int from, const struct account *account, unsigned 
 	closedir(folder);
 }
 
-static int make_home(const struct account *account, const char *home, struct annex_error **err)
+/* What a shared home was bound to: an empty folder of root's. */
+static bool is_mount_point(const char *path)
+{
+	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *folder = NULL;
+	struct stat st;
+	size_t count = 0;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != 0)
+		return false;
+	folder = fdopendir(fd);
+	if (!folder)
+		return false;
+	fd = -1; /* the stream has it */
+	while (count <= 2 && readdir(folder))
+		count++;
+	closedir(folder);
+	return count == 2;
+}
+
+static int make_folder(const char *home, struct annex_error **err)
 {
 	auto_free char *parent = strdup(home);
-	auto_close int from = -1, to = -1;
 	char *slash = parent ? strrchr(parent, '/') : NULL;
 	int result = 0;
 
 	if (!parent)
 		return fail_memory(err);
-	if (home[0] != '/' || file_exists(AT_FDCWD, home))
-		return 0;
 	*slash = '\0';
 	if (*parent)
 		result = file_make_folders(parent, 0755);
-	if (result < 0 || mkdir(home, 0700) < 0)
-		return fail_os(err, result < 0 ? result : errno, "cannot make the home folder %s", home);
+	if (result == 0 && mkdir(home, 0700) < 0 && (errno != EEXIST || chmod(home, 0700) < 0))
+		result = -errno;
+	return result < 0 ? fail_os(err, result, "cannot make the home folder %s", home) : 0;
+}
+
+static int make_home(const struct account *account, const char *home, struct annex_error **err)
+{
+	auto_close int from = -1, to = -1;
+
+	if (account->home_is_shared || home[0] != '/' || (file_exists(AT_FDCWD, home) && !is_mount_point(home)))
+		return 0;
+	if (make_folder(home, err) < 0)
+		return -1;
 	from = open("/etc/skel", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	to = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (from >= 0 && to >= 0)
@@ -230,6 +258,35 @@ static int allow_sudo(const char *name, struct annex_error **err)
 	return result < 0 ? fail_os(err, result, "cannot write %s", path) : 0;
 }
 
+/* The shared home is that of whoever has the user's id. */
+static int move_home(const struct account *account, const struct passwd_user *known, const char *text,
+		     struct annex_error **err)
+{
+	auto_text struct text made = {0};
+	int result;
+
+	if (!account->home_is_shared || text_equal(known->home, account->home))
+		return 0;
+	if (!passwd_is_field(account->home))
+		return fail(err, ANNEX_ERROR_USAGE, "\"%s\" cannot be a home folder", account->home);
+	passwd_set_home(&made, text, known->name, account->home);
+	if (!text_ok(&made))
+		return fail_memory(err);
+	result = file_replace(AT_FDCWD, "/etc/passwd", made.data, made.size, 0644);
+	return result < 0 ? fail_os(err, result, "cannot write /etc/passwd") : 0;
+}
+
+/* One whose home was that of the host, and is so no longer, gets one of its own. */
+static int adopt(const struct account *account, const struct passwd_user *known, const char *text,
+		 struct annex_error **err)
+{
+	if (move_home(account, known, text, err) < 0)
+		return -1;
+	if (is_mount_point(known->home) && make_home(account, known->home, err) < 0)
+		return -1;
+	return allow_sudo(known->name, err);
+}
+
 int account_ensure(const struct account *account, struct annex_error **err)
 {
 	auto_passwd_user struct passwd_user known = {0};
@@ -250,7 +307,7 @@ int account_ensure(const struct account *account, struct annex_error **err)
 	if (result == -ENOMEM)
 		return fail_memory(err);
 	if (result == 0)
-		return allow_sudo(known.name, err);
+		return adopt(account, &known, text, err);
 	if (add_user(&name, account, text, err) < 0)
 		return -1;
 	return allow_sudo(name, err);

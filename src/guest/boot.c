@@ -13,6 +13,7 @@
 #include "guest/network.h"
 #include "guest/passwd.h"
 #include "guest/program.h"
+#include "guest/share.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -62,6 +63,7 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 					.gid = config->gid,
 					.group = config->group_name,
 					.home = config->home,
+					.home_is_shared = share_has_home(config->shares),
 					.shell = config->shell};
 	auto_free char *hostname = NULL, *path = NULL, *real = NULL, *group = NULL;
 	bool names = !text_equal(config->network, "none"), is_command = false;
@@ -148,6 +150,9 @@ int boot_machine(struct guest *guest, struct annex_error **err)
 	if (mount_disk(guest, err) < 0)
 		return -1;
 	set_up_network(&guest->config);
+	guest_wait_for(guest, "the host's files");
+	if (shares_set(guest->shares, guest->config.shares, err) < 0)
+		return -1;
 	if (look_into_image(guest, err) < 0 || make_environment(guest, err) < 0)
 		return -1;
 	return cgroup_prepare(err);

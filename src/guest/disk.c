@@ -121,9 +121,17 @@ int disk_mount(const char *name, struct annex_error **err)
 	return 0;
 }
 
+void disk_sync(void)
+{
+	auto_close int root = open(MOUNT_DISK, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (root < 0 || syncfs(root) < 0)
+		log_info("the disk could not be written: %s", strerror(errno));
+}
+
 bool disk_unmount(void)
 {
-	sync();
+	disk_sync();
 	for (int i = 0; i < UNMOUNT_TRIES; i++) {
 		if (umount2(MOUNT_DISK, 0) == 0 || errno != EBUSY)
 			return true;
@@ -132,6 +140,6 @@ bool disk_unmount(void)
 	}
 	log_info("the disk is still in use");
 	if (mount(NULL, MOUNT_DISK, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
-		sync();
+		disk_sync();
 	return false;
 }

@@ -9,7 +9,9 @@
 MUST_USE int disk_find(char ret[DISK_NAME_LIMIT], int uevents, uint64_t timeout_ms, struct annex_error **err);
 /* Mount it on MOUNT_DISK and let its file system grow to the device's size. */
 MUST_USE int disk_mount(const char *name, struct annex_error **err);
-/* Write everything and unmount; what keeps it busy gets a moment to go. False: it could only be made read-only or
+/* Write everything. */
+void disk_sync(void);
+/* The same, and unmount; what keeps it busy gets a moment to go. False: it could only be made read-only or
  * synced. */
 bool disk_unmount(void);
 

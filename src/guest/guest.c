@@ -81,6 +81,7 @@ static void on_init_running(void *data)
 	const struct program *program = program_find(guest->init_real);
 
 	sessions_set_machine(guest->sessions, init_pidfd(guest->init), &guest->config);
+	shares_set_machine(guest->shares, init_pidfd(guest->init), guest->config.deadline_factor);
 	if (!program || !program->notifies)
 		on_ready(guest);
 	else if (guest->state == GUEST_STARTING)
@@ -112,8 +113,10 @@ static void on_init_ended(int status, const struct annex_error *err, void *data)
 
 	notify_listen_to(guest->notify, 0);
 	sessions_set_machine(guest->sessions, -1, NULL);
+	shares_set_machine(guest->shares, -1, guest->config.deadline_factor);
 	if (err)
-		fail_relayed(&copy, annex_error_kind(err), annex_error_errno(err), annex_error_message(err), NULL);
+		fail_relayed(&copy, annex_error_kind(err), annex_error_errno(err), annex_error_message(err),
+			     annex_error_hint(err));
 	init_free(guest->init);
 	guest->init = NULL;
 	if (copy) {
@@ -143,6 +146,7 @@ void guest_start_init(struct guest *guest)
 		.hostname = guest->hostname,
 		.console = console_path(guest->console),
 		.tty_gid = guest->tty_gid,
+		.shares = guest->shares,
 	};
 	auto_error struct annex_error *err = NULL;
 
@@ -219,6 +223,16 @@ static void handle_clock(struct guest *guest, const void *body)
 	boot_set_clock(message->realtime_ns);
 }
 
+static void handle_bind(struct guest *guest, const void *body)
+{
+	shares_handle_bind(guest->shares, body);
+}
+
+static void handle_unbind(struct guest *guest, const void *body)
+{
+	shares_handle_unbind(guest->shares, body);
+}
+
 static void handle_failure(struct guest *guest, const void *body)
 {
 	const struct message_failure *message = body;
@@ -231,10 +245,8 @@ static const struct handler {
 	enum message_kind kind;
 	void (*fn)(struct guest *guest, const void *body);
 } handlers[] = {
-	{MESSAGE_HELLO, handle_hello},
-	{MESSAGE_FAILURE, handle_failure},
-	{MESSAGE_SHUTDOWN, handle_shutdown},
-	{MESSAGE_CLOCK, handle_clock},
+	{MESSAGE_HELLO, handle_hello}, {MESSAGE_FAILURE, handle_failure}, {MESSAGE_SHUTDOWN, handle_shutdown},
+	{MESSAGE_CLOCK, handle_clock}, {MESSAGE_BIND, handle_bind},       {MESSAGE_UNBIND, handle_unbind},
 };
 
 union body {
@@ -242,6 +254,8 @@ union body {
 	struct message_failure failure;
 	struct message_shutdown shutdown;
 	struct message_clock clock;
+	struct message_bind bind;
+	struct message_unbind unbind;
 };
 
 static void protest(struct guest *guest, const struct message *message)
@@ -333,7 +347,7 @@ static void on_child_signal(struct loop_source *source, int signal, void *data)
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
 			return;
 		if ((guest->init && init_pid(guest->init) == info.si_pid) ||
-		    sessions_has_child(guest->sessions, info.si_pid))
+		    sessions_has_child(guest->sessions, info.si_pid) || shares_has_child(guest->shares, info.si_pid))
 			return; /* the loop will tell its owner */
 		waitpid(info.si_pid, NULL, 0);
 	}
@@ -363,7 +377,8 @@ int guest_new(struct guest **ret, int uevents, int port, struct annex_error **er
 		guest_free(guest);
 		return fail_os(err, result, "cannot start the agent");
 	}
-	if (console_new(&guest->console, guest->loop, err) < 0 ||
+	if (shares_new(&guest->shares, guest->loop, guest->link, err) < 0 ||
+	    console_new(&guest->console, guest->loop, err) < 0 ||
 	    notify_new(&guest->notify, guest->loop, on_notify, guest, err) < 0) {
 		guest_free(guest);
 		return -1;
@@ -378,6 +393,7 @@ void guest_free(struct guest *guest)
 		return;
 	init_free(guest->init);
 	sessions_free(guest->sessions);
+	shares_free(guest->shares);
 	klog_free(guest->klog);
 	notify_free(guest->notify);
 	console_free(guest->console);

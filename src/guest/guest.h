@@ -6,6 +6,7 @@
 #include "guest/link.h"
 #include "guest/notify.h"
 #include "guest/session.h"
+#include "guest/shares.h"
 
 /*
  * The agent: PID 1 of the virtual machine. Its states follow each other as they are listed; a reboot of the machine's
@@ -24,6 +25,7 @@ struct guest {
 	struct loop *loop;
 	struct link *link;
 	struct sessions *sessions;
+	struct shares *shares;
 	struct console *console;
 	struct notify *notify;
 	struct klog *klog;

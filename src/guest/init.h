@@ -1,5 +1,5 @@
 #pragma once
-#include "base/error.h"
+#include "guest/shares.h"
 #include "loop/loop.h"
 
 /* The machine's init: PID 1 of namespaces of its own. */
@@ -12,6 +12,7 @@ struct init_options {
 	const char *hostname;
 	const char *console; /* the terminal's path, as the agent sees it */
 	unsigned tty_gid;
+	const struct shares *shares;
 };
 
 struct init_callbacks {

@@ -11,6 +11,7 @@
 #include "guest/passwd.h"
 #include "guest/process.h"
 #include "guest/report.h"
+#include "guest/share.h"
 #include "guest/terminal.h"
 
 #include <fcntl.h>
@@ -44,6 +45,12 @@ static int resolve_default(struct passwd_identity *ret, const struct message_con
 						 .home = strdup(config->home),
 						 .shell = strdup(config->shell)};
 		result = ret->user.name && ret->user.home && ret->user.shell ? 0 : -ENOMEM;
+	}
+	/* Where the host's home is shared, it is the home. */
+	if (result == 0 && share_has_home(config->shares)) {
+		free(ret->user.home);
+		ret->user.home = strdup(config->home);
+		result = ret->user.home ? 0 : -ENOMEM;
 	}
 	if (result < 0)
 		return fail_memory(err);
@@ -135,9 +142,13 @@ static int take_identity(const struct passwd_identity *identity, struct annex_er
 	return 0;
 }
 
-static int change_folder(const char *folder, const char *home, struct annex_error **err)
+static int change_folder(const struct message_open *open, const char *home, struct annex_error **err)
 {
-	if (*folder)
+	const char *folder = open->folder;
+
+	if (*folder && open->flags & OPEN_FOLDER_IF_THERE && chdir(folder) == 0)
+		return 0;
+	if (*folder && !(open->flags & OPEN_FOLDER_IF_THERE))
 		return chdir(folder) < 0 ? fail_os(err, errno, "cannot go to the folder %s", folder) : 0;
 	if (*home && chdir(home) == 0)
 		return 0;
@@ -216,7 +227,7 @@ static int start(const struct launch *launch, struct annex_error **err)
 	}
 	if (!program)
 		return fail(err, ANNEX_ERROR_USAGE, "there is no command to run");
-	if (take_identity(&identity, err) < 0 || change_folder(launch->open->folder, identity.user.home, err) < 0)
+	if (take_identity(&identity, err) < 0 || change_folder(launch->open, identity.user.home, err) < 0)
 		return -1;
 	return execute(program, argv, &env, err);
 }

@@ -6,7 +6,8 @@
  * is mounted below the disk, which then becomes the root, and the agent's mounts are let go. /dev is a tmpfs with the
  * nodes of device.c rather than the kernel's devtmpfs: there is one devtmpfs for all, with the root disk and the
  * control port in it, and what one start of init leaves there the next would find. /sys is read-only, which tells
- * systemd that devices are not its business; the machine's own control groups below it can be written.
+ * systemd that devices are not its business; the machine's own control groups below it can be written. What of the
+ * host is shared comes last, on top of all of it, and is passed on to whatever the machine starts.
  */
 #include "guest/mount.h"
 
@@ -131,7 +132,7 @@ static int enter_disk(struct annex_error **err)
 	return 0;
 }
 
-int mount_machine(const char *console, unsigned tty_gid, struct annex_error **err)
+int mount_machine(const char *console, unsigned tty_gid, const struct shares *shares, struct annex_error **err)
 {
 	char options[96];
 	struct row pts = {"devpts", "/dev/pts", options, MS_NOSUID | MS_NOEXEC, 0755};
@@ -146,5 +147,5 @@ int mount_machine(const char *console, unsigned tty_gid, struct annex_error **er
 	    bind_console(console, err) < 0 || write_run_host(err) < 0 || mask_questions(err) < 0)
 		return -1;
 	umask(022);
-	return enter_disk(err);
+	return shares_bind(shares, MOUNT_DISK, err) < 0 ? -1 : enter_disk(err);
 }

@@ -1,5 +1,5 @@
 #pragma once
-#include "base/error.h"
+#include "guest/shares.h"
 
 /* Where the machine's disk is mounted as the agent sees it. */
 #define MOUNT_DISK "/disk"
@@ -8,5 +8,7 @@
 MUST_USE int mount_agent(struct annex_error **err);
 
 /* Mount what a program as PID 1 of new namespaces expects and make the disk its root. Runs in that process. `console`
- * is the path of the terminal that becomes /dev/console; `tty_gid` owns terminals. */
-MUST_USE int mount_machine(const char *console, unsigned tty_gid, struct annex_error **err);
+ * is the path of the terminal that becomes /dev/console; `tty_gid` owns terminals; `shares` are bound to their places.
+ */
+MUST_USE int mount_machine(const char *console, unsigned tty_gid, const struct shares *shares,
+			   struct annex_error **err);

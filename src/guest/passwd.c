@@ -87,6 +87,26 @@ int passwd_by_uid(struct passwd_user *ret, const char *passwd, uint32_t uid)
 	return find_user(ret, passwd, NULL, uid);
 }
 
+void passwd_set_home(struct text *out, const char *passwd, const char *name, const char *home)
+{
+	CLEANUP(line_clear) struct line line = {0};
+	const char *at = passwd;
+	bool broken = false;
+
+	while (line_next(&line, &at, &broken)) {
+		uint32_t uid = 0, gid = 0;
+		const char *gecos = line.fields[4];
+
+		if (read_ids(&uid, &gid, &line) && strcmp(line.fields[0], name) == 0)
+			text_printf(out, "%s:%s:%u:%u:%s:%s:%s\n", name, line.fields[1], uid, gid, gecos, home,
+				    line.fields[6]);
+		else
+			text_add_bytes(out, passwd, (size_t)(at - passwd));
+		passwd = at;
+	}
+	out->broken |= broken;
+}
+
 static bool read_group(uint32_t *ret_gid, const struct line *line)
 {
 	return line->count >= 3 && line->fields[0][0] && text_to_u32(ret_gid, line->fields[2], 10) == 0;

@@ -32,6 +32,8 @@ size_t passwd_groups_of(uint32_t *ret, size_t limit, const char *group, const ch
 bool passwd_is_field(const char *text);
 /* Whether any line's first field is the name. */
 bool passwd_has_name(const char *text, const char *name);
+/* The text with another home (a field) in a user's line. */
+void passwd_set_home(struct text *out, const char *passwd, const char *name, const char *home);
 /* Append a line, after ending the last one if need be. */
 void passwd_append(struct text *text, const char *line);
 

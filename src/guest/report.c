@@ -16,11 +16,13 @@ void report_from_error(struct report *report, const struct annex_error *err)
 	report->kind = err ? annex_error_kind(err) : ANNEX_ERROR_GUEST;
 	report->os = err ? annex_error_errno(err) : 0;
 	snprintf(report->message, sizeof(report->message), "%s", err ? annex_error_message(err) : "unknown error");
+	if (err && annex_error_hint(err))
+		snprintf(report->hint, sizeof(report->hint), "%s", annex_error_hint(err));
 }
 
 int report_to_error(const struct report *report, struct annex_error **err)
 {
-	return fail_relayed(err, report->kind, report->os, report->message, NULL);
+	return fail_relayed(err, report->kind, report->os, report->message, report->hint[0] ? report->hint : NULL);
 }
 
 int report_pair(int ret[2])

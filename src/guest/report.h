@@ -8,6 +8,7 @@ struct report {
 	uint32_t kind;
 	int32_t os;
 	char message[1000];
+	char hint[500];
 };
 
 void report_from_error(struct report *report, const struct annex_error *err); /* NULL: unknown */

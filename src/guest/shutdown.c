@@ -16,6 +16,7 @@
 #include "guest/disk.h"
 #include "guest/process.h"
 #include "guest/program.h"
+#include "guest/sharefs.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -274,9 +275,13 @@ void shutdown_check(struct guest *guest)
 
 void shutdown_power_off(bool disk_mounted)
 {
+	/* First the disk is written, for its sake the host's server need not answer; then shares go, which lie on it.
+	 */
+	if (disk_mounted)
+		disk_sync();
+	sharefs_unmount();
 	if (disk_mounted && !disk_unmount())
 		log_info("the disk was not unmounted");
-	sync();
 	reboot(RB_POWER_OFF);
 	log_info("cannot power off: %s", strerror(errno));
 	for (;;)

@@ -270,7 +270,7 @@ static int initramfs_name(char **ret, const struct kernel *kernel, const char *a
 	if (kernel->modules && !dep)
 		return fail_memory(err);
 	digest_of(digest, agent, size);
-	text_printf(&key, "1 %s %s", digest, kernel->modules ? kernel->modules : "");
+	text_printf(&key, "2 %s %s", digest, kernel->modules ? kernel->modules : "");
 	if (dep && stat(dep, &st) == 0)
 		text_printf(&key, " %jd.%09ld", (intmax_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 	if (!text_ok(&key))

@@ -5,6 +5,10 @@ test speaks the protocol on the control port.
     machine.start()                       # up to READY
     machine.run("echo", "hello").output   # b"hello\\n"
     machine.stop()
+
+Files of the host come from tests/tools/share-host:
+
+    machine = guest_vm.Machine(layout, exports={"home": ("rw", folder)}, shares=["home dh /home/ada"])
 """
 
 import json
@@ -116,8 +120,39 @@ class Session:
         self.send("INPUT", b"")
 
 
+class ShareHost:
+    """The virtio-fs server of a machine; what it shares can change."""
+
+    def __init__(self, uid, gid, exports):
+        self.device, served = socket.socketpair()
+        self.process = subprocess.Popen([BUILD / "tests" / "share-host", str(served.fileno()), str(uid), str(gid)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[served.fileno()], text=True)
+        served.close()
+        for name, (mode, path) in exports.items():
+            self.add(name, path, mode)
+
+    def command(self, *words):
+        self.process.stdin.write(" ".join(map(str, words)) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer == "ok\n", answer
+
+    def add(self, name, path, mode="rw"):
+        self.command("add", name, mode, path)
+
+    def remove(self, name):
+        self.command("remove", name)
+
+    def close(self):
+        self.device.close()
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
 class Machine:
-    def __init__(self, layout, size=4 << 30, cpus=1, memory=512, **config):
+    def __init__(self, layout, size=4 << 30, cpus=1, memory=512, exports=None, **config):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="annex-guest-", dir="/var/tmp"))
         self.image, self.initramfs = kernel()
         self.disk = self.folder / "disk"
@@ -129,13 +164,15 @@ class Machine:
             init_argv=(image.get("Entrypoint") or []) + (image.get("Cmd") or []), stop_signal=0, network="slirp",
             address="10.0.2.15/24", gateway="10.0.2.2", dns="10.0.2.3", deadline_factor=10, debug=1)
         self.config.update(config)
-        self.process = self.link = None
+        self.process = self.link = self.share_host = None
+        self.exports = exports
         self.changed = threading.Condition()
         self.reset()
 
     def reset(self):
         self.sessions, self.next_stream = {}, 1
         self.messages, self.waiting, self.ready, self.halted, self.failures = [], [], [], [], []
+        self.bound = []
         self.log = bytearray()
         self.link_closed = False
 
@@ -144,8 +181,10 @@ class Machine:
         self.reset()
         port = self.folder / "port"
         port.unlink(missing_ok=True)
+        shared = self.share_options()
         self.process = subprocess.Popen([
-            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35", "-accel",
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine",
+            "q35,memory-backend=memory", "-object", f"memory-backend-memfd,id=memory,size={self.memory}M,share=on", "-accel",
             "tcg,thread=multi,tb-size=256", "-cpu", "max", "-smp", str(self.cpus), "-m", str(self.memory), "-no-reboot",
             "-serial", f"file:{self.folder}/console", "-kernel", self.image, "-initrd", self.initramfs, "-append",
             "console=ttyS0 quiet panic=-1 rdinit=/init random.trust_cpu=on no_timer_check",
@@ -154,9 +193,20 @@ class Machine:
             "virtio-serial-pci,id=ports,disable-legacy=on", "-chardev",
             f"socket,id=port,path={port},server=on,wait=off", "-device",
             "virtserialport,bus=ports.0,chardev=port,name=org.annex.guest", "-netdev", "user,id=network", "-device",
-            "virtio-net-pci,netdev=network,disable-legacy=on,romfile="])
+            "virtio-net-pci,netdev=network,disable-legacy=on,romfile=", *shared],
+            pass_fds=[self.share_host.device.fileno()] if shared else [])
         self.connect()
         return self
+
+    def share_options(self):
+        """What QEMU needs for the shares, whose server this starts."""
+        if self.exports is None:
+            return []
+        if self.share_host:
+            self.share_host.close()
+        self.share_host = ShareHost(self.config["uid"], self.config["gid"], self.exports)
+        return ["-chardev", f"socket,id=share,fd={self.share_host.device.fileno()}", "-device",
+                "vhost-user-fs-pci,chardev=share,tag=annex,queue-size=1024,num-request-queues=1"]
 
     def connect(self):
         deadline = time.monotonic() + 20 * SCALE
@@ -216,7 +266,8 @@ class Machine:
             self.log += message.data
         else:
             self.messages.append(message)
-            lists = {"WAITING": self.waiting, "READY": self.ready, "HALTED": self.halted, "FAILURE": self.failures}
+            lists = {"WAITING": self.waiting, "READY": self.ready, "HALTED": self.halted, "FAILURE": self.failures,
+                     "BOUND": self.bound}
             if name in lists:
                 lists[name].append(message)
 
@@ -268,6 +319,19 @@ class Machine:
         assert session.exit == (0, 0), (session.exit, session.failure, bytes(session.output), bytes(session.errors))
         return session.output.decode()
 
+    def bind(self, share):
+        """The answer to BIND."""
+        return self.ask("BIND", share=share)
+
+    def unbind(self, target, force=0):
+        return self.ask("UNBIND", target=target, force=force)
+
+    def ask(self, name, **fields):
+        before = len(self.bound)
+        self.send(name, **fields)
+        self.wait_until(lambda: len(self.bound) > before, 60, "BOUND")
+        return self.bound[before]
+
     def wait_for_end(self, timeout=60):
         return self.process.wait(timeout * SCALE)
 
@@ -279,4 +343,6 @@ class Machine:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if self.share_host:
+            self.share_host.close()
         shutil.rmtree(self.folder, ignore_errors=True)

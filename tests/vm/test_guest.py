@@ -10,6 +10,7 @@ import time
 import pytest
 
 import guest_vm
+import protocol
 from guest_vm import DETACH, NO_INPUT, SHELL, TERMINAL
 
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="no QEMU")
@@ -56,7 +57,7 @@ def fresh(test_image):
 
 def test_the_guest_says_hello_and_what_it_waits_for(machine):
     assert machine.messages[0].name == "HELLO"
-    assert machine.messages[0].version == 1
+    assert machine.messages[0].version == protocol.VERSION
     assert machine.messages[0].who.startswith("guest 6")
     assert [message.what for message in machine.waiting][0] == "the root disk"
 

@@ -1,0 +1,169 @@
+/*
+ * A read-only share is bound from a second, read-only mount of the file system, so that it is read-only from its first
+ * moment; the host's server keeps to it anyway.
+ *
+ * The kernel reads ahead 128 KiB of a FUSE file system by itself, of which each request costs a round trip through the
+ * virtual machine's exits: READ_AHEAD_KB is what one request can carry.
+ */
+#include "guest/sharefs.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "guest/place.h"
+#include "guest/tree.h"
+#include "wire/message.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define FOLDER    "/shares"
+#define READ_ONLY "/shares-ro"
+
+static const char READ_AHEAD_KB[] = "1024";
+
+/* The kernel sets its own value when the server has answered the first request: stat() waits for that. */
+static void read_ahead(void)
+{
+	char path[64];
+	struct stat st;
+	auto_close int fd = -1;
+
+	if (stat(FOLDER, &st) < 0) {
+		log_info("cannot look at the shares: %s", strerror(errno));
+		return;
+	}
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", major(st.st_dev), minor(st.st_dev));
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, READ_AHEAD_KB, strlen(READ_AHEAD_KB)) < 0)
+		log_info("cannot write %s: %s", path, strerror(errno));
+}
+
+static int mount_failed(struct annex_error **err)
+{
+	if (errno == ENODEV) {
+		fail(err, ANNEX_ERROR_UNSUPPORTED,
+		     "the kernel has no driver for virtio-fs (virtiofs), by which files are shared");
+		return fail_hint(err, "use a kernel with CONFIG_VIRTIO_FS, or home-mount=none and no volumes");
+	}
+	if (errno == EINVAL)
+		return fail(err, ANNEX_ERROR_NOT_FOUND,
+			    "the virtual machine has no virtio-fs device \"" WIRE_SHARE_TAG "\"");
+	return fail_os(err, errno, "cannot mount the shares");
+}
+
+int sharefs_mount(struct annex_error **err)
+{
+	const unsigned long flags = MS_NOSUID | MS_NODEV;
+
+	if ((mkdir(FOLDER, 0700) < 0 && errno != EEXIST) || (mkdir(READ_ONLY, 0700) < 0 && errno != EEXIST))
+		return fail_os(err, errno, "cannot make " FOLDER);
+	if (mount(WIRE_SHARE_TAG, FOLDER, "virtiofs", flags, NULL) < 0)
+		return mount_failed(err);
+	if (mount(FOLDER, READ_ONLY, NULL, MS_BIND, NULL) < 0 ||
+	    mount(NULL, READ_ONLY, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) < 0) {
+		int os = errno;
+
+		umount2(READ_ONLY, MNT_DETACH);
+		umount2(FOLDER, MNT_DETACH);
+		return fail_os(err, os, "cannot mount the shares read-only");
+	}
+	read_ahead();
+	return 0;
+}
+
+void sharefs_unmount(void)
+{
+	auto_close int fd = open(FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0 || !tree_is_mount(fd))
+		return;
+	if (syncfs(fd) < 0)
+		log_info("not all could be written to the shares: %s", strerror(errno));
+	if (umount2(READ_ONLY, MNT_DETACH) < 0 || umount2(FOLDER, MNT_DETACH) < 0)
+		log_info("cannot unmount the shares: %s", strerror(errno));
+}
+
+int sharefs_open(const struct share *share, struct annex_error **err)
+{
+	auto_free char *path = path_join(share->read_only ? READ_ONLY : FOLDER, share->name);
+	auto_close int tree = -1;
+	struct stat st;
+
+	if (!path)
+		return fail_memory(err);
+	tree = tree_clone(path);
+	if (tree == -ENOENT)
+		return fail(err, ANNEX_ERROR_NOT_FOUND, "the host has no share \"%s\"", share->name);
+	if (tree < 0)
+		return fail_os(err, tree, "cannot open the share \"%s\"", share->name);
+	if (fstat(tree, &st) < 0)
+		return fail_os(err, errno, "cannot look at the share \"%s\"", share->name);
+	if (S_ISDIR(st.st_mode) == share->is_file)
+		return fail(err, ANNEX_ERROR_USAGE, "the share \"%s\" is %s", share->name,
+			    share->is_file ? "a folder, not a file" : "a file, not a folder");
+	return TAKE_FD(tree);
+}
+
+int sharefs_bind(int opened, const char *root, const struct share *share, struct annex_error **err)
+{
+	auto_close int top = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC), target = -1;
+	int result;
+
+	if (top < 0)
+		return fail_os(err, errno, "cannot open the machine's root");
+	if (place_make(&target, top, share->target, share->is_file, err) < 0)
+		return -1;
+	result = tree_attach(opened, target);
+	return result < 0 ? fail_os(err, result, "cannot bind it to %s", share->target) : 0;
+}
+
+/* Is it our file system that is mounted at the target? 0, or 1: nothing is; -errno. */
+static int find_bound(const struct share *share, dev_t ours)
+{
+	auto_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
+	struct stat st;
+
+	if (root < 0)
+		return -errno;
+	fd = place_open(root, share->target);
+	if (fd == -ENOENT || fd == -ENOTDIR || (fd >= 0 && !tree_is_mount(fd)))
+		return 1;
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return fd < 0 ? fd : -errno;
+	return st.st_dev == ours ? 0 : -EXDEV;
+}
+
+/* By path: a descriptor of it would keep it in use. */
+static int take_away(const struct share *share, dev_t ours, bool force, struct annex_error **err)
+{
+	int result = find_bound(share, ours);
+
+	if (result == 0 && umount2(share->target, force ? MNT_DETACH : 0) < 0)
+		result = -errno;
+	if (result == -EBUSY)
+		return fail(err, ANNEX_ERROR_BUSY, "%s is in use", share->target);
+	if (result == -EXDEV && !force)
+		return fail(err, ANNEX_ERROR_BUSY, "something else is mounted over %s", share->target);
+	return result < 0 && result != -EXDEV ? fail_os(err, result, "cannot unmount %s", share->target) : 0;
+}
+
+int sharefs_unbind(int init_pidfd, const struct share *share, bool force, struct annex_error **err)
+{
+	auto_close int fs = open(FOLDER, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+
+	if (fs < 0 || fstat(fs, &st) < 0)
+		return fail_os(err, errno, "cannot look at the shares");
+	if (setns(init_pidfd, CLONE_NEWNS) < 0)
+		return fail_os(err, errno, "cannot enter the machine");
+	if (take_away(share, st.st_dev, force, err) < 0)
+		return -1;
+	if (syncfs(fs) < 0)
+		return fail_os(err, errno, "not all could be written to %s", share->target);
+	return 0;
+}

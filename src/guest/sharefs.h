@@ -1,0 +1,22 @@
+#pragma once
+#include "guest/share.h"
+
+/*
+ * The virtio-fs with all shares, mounted once and for the agent only, and its parts in the machine. Set-user-ID and
+ * device files do nothing there: see docs/decisions.md.
+ */
+
+/* UNSUPPORTED: the kernel has no driver; NOT_FOUND: the virtual machine has no such device. Waits for the host's
+ * server: for the boot. */
+MUST_USE int sharefs_mount(struct annex_error **err);
+/* Write what is not yet written and unmount, if it is mounted; when no process of the machine is left. */
+void sharefs_unmount(void);
+
+/* A mount of the share that is attached nowhere yet, as a descriptor, or -1. NOT_FOUND: the host has no such share. */
+MUST_USE int sharefs_open(const struct share *share, struct annex_error **err);
+/* Attach it to its place below a folder. The process may have entered other mounts since it opened it. */
+MUST_USE int sharefs_bind(int opened, const char *root, const struct share *share, struct annex_error **err);
+
+/* Unmount it again from the mounts of `init_pidfd`, which this process enters, and write what is not yet written. BUSY:
+ * it is in use, unless forced. What is no longer mounted is as good. */
+MUST_USE int sharefs_unbind(int init_pidfd, const struct share *share, bool force, struct annex_error **err);

@@ -1,0 +1,29 @@
+#include "guest/tree.h"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <linux/stat.h>
+#include <sys/syscall.h>
+
+int tree_clone(const char *path)
+{
+	long fd = syscall(SYS_open_tree, AT_FDCWD, path,
+			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+int tree_attach(int tree, int target)
+{
+	long result = syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+
+	return result < 0 ? -errno : 0;
+}
+
+bool tree_is_mount(int fd)
+{
+	struct statx st = {0};
+
+	return syscall(SYS_statx, fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_TYPE, &st) == 0 &&
+	       (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}

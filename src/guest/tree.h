@@ -1,0 +1,9 @@
+#pragma once
+#include "base/error.h"
+
+#include <stdbool.h>
+
+/* Mounts by descriptor. -errno. */
+MUST_USE int tree_clone(const char *path);      /* a mount of what is there, not attached anywhere yet */
+MUST_USE int tree_attach(int tree, int target); /* to where an O_PATH descriptor is */
+bool tree_is_mount(int fd);                     /* the top of a mount */
