@@ -170,8 +170,6 @@ static int mask(struct machine_share *share, const struct hidden *hidden, struct
 			return fail(err, ANNEX_ERROR_USAGE, "cannot share %s: no machine gets what is in %s",
 				    share->source, hidden->never.items[i]);
 	}
-	if (share->is_file)
-		return 0;
 	return mask_list(share, &hidden->never, err) < 0 ? -1 : mask_list(share, &hidden->masks, err);
 }
 

@@ -364,6 +364,15 @@ static void a_home_that_is_none_of_the_users_own_is_left_out(void **state)
 		make(host, &shares);
 		assert_int_equal(shares.count, 0);
 	}
+	make_link(host, "slash", "/");
+	for (const char *const *below = (const char *const[]){"slash", "home/u/file", NULL}; *below; below++) {
+		auto_machine_shares struct machine_shares shares = {0};
+
+		free(host->home);
+		host->home = place(host, *below);
+		make(host, &shares);
+		assert_int_equal(shares.count, 0);
+	}
 	if (getuid() != 0) {
 		auto_machine_shares struct machine_shares shares = {0};
 
@@ -440,7 +449,7 @@ static void a_folder_of_the_host_is_found_in_the_machine(void **state)
 
 	make_folder(host, "home/u/work/over");
 	set(host, "home-target", NULL, "/h");
-	volume(host, "/srv", ":/srv");
+	volume(host, "/srv", ":/a/srv");
 	volume(host, "/srv/x", ":/x");
 	volume(host, "/data", ":/h/work/over");
 	volume(host, "/home/u/file", ":/etc/file");
@@ -454,7 +463,7 @@ static void a_folder_of_the_host_is_found_in_the_machine(void **state)
 	maps(host, again, "home/u/work/a b", "/h/work/a b");
 	maps(host, again, "home/user", NULL);
 	maps(host, again, "home", NULL);
-	maps(host, again, "srv/y", "/srv/y");
+	maps(host, again, "srv/y", "/a/srv/y");
 	maps(host, again, "srv/x", "/x");
 	maps(host, again, "srv/x/y", "/x/y");
 	maps(host, again, "home/u/work/over/y", NULL);
