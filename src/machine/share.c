@@ -4,7 +4,11 @@
  * is never shared, which is where annex keeps its own: who writes a machine's record has the host's files, by the
  * volumes in it. Each is in the list as it is named and as it resolves, and every share whose source contains one of
  * them gets it as a mask. A source that is a masked path, or lies in one, was named by the user: the settings' masks
- * don't hold there, but what is never shared stays so. The kernel's modules are in annex's data, and are exempt.
+ * don't hold there, but what is never shared stays so.
+ *
+ * A machine can write what is shared with it, so it can put a link where a volume of the next start, its own or another
+ * machine's, is to come from. Volumes are kept canonical, and one that isn't any longer is refused; what is opened is
+ * held to the path that was judged. The kernel's modules are in annex's data, and exempt from its mask only there.
  */
 #include "machine/share.h"
 
@@ -13,6 +17,7 @@
 #include "share/mask.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -259,8 +264,12 @@ static int make_volume(struct machine_share *ret, const char *series, unsigned l
 	char name[32];
 
 	snprintf(name, sizeof(name), "%s-%lu", series, number);
-	if (find_source(&share, volume->host, err) < 0 || mask(&share, hidden, err) < 0 ||
-	    fill(&share, name, volume, true, err) < 0)
+	if (find_source(&share, volume->host, err) < 0)
+		return -1;
+	if (strcmp(share.source, volume->host) != 0)
+		return fail(err, ANNEX_ERROR_USAGE, "cannot share %s: it is a link to %s now", volume->host,
+			    share.source);
+	if (mask(&share, hidden, err) < 0 || fill(&share, name, volume, true, err) < 0)
 		return -1;
 	share.is_home = !share.is_file && strcmp(home, volume->guest) == 0;
 	*ret = share;
@@ -323,8 +332,22 @@ static int add_home(struct machine_shares *shares, const struct machine_paths *p
 	return insert(shares, &index, &share, ANNEX_ERROR_USAGE, err);
 }
 
-static int add_modules(struct machine_shares *shares, const char *modules, const char *release,
-		       struct annex_error **err)
+static int check_modules(struct machine_share *share, const struct machine_paths *paths, const char *release,
+			 const struct hidden *hidden, struct annex_error **err)
+{
+	auto_free char *folder = path_join(paths->data, "kernels"), *kernels = folder ? resolve(folder) : NULL;
+
+	if (!kernels)
+		return fail_memory(err);
+	if (path_below(kernels, share->source))
+		return 0;
+	if (share->is_file || strcmp(path_name(share->source), release) != 0)
+		return fail(err, ANNEX_ERROR_UNSUPPORTED, "%s is no folder of modules of %s", share->source, release);
+	return mask(share, hidden, err);
+}
+
+static int add_modules(struct machine_shares *shares, const struct machine_paths *paths, const char *modules,
+		       const char *release, const struct hidden *hidden, struct annex_error **err)
 {
 	auto_machine_share struct machine_share share = {0};
 	auto_free char *target = NULL;
@@ -337,8 +360,8 @@ static int add_modules(struct machine_shares *shares, const char *modules, const
 		return fail_memory(err);
 	}
 	volume.guest = target;
-	if (find_source(&share, modules, err) < 0)
-		return fail_hint(err, "annex kernel install");
+	if (find_source(&share, modules, err) < 0 || check_modules(&share, paths, release, hidden, err) < 0)
+		return fail_hint(err, "annex kernel list");
 	return fill(&share, "modules", &volume, true, err) < 0 ? -1
 							       : insert(shares, &index, &share, ANNEX_ERROR_USAGE, err);
 }
@@ -352,7 +375,7 @@ int machine_shares_make(struct machine_shares *ret, const struct machine_paths *
 
 	if (find_hidden(&hidden, paths, settings, home, err) < 0 ||
 	    add_home(&made, paths, settings, home, &hidden, err) < 0 ||
-	    (modules && add_modules(&made, modules, release, err) < 0) ||
+	    (modules && add_modules(&made, paths, modules, release, &hidden, err) < 0) ||
 	    add_volumes(&made, paths, &settings->volumes, home, &hidden, err) < 0)
 		return -1;
 	for (size_t i = 0; i < made.count; i++) {
@@ -421,6 +444,25 @@ const struct machine_share *machine_shares_find(const struct machine_shares *sha
 			return &shares->items[i];
 	}
 	return NULL;
+}
+
+int machine_share_open(int *ret_fd, const struct machine_share *share, struct annex_error **err)
+{
+	auto_close int fd = open(share->source, O_PATH | O_CLOEXEC);
+	char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)], path[PATH_MAX];
+	ssize_t size;
+
+	if (fd < 0)
+		return fail_os(err, errno, "cannot share %s", share->source);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	size = readlink(link, path, sizeof(path));
+	if (size < 0)
+		return fail_os(err, errno, "cannot share %s", share->source);
+	if ((size_t)size != strlen(share->source) || memcmp(path, share->source, (size_t)size) != 0)
+		return fail(err, ANNEX_ERROR_USAGE, "cannot share %s: it is a link to %.*s now", share->source,
+			    (int)size, path);
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }
 
 char *machine_share_wire(const struct machine_share *share)

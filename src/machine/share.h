@@ -32,7 +32,8 @@ void machine_shares_clear(struct machine_shares *shares);
  * What a start shares. `home` is machine_home()'s; `modules` is the folder of the kernel's modules and `release` its
  * release (NULL: none). There is no share of a home that isn't the user's own: "/", one that is missing, or one of
  * another user where this one may not write; unless home-target asks for it. NOT_FOUND for what is gone, UNSUPPORTED
- * for what is neither a folder nor a file, USAGE for two at one place, or one inside annex's own folders.
+ * for what is neither a folder nor a file, USAGE for two at one place, one inside annex's own folders,
+ * or a volume whose path leads over a link by now.
  */
 MUST_USE int machine_shares_make(struct machine_shares *ret, const struct machine_paths *paths,
 				 const struct machine_settings *settings, const char *home, const char *modules,
@@ -46,6 +47,9 @@ MUST_USE int machine_shares_add(struct machine_shares *shares, const struct mach
 MUST_USE int machine_shares_remove(struct machine_shares *shares, const char *target, struct annex_error **err);
 /* NULL: nothing is shared at exactly this place. */
 const struct machine_share *machine_shares_find(const struct machine_shares *shares, const char *target);
+
+/* The source by O_PATH: what the plan found there, USAGE if a link has taken its place. */
+MUST_USE int machine_share_open(int *ret_fd, const struct machine_share *share, struct annex_error **err);
 
 /* Is this path, relative to a share, one that is masked, or in one? ASCII letters match in either case, as they do for
  * the server. */

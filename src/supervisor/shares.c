@@ -97,10 +97,10 @@ static enum share_cache cache_of(const struct machine_share *share)
 /* ret->fd is the caller's. */
 static int open_share(struct share_process_share *ret, const struct machine_share *share, struct annex_error **err)
 {
-	int fd = open(share->source, O_PATH | O_CLOEXEC);
+	int fd = -1;
 
-	if (fd < 0)
-		return fail_os(err, errno, "cannot share %s", share->source);
+	if (machine_share_open(&fd, share, err) < 0)
+		return -1;
 	*ret = (struct share_process_share){
 		.fd = fd,
 		.source = share->source,

@@ -141,9 +141,10 @@ static void what_others_lie_in_comes_first(void **state)
 {
 	struct host *host = *state;
 	auto_machine_shares struct machine_shares shares = {0};
-	auto_free char *modules = place(host, "modules"), *inside = place(host, "home/u/in/x");
+	auto_free char *modules = place(host, "modules/6.1"), *inside = place(host, "home/u/in/x");
 	auto_free char *deep = NULL;
 
+	make_folder(host, "modules/6.1");
 	assert_true(asprintf(&deep, ":%s:ro,cache=none", inside) > 0);
 	volume(host, "/srv/x", deep);
 	volume(host, "/home/u/file", ":/etc/one/two/three/four/five/six/file");
@@ -197,7 +198,7 @@ static void every_share_around_a_secret_lacks_it(void **state)
 	volume(host, "", ":/all");
 	set(host, "volume", NULL, "/:/root-of-host:ro");
 	volume(host, "/home/u/dot", ":/dot");
-	volume(host, "/link", ":/homes");
+	volume(host, "/home", ":/homes");
 	make(host, &shares);
 	assert_int_equal(shares.count, 4);
 	share = machine_shares_find(&shares, "/all");
@@ -246,15 +247,14 @@ static void a_secret_that_the_user_shares_is_shared(void **state)
 
 static void what_is_annexs_own_or_the_kernels_is_never_shared(void **state)
 {
-	static const char *const own[] = {"/data/annex", "/data/annex/machines", "/run/annex", "/second/machines"};
+	static const char *const own[] = {"/data/annex", "/data/annex/machines", "/run/annex"};
 	struct host *host = *state;
 
-	make_link(host, "second", "data/annex");
 	for (size_t i = 0; i < COUNT_OF(own); i++) {
 		volume(host, own[i], ":/x");
 		refused(host, ANNEX_ERROR_USAGE, "no machine gets", "annex set -n dev volume=-/x");
 	}
-	set(host, "volume", NULL, "/proc/self:/x");
+	set(host, "volume", NULL, "/proc/sys:/x");
 	refused(host, ANNEX_ERROR_USAGE, "no machine gets what is in /proc", NULL);
 	set(host, "volume", NULL, "/sys:/x");
 	refused(host, ANNEX_ERROR_USAGE, "no machine gets what is in /sys", NULL);
@@ -275,14 +275,76 @@ static void what_can_not_be_shared_is_named_with_the_way_out(void **state)
 	assert_int_equal(mkfifo(pipe, 0600), 0);
 	volume(host, "/pipe", ":/x");
 	refused(host, ANNEX_ERROR_UNSUPPORTED, "neither a folder nor a file", NULL);
-	make_folder(host, "not\xff");
+	make_folder(host, "not\xff/x");
 	make_link(host, "utf8", "not\xff");
-	volume(host, "/utf8", ":/x");
+	volume(host, "/utf8/x", ":/x");
 	refused(host, ANNEX_ERROR_UNSUPPORTED, "is not UTF-8", NULL);
 	make_folder(host, "1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3");
 	make_link(host, "home/u/.aws", "../../1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3/4/5/6/7/8/9/0/1/2/3");
 	volume(host, "", ":/x");
 	refused(host, ANNEX_ERROR_USAGE, "lies too deep", NULL);
+}
+
+/* What a machine can do in a folder that it has, before the next start. */
+static void a_link_in_the_place_of_a_volume_is_not_followed(void **state)
+{
+	struct host *host = *state;
+	auto_machine_shares struct machine_shares shares = {0};
+	auto_error struct annex_error *err = NULL;
+	auto_free char *work = place(host, "home/u/work"), *away = place(host, "home/u/away"), *says = NULL;
+	int fd = -1;
+
+	volume(host, "/home/u/work", ":/work");
+	make(host, &shares);
+	assert_int_equal(machine_share_open(&fd, machine_shares_find(&shares, "/work"), NULL), 0);
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(rename(work, away), 0);
+	make_link(host, "home/u/work", ".ssh");
+	assert_int_equal(machine_share_open(&fd, machine_shares_find(&shares, "/work"), &err), -1);
+	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_USAGE);
+	assert_true(asprintf(&says, "cannot share %s: it is a link to %s/.ssh now", work, host->home) > 0);
+	assert_string_equal(annex_error_message(err), says);
+	refused(host, ANNEX_ERROR_USAGE, says, "annex set -n dev volume=-/work");
+	make_folder(host, "home/u/away/in");
+	volume(host, "/home/u/work/in", ":/work");
+	assert_int_equal(unlink(work), 0);
+	make_link(host, "home/u/work", "away");
+	refused(host, ANNEX_ERROR_USAGE, "away/in now", "annex set -n dev volume=-/work");
+}
+
+static int make_with_modules(const struct host *host, const char *below, struct machine_shares *ret,
+			     struct annex_error **err)
+{
+	auto_free char *modules = place(host, below);
+
+	return machine_shares_make(ret, &host->paths, &host->settings, host->home, modules, "6.1", err);
+}
+
+static void modules_are_those_of_the_kernel(void **state)
+{
+	static const char *const wrong[] = {"home/u/.ssh", "modules/6.1", "home/u/file", "data/annex/6.1"};
+	struct host *host = *state;
+	auto_machine_shares struct machine_shares ours = {0}, beside = {0};
+	auto_error struct annex_error *gone = NULL;
+
+	make_folder(host, "data/annex/kernels/6.1/lib/modules/6.1");
+	make_folder(host, "data/annex/6.1");
+	make_folder(host, "home/u/6.1");
+	make_link(host, "modules/6.1", "../home/u/.ssh");
+	assert_int_equal(make_with_modules(host, "data/annex/kernels/6.1/lib/modules/6.1", &ours, NULL), 0);
+	wire_is(&ours.items[0], "modules dr", "/lib/modules/6.1");
+	assert_int_equal(make_with_modules(host, "link/u/6.1", &beside, NULL), 0);
+	assert_int_equal(beside.count, 2);
+	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+		auto_machine_shares struct machine_shares shares = {0};
+		auto_error struct annex_error *err = NULL;
+
+		assert_int_equal(make_with_modules(host, wrong[i], &shares, &err), -1);
+		assert_int_not_equal(annex_error_kind(err), ANNEX_ERROR_NOT_FOUND);
+		assert_string_equal(annex_error_hint(err), "annex kernel list");
+	}
+	assert_int_equal(make_with_modules(host, "gone", &beside, &gone), -1);
+	assert_int_equal(annex_error_kind(gone), ANNEX_ERROR_NOT_FOUND);
 }
 
 static void two_shares_can_not_be_at_one_place(void **state)
@@ -510,6 +572,8 @@ int main(void)
 		ON_A_HOST(a_secret_that_the_user_shares_is_shared),
 		ON_A_HOST(what_is_annexs_own_or_the_kernels_is_never_shared),
 		ON_A_HOST(what_can_not_be_shared_is_named_with_the_way_out),
+		ON_A_HOST(a_link_in_the_place_of_a_volume_is_not_followed),
+		ON_A_HOST(modules_are_those_of_the_kernel),
 		ON_A_HOST(two_shares_can_not_be_at_one_place),
 		ON_A_HOST(nothing_is_put_where_the_machine_can_not_have_a_place),
 		ON_A_HOST(the_home_is_shared_as_it_is_set),
