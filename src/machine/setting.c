@@ -4,6 +4,7 @@
 #include "machine/secret.h"
 #include "machine/volume.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -158,29 +159,62 @@ static int apply_target(const struct setting *setting, void *field, const char *
 	return 0;
 }
 
-/* Which volume is at this place; the count: none. */
-static size_t find_volume(const struct text_list *list, const char *guest)
+/*
+ * Volumes are kept in the order of their places in the machine, masks in that of their names: what was changed and
+ * changed back is what it was.
+ */
+typedef int compare_fn(const char *a, const char *b);
+
+/* The first that isn't before `text`. */
+static size_t find_place(const struct text_list *list, const char *text, compare_fn *compare)
 {
-	size_t i = 0;
+	size_t index = 0;
 
-	for (; i < list->count; i++) {
-		auto_volume struct volume volume = {0};
+	while (index < list->count && compare(list->items[index], text) < 0)
+		index++;
+	return index;
+}
 
-		if (volume_parse(&volume, list->items[i], NULL) == 0 && strcmp(volume.guest, guest) == 0)
-			break;
+static bool is_at(const struct text_list *list, size_t index, const char *text, compare_fn *compare)
+{
+	return index < list->count && compare(list->items[index], text) == 0;
+}
+
+/* Takes `text`. */
+static int insert(struct text_list *list, size_t index, char *text)
+{
+	if (text_list_add_owned(list, text) < 0)
+		return -ENOMEM;
+	memmove(&list->items[index + 1], &list->items[index], (list->count - 1 - index) * sizeof(*list->items));
+	list->items[index] = text;
+	return 0;
+}
+
+static void sort(struct text_list *list, compare_fn *compare)
+{
+	for (size_t i = 1; i < list->count; i++) {
+		char *text = list->items[i];
+		size_t k = i;
+
+		for (; k > 0 && compare(list->items[k - 1], text) > 0; k--)
+			list->items[k] = list->items[k - 1];
+		list->items[k] = text;
 	}
-	return i;
 }
 
 static int remove_volume(struct text_list *list, const char *value, struct annex_error **err)
 {
-	auto_free char *guest = NULL;
+	auto_free char *guest = NULL, *text = NULL;
 	size_t index;
 
 	if (volume_guest(&guest, value, err) < 0)
 		return fail_hint(err, "volume=-GUEST removes the volume at GUEST");
-	index = find_volume(list, guest);
-	if (index == list->count)
+	if (asprintf(&text, "/:%s", guest) < 0) {
+		text = NULL;
+		return fail_memory(err);
+	}
+	index = find_place(list, text, volume_compare);
+	if (!is_at(list, index, text, volume_compare))
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no volume at '%s'", guest);
 	drop(list, index);
 	return 0;
@@ -200,40 +234,40 @@ static int apply_volume(const struct setting *setting, void *field, const char *
 	text = volume_text(&volume);
 	if (!text)
 		return fail_memory(err);
-	index = find_volume(list, volume.guest);
-	if (index < list->count) {
+	index = find_place(list, text, volume_compare);
+	if (is_at(list, index, text, volume_compare)) {
 		free(list->items[index]);
 		list->items[index] = TAKE(text);
 		return 0;
 	}
 	if (list->count >= SETTING_VOLUMES_MAX)
 		return refuse(setting, value, err, "too many volumes");
-	return text_list_add_owned(list, TAKE(text)) < 0 ? fail_memory(err) : 0;
+	return insert(list, index, TAKE(text)) < 0 ? fail_memory(err) : 0;
 }
 
 static int apply_mask(const struct setting *setting, void *field, const char *value, struct annex_error **err)
 {
 	auto_free char *home = NULL, *real = NULL, *mask = NULL;
 	struct text_list *list = field;
-	bool removes = *value == '-';
-	size_t index = 0;
+	bool removes = *value == '-', is_there;
+	size_t index;
 
 	if (machine_home(&home, err) < 0)
 		return -1;
 	real = realpath(home, NULL);
 	if (secret_parse(&mask, value + removes, (const char *const[]){home, real, NULL}, err) < 0)
 		return -1;
-	while (index < list->count && strcmp(list->items[index], mask) != 0)
-		index++;
-	if (removes && index == list->count)
+	index = find_place(list, mask, strcmp);
+	is_there = is_at(list, index, mask, strcmp);
+	if (removes && !is_there)
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no mask '%s'", mask);
 	if (removes)
 		drop(list, index);
-	if (removes || index < list->count)
+	if (removes || is_there)
 		return 0;
 	if (list->count >= SETTING_MASKS_MAX)
 		return refuse(setting, value, err, "too many masks");
-	return text_list_add_owned(list, TAKE(mask)) < 0 ? fail_memory(err) : 0;
+	return insert(list, index, TAKE(mask)) < 0 ? fail_memory(err) : 0;
 }
 
 static const char *const mounts[] = {"rw", "ro", "none", NULL};
@@ -315,6 +349,7 @@ int settings_default(struct machine_settings *ret, struct annex_error **err)
 		return fail_memory(err);
 	if (secret_defaults(&made.masks, err) < 0)
 		return -1;
+	sort(&made.masks, strcmp);
 	*ret = made;
 	made = (struct machine_settings){0};
 	return 0;
@@ -369,6 +404,8 @@ int settings_decode(struct machine_settings *ret, const json_t *object, const ch
 		return -1;
 	if (check_files(&made, what, err) < 0)
 		return -1;
+	sort(&made.volumes, volume_compare);
+	sort(&made.masks, strcmp);
 	*ret = made;
 	made = (struct machine_settings){0};
 	return 0;

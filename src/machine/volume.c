@@ -167,3 +167,12 @@ char *volume_text(const struct volume *volume)
 		text_printf(&text, "%scache=%s", before, volume->cache);
 	return text_take(&text);
 }
+
+int volume_compare(const char *a, const char *b)
+{
+	const char *guest_a = last_guest(a), *guest_b = last_guest(b);
+	size_t size_a = guest_a ? strcspn(guest_a, ":") : 0, size_b = guest_b ? strcspn(guest_b, ":") : 0;
+	int order = memcmp(guest_a ? guest_a : "", guest_b ? guest_b : "", size_a < size_b ? size_a : size_b);
+
+	return order ? order : (size_a > size_b) - (size_a < size_b);
+}

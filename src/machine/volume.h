@@ -21,6 +21,8 @@ struct volume {
 MUST_USE int volume_parse(struct volume *ret, const char *text, struct annex_error **err);
 /* The one spelling of it: HOST:GUEST[:ro][,cache=none]; NULL: out of memory. The caller frees it. */
 char *volume_text(const struct volume *volume);
+/* Orders texts as volume_text() gives them by GUEST; 0: the same. */
+int volume_compare(const char *a, const char *b);
 void volume_clear(struct volume *volume);
 #define auto_volume CLEANUP(volume_clear)
 

@@ -152,11 +152,11 @@ static void what_others_lie_in_comes_first(void **state)
 	assert_int_equal(machine_shares_make(&shares, &host->paths, &host->settings, host->home, modules, "6.1", NULL),
 			 0);
 	assert_int_equal(shares.count, 5);
-	wire_is(&shares.items[0], "volume-3 d", "/srv");
+	wire_is(&shares.items[0], "volume-2 d", "/srv");
 	wire_is(&shares.items[1], "modules dr", "/lib/modules/6.1");
 	wire_is(&shares.items[2], "home dh", host->home);
-	wire_is(&shares.items[3], "volume-1 dr", inside);
-	wire_is(&shares.items[4], "volume-2 f", "/etc/one/two/three/four/five/six/file");
+	wire_is(&shares.items[3], "volume-3 dr", inside);
+	wire_is(&shares.items[4], "volume-1 f", "/etc/one/two/three/four/five/six/file");
 	assert_string_equal(shares.items[2].source, host->home);
 	assert_string_equal(shares.items[3].cache, "none");
 	assert_true(shares.items[0].kept && shares.items[2].kept);

@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include "machine/setting.h"
+#include "machine/volume.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -73,6 +74,40 @@ static int apply(struct machine_settings *settings, const char *pair)
 	return settings_apply(settings, pair, &err) == 0 ? 0 : (int)annex_error_kind(err);
 }
 
+static bool has(const struct text_list *list, const char *text)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->items[i], text) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void volumes_are_in_the_order_of_their_places(void **state)
+{
+	static const char *const sorted[] = {"/z:/a", "/:/a/b:ro", "/b:/c/:/ab", "/y:/b"};
+	auto_settings struct machine_settings settings = {0}, again = {0};
+	auto_json json_t *encoded = NULL;
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	for (size_t i = COUNT_OF(sorted); i > 0; i--) {
+		auto_free char *pair = NULL;
+
+		assert_true(asprintf(&pair, "volume=%s", sorted[i - 1]) > 0);
+		assert_int_equal(apply(&settings, pair), 0);
+	}
+	encoded = settings_encode(&settings);
+	json_array_insert(json_object_get(encoded, "volume"), 0, json_array_get(json_object_get(encoded, "volume"), 3));
+	json_array_remove(json_object_get(encoded, "volume"), 4);
+	assert_int_equal(settings_decode(&again, encoded, "settings", NULL), 0);
+	assert_int_equal(again.volumes.count, COUNT_OF(sorted));
+	for (size_t i = 0; i < COUNT_OF(sorted); i++) {
+		assert_string_equal(again.volumes.items[i], settings.volumes.items[i]);
+		assert_int_equal(volume_compare(again.volumes.items[i], sorted[i]), 0);
+	}
+}
+
 static void a_volume_takes_the_place_of_the_one_at_the_same_place(void **state)
 {
 	auto_settings struct machine_settings settings = {0}, again = {0};
@@ -108,6 +143,10 @@ static void masks_are_added_and_removed(void **state)
 	assert_int_equal(apply(&settings, "mask=work/keys"), 0);
 	assert_int_equal(settings.masks.count, count + 1);
 	assert_string_equal(settings.masks.items[count], "work/keys");
+	assert_int_equal(apply(&settings, "mask=-.aws"), 0);
+	assert_int_equal(apply(&settings, "mask=.aws"), 0);
+	for (size_t i = 0; i < count; i++)
+		assert_true(strcmp(settings.masks.items[i], settings.masks.items[i + 1]) < 0);
 	assert_int_equal(apply(&settings, "mask=-~/.ssh"), 0);
 	assert_int_equal(apply(&settings, "mask=-.ssh"), ANNEX_ERROR_NOT_FOUND);
 	assert_int_equal(apply(&settings, "mask=/etc"), ANNEX_ERROR_USAGE);
@@ -156,7 +195,8 @@ static void the_home_is_there_without_secrets_unless_told_otherwise(void **state
 	assert_int_equal(settings_default(&settings, NULL), 0);
 	assert_string_equal(settings.home_mount, "rw");
 	assert_string_equal(settings.home_target, "");
-	assert_string_equal(settings.masks.items[0], ".ssh");
+	assert_true(has(&settings.masks, ".ssh") && has(&settings.masks, ".config/gh"));
+	assert_false(has(&settings.masks, ".gitconfig"));
 	encoded = settings_encode(&settings);
 	for (const char *const *key = (const char *const[]){"home-mount", "home-target", "volume", "mask", NULL}; *key;
 	     key++)
@@ -212,6 +252,7 @@ int main(void)
 		cmocka_unit_test(a_bad_value_says_why_and_changes_nothing),
 		cmocka_unit_test(an_unknown_key_lists_the_valid_ones),
 		cmocka_unit_test(a_volume_takes_the_place_of_the_one_at_the_same_place),
+		cmocka_unit_test(volumes_are_in_the_order_of_their_places),
 		cmocka_unit_test(masks_are_added_and_removed),
 		cmocka_unit_test(lists_have_an_end),
 		cmocka_unit_test(the_home_is_there_without_secrets_unless_told_otherwise),
