@@ -180,7 +180,8 @@ static int check_first(struct machine_record *record, struct machine_paths *path
 
 	if (options->name ? machine_name_check(options->name, err) < 0 : free_name(&name, context, image, err) < 0)
 		return -1;
-	if (machine_paths_make(paths, context->data, context->runtime, options->name ? options->name : name, err) < 0)
+	if (machine_paths_make(paths, context->data, context->config, context->runtime,
+			       options->name ? options->name : name, err) < 0)
 		return -1;
 	if (file_exists(AT_FDCWD, paths->folder))
 		return refuse_taken(paths, err);

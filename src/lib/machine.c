@@ -19,7 +19,7 @@
 static int make_paths(struct machine_paths *ret, const struct annex_context *context, const char *name,
 		      struct annex_error **err)
 {
-	return machine_paths_make(ret, context->data, context->runtime, name, err);
+	return machine_paths_make(ret, context->data, context->config, context->runtime, name, err);
 }
 
 int machine_open_named(struct annex_machine **ret, struct annex_context *context, const char *name,

@@ -118,7 +118,8 @@ static int count_machines(struct annex_usage *usage, const struct annex_context 
 		auto_machine_paths struct machine_paths paths = {0};
 		uint64_t size;
 
-		if (machine_paths_make(&paths, context->data, context->runtime, names.items[i], err) < 0)
+		if (machine_paths_make(&paths, context->data, context->config, context->runtime, names.items[i], err) <
+		    0)
 			return -1;
 		size = file_tree_size(AT_FDCWD, paths.folder);
 		usage->count++;

@@ -16,7 +16,7 @@ static int add_machine(struct uses *uses, const struct annex_context *context, c
 	auto_machine_record struct machine_record record = {0};
 	auto_error struct annex_error *err = NULL;
 
-	if (machine_paths_make(&paths, context->data, context->runtime, name, &err) < 0 ||
+	if (machine_paths_make(&paths, context->data, context->config, context->runtime, name, &err) < 0 ||
 	    machine_record_load(&record, &paths, &err) < 0) {
 		if (annex_error_kind(err) != ANNEX_ERROR_NOT_FOUND) /* deleted meanwhile */
 			uses->unclear = true;

@@ -21,18 +21,19 @@ static const struct {
 	{offsetof(struct machine_paths, log), "supervisor.log"},
 };
 
-int machine_paths_make(struct machine_paths *ret, const char *data, const char *runtime, const char *name,
-		       struct annex_error **err)
+int machine_paths_make(struct machine_paths *ret, const char *data, const char *config, const char *runtime,
+		       const char *name, struct annex_error **err)
 {
 	auto_machine_paths struct machine_paths made = {0};
 	bool whole;
 
 	made.name = strdup(name);
 	made.data = strdup(data);
+	made.config = strdup(config);
 	made.runtime = strdup(runtime);
 	if (asprintf(&made.folder, "%s/machines/%s", data, name) < 0)
 		made.folder = NULL;
-	whole = made.name && made.data && made.runtime && made.folder;
+	whole = made.name && made.data && made.config && made.runtime && made.folder;
 	for (size_t i = 0; whole && i < COUNT_OF(files); i++) {
 		char **path = (char **)(void *)((char *)&made + files[i].offset);
 
@@ -50,6 +51,7 @@ void machine_paths_clear(struct machine_paths *paths)
 {
 	free(paths->name);
 	free(paths->data);
+	free(paths->config);
 	free(paths->runtime);
 	free(paths->folder);
 	for (size_t i = 0; i < COUNT_OF(files); i++)

@@ -5,6 +5,7 @@
 struct machine_paths {
 	char *name;
 	char *data;      /* $XDG_DATA_HOME/annex */
+	char *config;    /* $XDG_CONFIG_HOME/annex */
 	char *runtime;   /* $XDG_RUNTIME_DIR/annex */
 	char *folder;    /* DATA/machines/NAME */
 	char *record;    /* machine.json */
@@ -18,8 +19,8 @@ struct machine_paths {
 	char *log;       /* supervisor.log */
 };
 
-MUST_USE int machine_paths_make(struct machine_paths *ret, const char *data, const char *runtime, const char *name,
-				struct annex_error **err);
+MUST_USE int machine_paths_make(struct machine_paths *ret, const char *data, const char *config, const char *runtime,
+				const char *name, struct annex_error **err);
 void machine_paths_clear(struct machine_paths *paths);
 #define auto_machine_paths CLEANUP(machine_paths_clear)
 

@@ -103,16 +103,14 @@ static int find_hidden(struct hidden *hidden, const struct machine_paths *paths,
 		       const struct machine_settings *settings, const char *home, struct annex_error **err)
 {
 	auto_free char *real = resolve(home);
-	const char *config = getenv("XDG_CONFIG_HOME");
 
 	if (!real)
 		return fail_memory(err);
 	if (hide(&hidden->never, strdup(paths->data), err) < 0 ||
+	    hide(&hidden->never, strdup(paths->config), err) < 0 ||
 	    hide(&hidden->never, strdup(paths->runtime), err) < 0 ||
 	    hide(&hidden->never, path_join(real, ".local/share/annex"), err) < 0 ||
 	    hide(&hidden->never, path_join(real, ".config/annex"), err) < 0)
-		return -1;
-	if (config && *config == '/' && hide(&hidden->never, path_join(config, "annex"), err) < 0)
 		return -1;
 	/* What is read and written there is no files, but processes and devices. */
 	if (hide(&hidden->never, strdup("/proc"), err) < 0 || hide(&hidden->never, strdup("/sys"), err) < 0 ||

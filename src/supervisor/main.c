@@ -58,7 +58,8 @@ static bool parse(struct options *ret, int argc, char **argv)
 		}
 	}
 	ret->name = optind + 1 == argc ? argv[optind] : NULL;
-	if (ret->name && ret->data && *ret->data == '/' && ret->runtime && *ret->runtime == '/')
+	if (ret->name && ret->data && *ret->data == '/' && ret->config && *ret->config == '/' && ret->runtime &&
+	    *ret->runtime == '/')
 		return true;
 	fprintf(stderr, "usage: annex-supervisor --data DIR --config DIR --runtime DIR [--foreground] NAME\n");
 	return false;
@@ -177,7 +178,7 @@ static int run(const struct options *options, int *client, struct annex_error **
 	int result;
 
 	if (machine_name_check(options->name, err) < 0 ||
-	    machine_paths_make(&paths, options->data, options->runtime, options->name, err) < 0 ||
+	    machine_paths_make(&paths, options->data, options->config, options->runtime, options->name, err) < 0 ||
 	    machine_record_load(&record, &paths, err) < 0 || take_lock(&supervisor.lock, &paths, err) < 0)
 		return -1;
 	if (make_private_folder(paths.runtime, err) < 0 || find_program(&agent, "annex-guest", err) < 0 ||

@@ -51,10 +51,9 @@ static int set_up(void **state)
 					      "run/annex",    "srv/x",       "modules",
 					      "home/u/dot/gh"};
 	struct host *host = calloc(1, sizeof(*host));
-	auto_free char *data = NULL, *runtime = NULL;
+	auto_free char *data = NULL, *config = NULL, *runtime = NULL;
 
 	assert_non_null(host);
-	unsetenv("XDG_CONFIG_HOME");
 	host->root = realpath(folder, NULL);
 	for (size_t i = 0; i < COUNT_OF(folders); i++)
 		make_folder(host, folders[i]);
@@ -63,8 +62,9 @@ static int set_up(void **state)
 	make_link(host, "link", "home");
 	host->home = place(host, "home/u");
 	data = place(host, "data/annex");
+	config = place(host, "etc/annex");
 	runtime = place(host, "run/annex");
-	assert_int_equal(machine_paths_make(&host->paths, data, runtime, "dev", NULL), 0);
+	assert_int_equal(machine_paths_make(&host->paths, data, config, runtime, "dev", NULL), 0);
 	assert_int_equal(settings_default(&host->settings, NULL), 0);
 	*state = host;
 	return 0;
@@ -188,12 +188,6 @@ static void every_share_around_a_secret_lacks_it(void **state)
 	auto_machine_shares struct machine_shares shares = {0};
 	const struct machine_share *share;
 
-	make_folder(host, "etc/annex");
-	{
-		auto_free char *config = place(host, "etc");
-
-		setenv("XDG_CONFIG_HOME", config, 1);
-	}
 	set(host, "home-mount", NULL, "none");
 	volume(host, "", ":/all");
 	set(host, "volume", NULL, "/:/root-of-host:ro");

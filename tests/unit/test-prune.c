@@ -133,7 +133,7 @@ static void make_machine(const char *name, char image, char base, bool running)
 	record.image_id = strdup(id(image));
 	record.base = strdup(key(base));
 	assert_int_equal(settings_default(&record.settings, NULL), 0);
-	assert_int_equal(machine_paths_make(&paths, folder, folder, name, NULL), 0);
+	assert_int_equal(machine_paths_make(&paths, folder, folder, folder, name, NULL), 0);
 	assert_int_equal(file_make_folders(paths.folder, 0700), 0);
 	assert_int_equal(machine_record_save(&record, paths.record, NULL), 0);
 	run.settings = settings_encode(&record.settings);

@@ -15,7 +15,7 @@ static void a_record_written_is_the_record_read(void **state)
 	auto_error struct annex_error *err = NULL;
 
 	(void)state;
-	assert_int_equal(machine_paths_make(&paths, folder, folder, "web", &err), 0);
+	assert_int_equal(machine_paths_make(&paths, folder, folder, folder, "web", &err), 0);
 	assert_int_equal(file_make_folders(paths.folder, 0700), 0);
 	assert_int_equal(machine_id_make(&record.id, &err), 0);
 	record.name = strdup("web");
@@ -37,7 +37,7 @@ static void an_unknown_machine_is_not_found(void **state)
 	auto_error struct annex_error *err = NULL;
 
 	(void)state;
-	assert_int_equal(machine_paths_make(&paths, folder, folder, "nobody", &err), 0);
+	assert_int_equal(machine_paths_make(&paths, folder, folder, folder, "nobody", &err), 0);
 	assert_int_equal(machine_record_load(&record, &paths, &err), -1);
 	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_NOT_FOUND);
 	assert_string_equal(annex_error_message(err), "there is no machine 'nobody'");
@@ -53,7 +53,7 @@ static void a_socket_path_that_does_not_fit_is_refused(void **state)
 	memset(runtime, 'r', sizeof(runtime));
 	runtime[0] = '/';
 	runtime[sizeof(runtime) - 1] = '\0';
-	assert_int_equal(machine_paths_make(&paths, folder, runtime, "web", &err), 0);
+	assert_int_equal(machine_paths_make(&paths, folder, folder, runtime, "web", &err), 0);
 	assert_int_equal(machine_socket_path(&path, &paths, "0123456789abcdef", &err), -1);
 	assert_non_null(annex_error_hint(err));
 }
