@@ -23,6 +23,8 @@ struct inode_shard;
 struct lock_owner {
 	struct lock_owner *next;
 	uint64_t owner;
+	uint64_t handle; /* by which it locked first */
+	uint32_t pid;    /* the guest's */
 	int fd;
 };
 

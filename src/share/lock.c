@@ -7,6 +7,9 @@
  * flock() belongs to an open file, and so do the handles: it is passed on. POSIX locks belong to an owner, of whom the
  * guest has many and the server is one; so each owner of each file gets an open file of its own and locks by that
  * ("open file description locks"). Closing it drops them, as the owner's closing of any descriptor should.
+ *
+ * Where the guest itself has such locks of an open file, that is the owner. Closing it is told by the release of the
+ * handle only: who locked by that handle is done with then, for a process has closed it before.
  */
 
 /* With the shard's lock. */
@@ -38,7 +41,7 @@ static int owner_descriptor(struct inode *inode, uint64_t owner)
 	return fd;
 }
 
-static int owner_made(struct call *call, uint64_t owner)
+static int owner_made(struct call *call, const struct fuse_lk_in *in)
 {
 	struct inode *inode = call->inode;
 	struct lock_owner *made = calloc(1, sizeof(*made));
@@ -52,31 +55,60 @@ static int owner_made(struct call *call, uint64_t owner)
 		return fd < 0 ? fd : -ENOMEM;
 	}
 	inode_lock_shard(inode);
-	if (!inode->share->removed && !owner_of(inode, owner, &count)) {
-		*made = (struct lock_owner){.next = inode->lock_owners, .owner = owner, .fd = TAKE_FD(fd)};
+	if (!inode->share->removed && !owner_of(inode, in->owner, &count)) {
+		*made = (struct lock_owner){.next = inode->lock_owners,
+					    .owner = in->owner,
+					    .handle = in->fh,
+					    .pid = in->lk.pid,
+					    .fd = TAKE_FD(fd)};
 		inode->lock_owners = made;
 		made = NULL;
 	}
 	inode_unlock_shard(inode);
 	free(made);
-	return owner_descriptor(inode, owner);
+	return owner_descriptor(inode, in->owner);
+}
+
+static void free_owners(struct lock_owner *gone)
+{
+	while (gone) {
+		struct lock_owner *next = gone->next;
+
+		cleanup_close(&gone->fd);
+		free(gone);
+		gone = next;
+	}
+}
+
+/* Takes out who is meant: by the handle, or by itself. */
+static struct lock_owner *take_owners(struct inode *inode, uint64_t id, bool by_handle)
+{
+	struct lock_owner **at = &inode->lock_owners, *gone = NULL;
+
+	inode_lock_shard(inode);
+	while (*at) {
+		struct lock_owner *owner = *at;
+
+		if ((by_handle ? owner->handle : owner->owner) != id) {
+			at = &owner->next;
+			continue;
+		}
+		*at = owner->next;
+		owner->next = gone;
+		gone = owner;
+	}
+	inode_unlock_shard(inode);
+	return gone;
 }
 
 void lock_drop(struct inode *inode, uint64_t owner)
 {
-	struct lock_owner **at = &inode->lock_owners, *gone;
+	free_owners(take_owners(inode, owner, false));
+}
 
-	inode_lock_shard(inode);
-	while (*at && (*at)->owner != owner)
-		at = &(*at)->next;
-	gone = *at;
-	if (gone)
-		*at = gone->next;
-	inode_unlock_shard(inode);
-	if (!gone)
-		return;
-	cleanup_close(&gone->fd);
-	free(gone);
+void lock_drop_handle(struct inode *inode, uint64_t handle)
+{
+	free_owners(take_owners(inode, handle, true));
 }
 
 static int to_host(struct flock *ret, const struct fuse_file_lock *lock)
@@ -125,7 +157,7 @@ static int posix_descriptor(struct call *call, const struct fuse_lk_in *in)
 	fd = owner_descriptor(call->inode, in->owner);
 	if (fd == -ENOENT && in->lk.type == F_UNLCK)
 		return fd; /* nothing to unlock */
-	return fd == -ENOENT ? owner_made(call, in->owner) : fd;
+	return fd == -ENOENT ? owner_made(call, in) : fd;
 }
 
 static int set_posix(struct call *call, const struct fuse_lk_in *in)
@@ -150,6 +182,23 @@ int lock_set(struct call *call)
 	return in->lk_flags & FUSE_LK_FLOCK ? flock_of_handle(call, in) : set_posix(call, in);
 }
 
+/* Whose lock it is: to its owner alone, it is in nobody's way. 0: somebody's of the host, or of several who read. */
+static uint32_t holder_of(struct inode *inode, const struct flock *lock)
+{
+	uint32_t pid = 0;
+
+	inode_lock_shard(inode);
+	for (const struct lock_owner *at = inode->lock_owners; at && pid == 0; at = at->next) {
+		struct flock probe = {
+			.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock->l_start, .l_len = lock->l_len};
+
+		if (fcntl(at->fd, F_OFD_GETLK, &probe) == 0 && probe.l_type == F_UNLCK)
+			pid = at->pid;
+	}
+	inode_unlock_shard(inode);
+	return pid;
+}
+
 int lock_get(struct call *call)
 {
 	const struct fuse_lk_in *in = CALL_ARGUMENTS(call, struct fuse_lk_in);
@@ -168,7 +217,7 @@ int lock_get(struct call *call)
 	if (lock.l_type != F_UNLCK) {
 		out.lk.start = (uint64_t)lock.l_start;
 		out.lk.end = lock.l_len ? (uint64_t)(lock.l_start + lock.l_len - 1) : INT64_MAX;
-		out.lk.pid = 0; /* of the host, or of whoever in the guest: nobody's number here */
+		out.lk.pid = holder_of(call->inode, &lock);
 	}
 	return call_reply(call, &out, sizeof(out));
 }

@@ -9,3 +9,5 @@ int lock_get(struct call *call);
 int lock_set(struct call *call);
 /* This owner's locks of the file end. */
 void lock_drop(struct inode *inode, uint64_t owner);
+/* So do those of who locked by this handle, which the guest's last descriptor of it was closed of. */
+void lock_drop_handle(struct inode *inode, uint64_t handle);

@@ -20,8 +20,9 @@ static int host_flags(const struct call *call, uint32_t flags)
 {
 	int passed = (int)flags & FLAGS_PASSED;
 
-	/* The guest's cache reads the rest of a page that is written in part. */
-	if (call->session.writeback && (passed & O_ACCMODE) == O_WRONLY)
+	/* The guest's cache reads the rest of a page that is written in part; who only reads may truncate. */
+	if ((call->session.writeback && (passed & O_ACCMODE) == O_WRONLY) ||
+	    (flags & O_TRUNC && (passed & O_ACCMODE) == O_RDONLY))
 		passed = (passed & ~O_ACCMODE) | O_RDWR;
 	return passed;
 }
@@ -76,8 +77,6 @@ static int open_existing(struct call *call, struct inode *inode, uint32_t flags,
 	fd = spot_open(inode, host_flags(call, flags), call_is_root(call));
 	if (fd < 0)
 		return fd;
-	if (flags & O_TRUNC && (flags & O_ACCMODE) == O_RDONLY)
-		return -EACCES;
 	if (flags & O_TRUNC)
 		result = ftruncate(fd, 0) < 0 ? -errno : 0;
 	if (result == 0 && flags & O_TRUNC && open_flags & FUSE_OPEN_KILL_SUIDGID)
@@ -205,6 +204,8 @@ int opening_release(struct call *call)
 		if (handle && handle->fd >= 0)
 			flock(handle->fd, LOCK_UN);
 	}
+	if (call->inode->share)
+		lock_drop_handle(call->inode, in->fh);
 	handle_put(handle_release(call->handles, in->fh, call->inode));
 	return 0;
 }

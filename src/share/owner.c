@@ -221,14 +221,15 @@ static bool needs_record(const struct owners *owners, const struct owner *now, c
 	return !owners->real && (want->uid != now->uid || want->gid != now->gid);
 }
 
-/* Attributes can be written to files only that can be written, so the mode that allows it comes first. */
-static int keep_record(const struct owners *owners, const char *path, const struct statx *stx, const struct owner *want)
+/* Attributes can be written to files only that can be written, so the mode that allows it comes first. It is set also
+ * where it is so already: the time of the last change is now. */
+static int keep_record(const struct owners *owners, const char *path, const struct owner *want)
 {
 	char text[OWNER_RECORD_LIMIT];
 	uint32_t mode = mode_beside(owners, want);
 	int size = owner_format(text, want);
 
-	if (mode != (stx->stx_mode & (SPECIAL | PERMISSIONS)) && chmod(path, mode) < 0)
+	if (chmod(path, mode) < 0)
 		return -errno;
 	if (setxattr(path, attribute_of(owners), text, (size_t)size, 0) < 0)
 		return errno == EOPNOTSUPP || errno == EACCES ? -EPERM : -errno;
@@ -242,9 +243,7 @@ static int drop_record(const struct owners *owners, const char *path, const stru
 	if (removexattr(path, attribute_of(owners)) < 0 && errno != ENODATA && errno != EOPNOTSUPP && errno != EPERM &&
 	    errno != EACCES)
 		return -errno;
-	if (mode != (stx->stx_mode & (SPECIAL | PERMISSIONS)) && chmod(path, mode) < 0)
-		return -errno;
-	return 0;
+	return chmod(path, mode) < 0 ? -errno : 0;
 }
 
 int owner_set(const struct owners *owners, int fd, const struct statx *stx, const struct owner *want)
@@ -265,5 +264,5 @@ int owner_set(const struct owners *owners, int fd, const struct statx *stx, cons
 	if (!owners->real && !S_ISREG(stx->stx_mode) && !S_ISDIR(stx->stx_mode))
 		return -EPERM;
 	wanted.mode &= S_IFMT | SPECIAL | PERMISSIONS;
-	return keep_record(owners, path, stx, &wanted);
+	return keep_record(owners, path, &wanted);
 }

@@ -19,7 +19,7 @@
 #include "alone.h"
 #include "verdict.h"
 
-#define SECONDS_LIMIT 300 /* of a case: it hangs */
+#define SECONDS_LIMIT 90 /* of a case: it hangs */
 
 static const struct posix_group *const groups[] = {
 	&group_open,   &group_name, &group_data,  &group_space,   &group_rename, &group_link,

@@ -149,8 +149,10 @@ static void holes_ranges_and_copies(void **state)
 static int lock_file(struct guest *guest, uint32_t code, uint64_t node, uint64_t fh, uint64_t owner, uint32_t type,
 		     uint32_t flags)
 {
-	struct fuse_lk_in in = {
-		.fh = fh, .owner = owner, .lk = {.start = 0, .end = INT64_MAX, .type = type}, .lk_flags = flags};
+	struct fuse_lk_in in = {.fh = fh,
+				.owner = owner,
+				.lk = {.start = 0, .end = INT64_MAX, .type = type, .pid = 100 + (uint32_t)owner},
+				.lk_flags = flags};
 
 	return guest_ask(guest, code, node, STRUCT(in), NOTHING, NOTHING);
 }
@@ -170,6 +172,7 @@ static void locks_hold_among_owners_and_against_the_host(void **state)
 	assert_true(guest->result > 0);
 	assert_int_equal(lock_file(guest, FUSE_GETLK, node, fh, 2, F_RDLCK, 0), 0);
 	assert_int_equal(ANSWER(guest, struct fuse_lk_out)->lk.type, F_WRLCK);
+	assert_int_equal(ANSWER(guest, struct fuse_lk_out)->lk.pid, 101);
 	/* One that waits is not answered; until it is interrupted. */
 	assert_int_equal(lock_file(guest, FUSE_SETLKW, node, fh, 2, F_RDLCK, 0), -EAGAIN);
 	assert_int_equal(guest->result, -EAGAIN);
@@ -187,6 +190,37 @@ static void locks_hold_among_owners_and_against_the_host(void **state)
 	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_RDLCK, FUSE_LK_FLOCK), -EAGAIN);
 	close(host);
 	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_WRLCK, FUSE_LK_FLOCK), 0);
+	guest_release(guest, node, fh);
+}
+
+static void locks_of_an_open_file_end_with_it(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_flush_in flush = {.lock_owner = 1};
+	uint64_t node = 0, fh = 0, other = 0;
+
+	assert_int_equal(guest_create(guest, guest->top, "l", O_RDWR, 0644, &node, &fh), 0);
+	assert_int_equal(guest_open(guest, node, O_RDWR, &other), 0);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 77, F_WRLCK, 0), 0);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, other, 78, F_WRLCK, 0), -EAGAIN);
+	flush.fh = fh; /* by the process, which is another owner */
+	assert_int_equal(guest_ask(guest, FUSE_FLUSH, node, STRUCT(flush), NOTHING, NOTHING), 0);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, other, 78, F_WRLCK, 0), -EAGAIN);
+	guest_release(guest, node, fh);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, other, 78, F_WRLCK, 0), 0);
+	guest_release(guest, node, other);
+}
+
+static void who_reads_may_truncate(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0;
+
+	host_write(guest, "f", "12345");
+	node = guest_walk(guest, "f");
+	assert_int_equal(guest_open(guest, node, O_RDONLY | O_TRUNC, &fh), 0);
+	assert_int_equal(guest_read(guest, node, fh, 0, 10), 0);
+	host_expect(guest, "f", "");
 	guest_release(guest, node, fh);
 }
 
@@ -321,6 +355,8 @@ int main(void)
 		AS_BOTH(files_without_a_name_can_be_given_one),
 		AS_BOTH(holes_ranges_and_copies),
 		AS_BOTH(locks_hold_among_owners_and_against_the_host),
+		AS_BOTH(locks_of_an_open_file_end_with_it),
+		AS_BOTH(who_reads_may_truncate),
 		AS_BOTH(times_are_set_as_asked),
 		AS_BOTH(syncing_statfs_and_flags),
 		AS_BOTH(what_the_guest_has_cached_is_kept_while_it_is_right),
