@@ -7,9 +7,11 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "kernel/vmlinux.h"
 #include "kernel/initramfs.h"
+#include "kernel/kmod.h"
 #include "kernel/named.h"
 #include "kernel/record.h"
 #include "kernel/staging.h"
@@ -281,6 +283,16 @@ static int initramfs_name(char **ret, const struct kernel *kernel, const char *a
 	return 0;
 }
 
+/* Of a kernel that was installed without depmod, or lies in a folder of its user's. */
+static void index_modules(const struct kernel *kernel)
+{
+	auto_error struct annex_error *err = NULL;
+
+	if (kernel->modules && !kmod_is_indexed(kernel->modules) && access(kernel->modules, W_OK) == 0 &&
+	    kmod_index(kernel->modules, kernel->release, &err) < 0)
+		log_debug("%s", annex_error_message(err));
+}
+
 static void remove_old_initramfs(int dir, const char *keep)
 {
 	CLEANUP(cleanup_folder) DIR *folder = NULL;
@@ -335,6 +347,7 @@ int kernel_initramfs(char **ret, const struct kernel *kernel, const char *agent_
 	result = file_read(&agent, &size, AT_FDCWD, agent_program, INITRAMFS_AGENT_LIMIT);
 	if (result < 0)
 		return fail_os(err, result, "cannot read the guest program %s", agent_program);
+	index_modules(kernel);
 	if (initramfs_name(&name, kernel, agent, size, err) < 0)
 		return -1;
 	if (!file_exists(dir, name) && make_initramfs(dir, name, kernel, agent, size, err) < 0)

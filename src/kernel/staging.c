@@ -2,9 +2,11 @@
 
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "kernel/depmod.h"
+#include "kernel/kmod.h"
 #include "kernel/vmlinux.h"
 #include "kernel/filetree.h"
 
@@ -139,8 +141,10 @@ int staging_copy_modules(struct staging *staging, const char *from, struct annex
 	return filetree_copy(to, source, err) < 0 ? fail_while(err, "%s", from) : 0;
 }
 
+/* Boot needs the texts; without the binary indexes the kernel is one that machines can be used with, too. */
 static int complete_modules(struct staging *staging, struct annex_error **err)
 {
+	auto_error struct annex_error *not_indexed = NULL;
 	auto_free char *path = modules_path(staging, true), *dep = path ? path_join(path, "modules.dep") : NULL;
 
 	if (!dep)
@@ -149,7 +153,11 @@ static int complete_modules(struct staging *staging, struct annex_error **err)
 		return 0;
 	if (depmod_check_release(path, staging->record.release, err) < 0)
 		return -1;
-	return file_exists(AT_FDCWD, dep) ? 0 : depmod_write(path, err);
+	if (!file_exists(AT_FDCWD, dep) && depmod_write(path, err) < 0)
+		return -1;
+	if (!kmod_is_indexed(path) && kmod_index(path, staging->record.release, &not_indexed) < 0)
+		log_debug("%s", annex_error_message(not_indexed));
+	return 0;
 }
 
 /* Is the kernel that has the name already this one? */
