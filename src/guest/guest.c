@@ -139,14 +139,16 @@ static const struct init_callbacks init_callbacks = {on_init_running, on_init_en
 void guest_start_init(struct guest *guest)
 {
 	const char *const path[] = {guest->init_path, NULL};
+	const struct program *program = program_find(guest->init_real);
 	const struct init_options options = {
 		.path = guest->init_path,
 		.argv = guest->init_is_command ? guest->config.init_argv : path,
 		.environment = (const char *const *)guest->environment.items,
 		.hostname = guest->hostname,
-		.console = console_path(guest->console),
-		.tty_gid = guest->tty_gid,
-		.shares = guest->shares,
+		.mounts = {.console = console_path(guest->console),
+			   .tty_gid = guest->tty_gid,
+			   .systemd = program && program->notifies,
+			   .shares = guest->shares},
 	};
 	auto_error struct annex_error *err = NULL;
 

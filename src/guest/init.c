@@ -1,7 +1,6 @@
 #include "guest/init.h"
 
 #include "guest/cgroup.h"
-#include "guest/mount.h"
 #include "guest/process.h"
 #include "guest/program.h"
 #include "guest/report.h"
@@ -37,7 +36,7 @@ static int prepare(int *ret_self, const struct init_options *options, struct ann
 		return -1;
 	if (sethostname(options->hostname, strlen(options->hostname)) < 0)
 		return fail_os(err, errno, "cannot set the host name %s", options->hostname);
-	if (mount_machine(options->console, options->tty_gid, options->shares, err) < 0)
+	if (mount_machine(&options->mounts, err) < 0)
 		return -1;
 	console = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (console < 0 || process_set_standard(console, console, console) < 0)

@@ -1,5 +1,5 @@
 #pragma once
-#include "guest/shares.h"
+#include "guest/mount.h"
 #include "loop/loop.h"
 
 /* The machine's init: PID 1 of namespaces of its own. */
@@ -10,9 +10,7 @@ struct init_options {
 	const char *const *argv;
 	const char *const *environment;
 	const char *hostname;
-	const char *console; /* the terminal's path, as the agent sees it */
-	unsigned tty_gid;
-	const struct shares *shares;
+	struct mount_options mounts;
 };
 
 struct init_callbacks {

@@ -12,6 +12,7 @@
 #include "guest/mount.h"
 
 #include "guest/device.h"
+#include "guest/place.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,11 +102,27 @@ static int write_run_host(struct annex_error **err)
 }
 
 /* On its first start systemd would ask for a time zone and a root password on the console, and wait for answers that
- * nobody can give. A link to /dev/null below /run masks the unit; whatever else a first start does is done. */
-static int mask_questions(struct annex_error **err)
+ * nobody can give. And since the kernel's modules are there, it would have kmod list device nodes, which fails where
+ * the image has none. A link to /dev/null below /run masks a unit; whatever else a first start does is done. */
+static const struct masked {
+	const char *unit, *unless; /* the image has this program */
+} masked[] = {
+	{"systemd-firstboot.service", NULL},
+	{"systemd-homed-firstboot.service", NULL},
+	{"kmod-static-nodes.service", "/bin/kmod"},
+};
+
+static bool image_has(int disk, const char *path)
 {
-	static const char *const units[] = {"systemd-firstboot.service", "systemd-homed-firstboot.service"};
+	auto_close int fd = place_open(disk, path);
+
+	return fd >= 0;
+}
+
+static int mask_units(struct annex_error **err)
+{
 	static const char *const folders[] = {"/run/systemd", "/run/systemd/system"};
+	auto_close int disk = open(MOUNT_DISK, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char path[128];
 
 	for (size_t i = 0; i < COUNT_OF(folders); i++) {
@@ -113,10 +130,12 @@ static int mask_questions(struct annex_error **err)
 		if (mkdir(path, 0755) < 0)
 			return fail_os(err, errno, "cannot make %s", folders[i]);
 	}
-	for (size_t i = 0; i < COUNT_OF(units); i++) {
-		snprintf(path, sizeof(path), MOUNT_DISK "/run/systemd/system/%s", units[i]);
+	for (size_t i = 0; i < COUNT_OF(masked); i++) {
+		if (masked[i].unless && image_has(disk, masked[i].unless))
+			continue;
+		snprintf(path, sizeof(path), MOUNT_DISK "/run/systemd/system/%s", masked[i].unit);
 		if (symlink("/dev/null", path) < 0)
-			return fail_os(err, errno, "cannot mask %s", units[i]);
+			return fail_os(err, errno, "cannot mask %s", masked[i].unit);
 	}
 	return 0;
 }
@@ -132,20 +151,24 @@ static int enter_disk(struct annex_error **err)
 	return 0;
 }
 
-int mount_machine(const char *console, unsigned tty_gid, const struct shares *shares, struct annex_error **err)
+int mount_machine(const struct mount_options *options, struct annex_error **err)
 {
-	char options[96];
-	struct row pts = {"devpts", "/dev/pts", options, MS_NOSUID | MS_NOEXEC, 0755};
+	char terminals[96];
+	struct row pts = {"devpts", "/dev/pts", terminals, MS_NOSUID | MS_NOEXEC, 0755};
 
+	/* An init may have made it read-only as it ended. */
+	if (mount(NULL, MOUNT_DISK, NULL, MS_REMOUNT, NULL) < 0)
+		return fail_os(err, errno, "cannot make the disk writable");
 	umask(0);
-	snprintf(options, sizeof(options), "newinstance,ptmxmode=0666,mode=0620,gid=%u", tty_gid);
+	snprintf(terminals, sizeof(terminals), "newinstance,ptmxmode=0666,mode=0620,gid=%u", options->tty_gid);
 	for (size_t i = 0; i < COUNT_OF(machine_rows); i++) {
 		if (mount_row(MOUNT_DISK, &machine_rows[i], err) < 0)
 			return -1;
 	}
 	if (mount_row(MOUNT_DISK, &pts, err) < 0 || device_make(MOUNT_DISK "/dev", err) < 0 ||
-	    bind_console(console, err) < 0 || write_run_host(err) < 0 || mask_questions(err) < 0)
+	    bind_console(options->console, err) < 0 || write_run_host(err) < 0 ||
+	    (options->systemd && mask_units(err) < 0))
 		return -1;
 	umask(022);
-	return shares_bind(shares, MOUNT_DISK, err) < 0 ? -1 : enter_disk(err);
+	return shares_bind(options->shares, MOUNT_DISK, err) < 0 ? -1 : enter_disk(err);
 }

@@ -7,8 +7,13 @@
 /* The agent's own mounts, private to it; its root becomes a tmpfs, so that a namespace made later can pivot. */
 MUST_USE int mount_agent(struct annex_error **err);
 
-/* Mount what a program as PID 1 of new namespaces expects and make the disk its root. Runs in that process. `console`
- * is the path of the terminal that becomes /dev/console; `tty_gid` owns terminals; `shares` are bound to their places.
- */
-MUST_USE int mount_machine(const char *console, unsigned tty_gid, const struct shares *shares,
-			   struct annex_error **err);
+struct mount_options {
+	const char *console; /* the path of the terminal that becomes /dev/console */
+	unsigned tty_gid;    /* owns terminals */
+	bool systemd;        /* is the init */
+	const struct shares *shares;
+};
+
+/* Mount what a program as PID 1 of new namespaces expects, and what is shared, and make the disk its root. Runs in that
+ * process. */
+MUST_USE int mount_machine(const struct mount_options *options, struct annex_error **err);

@@ -11,9 +11,11 @@
 #include "base/log.h"
 #include "guest/place.h"
 #include "guest/tree.h"
+#include "guest/unit.h"
 #include "wire/message.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +25,8 @@
 
 #define FOLDER    "/shares"
 #define READ_ONLY "/shares-ro"
+
+#define FLAGS (MS_NOSUID | MS_NODEV)
 
 static const char READ_AHEAD_KB[] = "1024";
 
@@ -58,14 +62,12 @@ static int mount_failed(struct annex_error **err)
 
 int sharefs_mount(struct annex_error **err)
 {
-	const unsigned long flags = MS_NOSUID | MS_NODEV;
-
 	if ((mkdir(FOLDER, 0700) < 0 && errno != EEXIST) || (mkdir(READ_ONLY, 0700) < 0 && errno != EEXIST))
 		return fail_os(err, errno, "cannot make " FOLDER);
-	if (mount(WIRE_SHARE_TAG, FOLDER, "virtiofs", flags, NULL) < 0)
+	if (mount(WIRE_SHARE_TAG, FOLDER, "virtiofs", FLAGS, NULL) < 0)
 		return mount_failed(err);
 	if (mount(FOLDER, READ_ONLY, NULL, MS_BIND, NULL) < 0 ||
-	    mount(NULL, READ_ONLY, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | flags, NULL) < 0) {
+	    mount(NULL, READ_ONLY, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | FLAGS, NULL) < 0) {
 		int os = errno;
 
 		umount2(READ_ONLY, MNT_DETACH);
@@ -88,37 +90,78 @@ void sharefs_unmount(void)
 		log_info("cannot unmount the shares: %s", strerror(errno));
 }
 
-int sharefs_open(const struct share *share, struct annex_error **err)
+void sharefs_refresh(void)
+{
+	if (mount(NULL, FOLDER, NULL, MS_REMOUNT | FLAGS, NULL) < 0)
+		log_info("cannot make the shares writable: %s", strerror(errno));
+}
+
+void binding_clear(struct binding *binding)
+{
+	cleanup_close(&binding->tree);
+	cleanup_close(&binding->links);
+	*binding = (struct binding)BINDING_NONE;
+}
+
+int sharefs_open(struct binding *ret, const struct share *share, struct annex_error **err)
 {
 	auto_free char *path = path_join(share->read_only ? READ_ONLY : FOLDER, share->name);
-	auto_close int tree = -1;
+	auto_binding struct binding binding = BINDING_NONE;
 	struct stat st;
 
 	if (!path)
 		return fail_memory(err);
-	tree = tree_clone(path);
-	if (tree == -ENOENT)
+	binding.tree = tree_clone(path);
+	if (binding.tree == -ENOENT)
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "the host has no share \"%s\"", share->name);
-	if (tree < 0)
-		return fail_os(err, tree, "cannot open the share \"%s\"", share->name);
-	if (fstat(tree, &st) < 0)
+	if (binding.tree < 0)
+		return fail_os(err, binding.tree, "cannot open the share \"%s\"", share->name);
+	if (fstat(binding.tree, &st) < 0)
 		return fail_os(err, errno, "cannot look at the share \"%s\"", share->name);
 	if (S_ISDIR(st.st_mode) == share->is_file)
 		return fail(err, ANNEX_ERROR_USAGE, "the share \"%s\" is %s", share->name,
 			    share->is_file ? "a folder, not a file" : "a file, not a folder");
-	return TAKE_FD(tree);
+	binding.links = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (binding.links < 0)
+		return fail_os(err, errno, "cannot open /proc/self/fd");
+	*ret = binding;
+	binding = (struct binding)BINDING_NONE;
+	return 0;
 }
 
-int sharefs_bind(int opened, const char *root, const struct share *share, struct annex_error **err)
+/* Its name is that of the path with links resolved, below the machine's root. */
+static int keep_mounted(const struct binding *binding, int top, int target)
 {
-	auto_close int top = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC), target = -1;
+	char number[16], root[PATH_MAX], path[PATH_MAX];
+	ssize_t skipped, length;
+
+	snprintf(number, sizeof(number), "%d", top);
+	skipped = readlinkat(binding->links, number, root, sizeof(root));
+	snprintf(number, sizeof(number), "%d", target);
+	length = readlinkat(binding->links, number, path, sizeof(path));
+	if (skipped < 0 || length < 0)
+		return -errno;
+	if (skipped == 1) /* "/" */
+		skipped = 0;
+	if (length <= skipped || length >= (ssize_t)sizeof(path))
+		return -ENAMETOOLONG;
+	path[length] = '\0';
+	return unit_keep_mounted(top, path + skipped);
+}
+
+int sharefs_bind(const struct binding *binding, const char *root, const struct share *share, struct annex_error **err)
+{
+	auto_close int top = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC), target = -1;
 	int result;
 
 	if (top < 0)
 		return fail_os(err, errno, "cannot open the machine's root");
 	if (place_make(&target, top, share->target, share->is_file, err) < 0)
 		return -1;
-	result = tree_attach(opened, target);
+	result = keep_mounted(binding, top, target);
+	if (result < 0)
+		log_info("systemd may unmount %s early: %s", share->target, strerror(-result));
+	result = tree_attach(binding->tree, target);
 	return result < 0 ? fail_os(err, result, "cannot bind it to %s", share->target) : 0;
 }
 

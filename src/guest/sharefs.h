@@ -12,10 +12,27 @@ MUST_USE int sharefs_mount(struct annex_error **err);
 /* Write what is not yet written and unmount, if it is mounted; when no process of the machine is left. */
 void sharefs_unmount(void);
 
-/* A mount of the share that is attached nowhere yet, as a descriptor, or -1. NOT_FOUND: the host has no such share. */
-MUST_USE int sharefs_open(const struct share *share, struct annex_error **err);
+/* So that writing works again where an earlier init has made all of it read-only as it ended. In whose mounts are to be
+ * made. */
+void sharefs_refresh(void);
+
+/* A mount of a share that is attached nowhere yet. */
+struct binding {
+	int tree;
+	int links; /* the agent's /proc/self/fd of this process, where its descriptors tell their paths */
+};
+#define BINDING_NONE                    \
+	{                               \
+		.tree = -1, .links = -1 \
+	}
+void binding_clear(struct binding *binding);
+#define auto_binding CLEANUP(binding_clear)
+
+/* NOT_FOUND: the host has no such share. */
+MUST_USE int sharefs_open(struct binding *ret, const struct share *share, struct annex_error **err);
 /* Attach it to its place below a folder. The process may have entered other mounts since it opened it. */
-MUST_USE int sharefs_bind(int opened, const char *root, const struct share *share, struct annex_error **err);
+MUST_USE int sharefs_bind(const struct binding *binding, const char *root, const struct share *share,
+			  struct annex_error **err);
 
 /* Unmount it again from the mounts of `init_pidfd`, which this process enters, and write what is not yet written. BUSY:
  * it is in use, unless forced. What is no longer mounted is as good. */

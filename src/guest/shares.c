@@ -170,16 +170,19 @@ int shares_set(struct shares *shares, const char *const *texts, struct annex_err
 
 static int bind_one(const struct share *share, const char *root, struct annex_error **err)
 {
-	auto_close int opened = sharefs_open(share, err);
+	auto_binding struct binding binding = BINDING_NONE;
 
-	if (opened < 0 || sharefs_bind(opened, root, share, err) < 0)
+	if (sharefs_open(&binding, share, err) < 0 || sharefs_bind(&binding, root, share, err) < 0)
 		return fail_while(err, "cannot share %s", share->target);
 	return 0;
 }
 
 int shares_bind(const struct shares *shares, const char *root, struct annex_error **err)
 {
-	for (size_t i = 0; shares->mounted && i < shares->count; i++) {
+	if (!shares->mounted)
+		return 0;
+	sharefs_refresh();
+	for (size_t i = 0; i < shares->count; i++) {
 		auto_error struct annex_error *cause = NULL;
 		const struct share *share = &shares->items[i];
 
@@ -196,16 +199,15 @@ int shares_bind(const struct shares *shares, const char *root, struct annex_erro
 static int change(const struct request *request, int init_pidfd, struct annex_error **err)
 {
 	const struct share *share = &request->share;
-	auto_close int opened = -1;
+	auto_binding struct binding binding = BINDING_NONE;
 
 	if (request->removes)
 		return sharefs_unbind(init_pidfd, share, request->force, err);
-	opened = sharefs_open(share, err);
-	if (opened < 0)
+	if (sharefs_open(&binding, share, err) < 0)
 		return -1;
 	if (setns(init_pidfd, CLONE_NEWNS) < 0)
 		return fail_os(err, errno, "cannot enter the machine");
-	return sharefs_bind(opened, "/", share, err);
+	return sharefs_bind(&binding, "/", share, err);
 }
 
 _Noreturn static void child(const struct request *request, int init_pidfd, int report)

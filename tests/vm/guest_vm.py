@@ -48,6 +48,11 @@ def kernel():
     return image, made.stdout.strip()
 
 
+def modules():
+    """The folder of the kernel's modules."""
+    return next((CACHE / "kernels").glob("*/lib/modules/*"))
+
+
 def make_disk(layout, target, size):
     """An ext4 image of a layout's image, as a sparse file of the given size."""
     manifest = oci.resolve(layout)
