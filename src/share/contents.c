@@ -153,6 +153,8 @@ int contents_copy(struct call *call)
 
 	if (result < 0)
 		return result;
+	if (!to_inode && inode_missing(call->inodes, in->nodeid_out) == -EXDEV)
+		return -EXDEV; /* the guest copies itself */
 	if (!to_inode || !to_inode->share || to_inode->type != S_IFREG)
 		return -EBADF;
 	if (to_inode->share->removed)

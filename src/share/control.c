@@ -32,8 +32,7 @@ int control_encode(struct text *ret, enum message_kind kind, const void *body, s
 
 static bool is_request(unsigned kind)
 {
-	return kind == MESSAGE_SHARE_SETUP || kind == MESSAGE_SHARE_ADD || kind == MESSAGE_SHARE_REMOVE ||
-	       kind == MESSAGE_SHARE_SERVE;
+	return kind >= MESSAGE_SHARE_SETUP && kind <= MESSAGE_SHARE_LEAVE;
 }
 
 int control_decode(struct control_request *ret, const uint8_t *packet, size_t size, struct annex_error **err)
@@ -52,6 +51,10 @@ int control_decode(struct control_request *ret, const uint8_t *packet, size_t si
 	request.kind = message.kind;
 	if (request.kind == MESSAGE_SHARE_ADD && request.body.add.cache > SHARE_CACHE_ALWAYS)
 		return fail(err, ANNEX_ERROR_CORRUPT, "an unknown way to cache");
+	if ((request.kind == MESSAGE_SHARE_SETUP && request.body.setup.number > UINT16_MAX) ||
+	    (request.kind == MESSAGE_SHARE_JOIN &&
+	     (request.body.join.number == 0 || request.body.join.number > UINT16_MAX)))
+		return fail(err, ANNEX_ERROR_CORRUPT, "a process of a number that can't be");
 	*ret = request;
 	request = (struct control_request){0};
 	return 0;

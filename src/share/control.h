@@ -3,9 +3,9 @@
 #include "wire/message.h"
 
 /*
- * What the supervisor asks of annex-share: one message of wire/message.h in a packet of a Unix socket, with at most one
- * descriptor; each is answered by DONE or FAILURE, in order. SETUP comes first, then an ADD for each share that is
- * there from the start, then SERVE; behind it ADD and REMOVE as it pleases. Pure.
+ * What the supervisor asks of annex-share: one message of wire/message.h in a packet of a Unix socket, with
+ * descriptors; each is answered by DONE or FAILURE, in order. SETUP comes first, then an ADD for each share that is
+ * there from the start, then SERVE; behind it the others as it pleases. Pure.
  *
  * annex-share believes what it is asked. The supervisor does not believe the answers: a guest may have taken over who
  * gives them.
@@ -22,6 +22,8 @@ struct control_request {
 		struct message_share_setup setup;
 		struct message_share_add add;
 		struct message_share_remove remove;
+		struct message_share_join join;
+		struct message_share_leave leave;
 	} body;
 };
 

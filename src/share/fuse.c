@@ -378,7 +378,8 @@ int fuse_new(struct fuse_server **ret, const struct fuse_options *options, struc
 	pthread_mutex_init(&server->interrupts.lock, NULL);
 	server->writeback = options->writeback;
 	server->owners = owners_here(options->guest_uid, options->guest_gid);
-	if (inodes_new(&server->inodes, descriptors_for_inodes(options->descriptors), err) < 0 ||
+	if (inodes_new(&server->inodes, (uint64_t)options->number << FUSE_NUMBER_SHIFT,
+		       descriptors_for_inodes(options->descriptors), err) < 0 ||
 	    handles_new(&server->handles, err) < 0 || root_new(&server->root, err) < 0)
 		return -1;
 	*ret = TAKE(server);
@@ -399,6 +400,13 @@ void fuse_free(struct fuse_server *server)
 int fuse_add_share(struct fuse_server *server, int fd, const struct share_options *options, struct annex_error **err)
 {
 	return root_add(server->root, fd, options, err);
+}
+
+bool fuse_has_share(struct fuse_server *server, const char *name)
+{
+	auto_share struct share *share = root_find(server->root, name);
+
+	return share != NULL;
 }
 
 int fuse_remove_share(struct fuse_server *server, const char *name, struct annex_error **err)

@@ -4,6 +4,7 @@
 #include "share/request.h"
 #include "share/root.h"
 
+#include <stdint.h>
 #include <sys/types.h>
 
 /*
@@ -19,6 +20,9 @@ struct fuse_options {
 	bool writeback;  /* the guest may keep what it writes: nobody else changes the files meanwhile */
 	uid_t guest_uid; /* who is the server's user in the guest */
 	gid_t guest_gid;
+	/* Which one it is of several that serve one file system together, each some of the shares: it is in all ids of
+	 * nodes that this one gives. */
+	uint16_t number;
 	unsigned descriptors; /* how many files may be held open beside what the guest opens; 0: a part of the limit */
 };
 
@@ -35,6 +39,15 @@ static inline void cleanup_fuse(struct fuse_server **server)
 MUST_USE int fuse_add_share(struct fuse_server *server, int fd, const struct share_options *options,
 			    struct annex_error **err);
 MUST_USE int fuse_remove_share(struct fuse_server *server, const char *name, struct annex_error **err);
+
+bool fuse_has_share(struct fuse_server *server, const char *name);
+
+/* Which server gave the id of a node. */
+#define FUSE_NUMBER_SHIFT 48
+static inline uint16_t fuse_number_of(uint64_t node)
+{
+	return (uint16_t)(node >> FUSE_NUMBER_SHIFT);
+}
 
 /*
  * Serves one request; several threads may. Bytes of the answer written to `out` (0: none, as of FORGET). -EAGAIN: it

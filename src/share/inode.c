@@ -1,5 +1,6 @@
 #include "share/inode.h"
 
+#include "share/fuse.h"
 #include "share/pin.h"
 #include "share/shard.h"
 
@@ -22,7 +23,7 @@
  * their folder. Only who holds one already may take another without the lock of the shard. No lock of a shard is taken
  * while another one is held.
  */
-int inodes_new(struct inodes **ret, unsigned descriptors, struct annex_error **err)
+int inodes_new(struct inodes **ret, uint64_t base, unsigned descriptors, struct annex_error **err)
 {
 	struct inodes *inodes = calloc(1, sizeof(*inodes));
 
@@ -34,6 +35,7 @@ int inodes_new(struct inodes **ret, unsigned descriptors, struct annex_error **e
 		inodes->shards[i].idle_limit = descriptors / INODE_SHARDS;
 	}
 	pthread_mutex_init(&inodes->devices_lock, NULL);
+	inodes->base = base;
 	inodes->root = (struct inode){.id = INODE_ROOT, .refs = 1, .type = S_IFDIR, .fd = -EBADF};
 	*ret = inodes;
 	return 0;
@@ -71,7 +73,7 @@ uint64_t inodes_number(struct inodes *inodes, uint64_t dev, uint64_t ino)
 		}
 		pthread_mutex_unlock(&inodes->devices_lock);
 	}
-	return ino ^ (uint64_t)i << 56;
+	return ino ^ (uint64_t)i << 56 ^ inodes->base;
 }
 
 static uint64_t key_hash(const struct share *share, const struct inode_key *key)
@@ -196,6 +198,11 @@ struct inode *inode_get(struct inodes *inodes, uint64_t id)
 	return inode;
 }
 
+int inode_missing(const struct inodes *inodes, uint64_t id)
+{
+	return (id ^ inodes->base) >> FUSE_NUMBER_SHIFT && id != INODE_ROOT ? -EXDEV : -ESTALE;
+}
+
 void inode_forget(struct inodes *inodes, uint64_t id, uint64_t lookups)
 {
 	struct inode_shard *shard = shard_of(inodes, id);
@@ -311,7 +318,7 @@ static struct inode *inode_made(struct inode_shard *shard, struct inodes *inodes
 	if (!inode)
 		return NULL;
 	inode->shard = shard;
-	inode->id = ++shard->last * INODE_SHARDS + (uint64_t)(shard - inodes->shards);
+	inode->id = inodes->base | (++shard->last * INODE_SHARDS + (uint64_t)(shard - inodes->shards));
 	inode->key = inode_key_of(seen->stx);
 	inode->type = seen->stx->stx_mode & S_IFMT;
 	inode->top = !seen->parent;

@@ -56,8 +56,8 @@ struct inode {
 
 struct inodes;
 
-/* `descriptors`: how many of them inodes may hold, as a rule. */
-MUST_USE int inodes_new(struct inodes **ret, unsigned descriptors, struct annex_error **err);
+/* `base` is in the high bits of all ids that are given; `descriptors`: how many of them inodes may hold, as a rule. */
+MUST_USE int inodes_new(struct inodes **ret, uint64_t base, unsigned descriptors, struct annex_error **err);
 void inodes_free(struct inodes *inodes); /* nothing may be in use any more */
 /* The guest starts anew. */
 void inodes_forget_all(struct inodes *inodes);
@@ -73,6 +73,8 @@ static inline void cleanup_inode(struct inode **inode)
 	inode_put(*inode);
 }
 #define auto_inode CLEANUP(cleanup_inode)
+/* What it means that there is no inode with this id: -ESTALE; or -EXDEV, as another server gave it. */
+int inode_missing(const struct inodes *inodes, uint64_t id);
 void inode_forget(struct inodes *inodes, uint64_t id, uint64_t lookups);
 
 struct inode_seen {

@@ -8,10 +8,13 @@
  * otherwise (sanitizers' search for leaks above all) needs what a confined process may not do.
  */
 #include "base/log.h"
+#include "share/bridge.h"
 #include "share/control.h"
 #include "share/device.h"
 #include "share/fuse.h"
+#include "share/profile.h"
 #include "share/rights.h"
+#include "share/router.h"
 
 #include <fcntl.h>
 #include <malloc.h>
@@ -29,31 +32,37 @@ enum {
 	STACK_SIZE = 4 << 20 /* of a thread, as far as it is used: share/pin.h's depth needs most of it */
 };
 
-struct job {
-	struct fuse_server *server; /* NULL: SETUP has not come yet */
-	struct device_options device;
-	bool serves;
-};
-
 /* A packet with what comes along. */
 struct packet {
 	uint8_t bytes[CONTROL_LIMIT];
 	size_t size;
-	int fds[1];
+	int fds[BRIDGE_FDS_LIMIT];
 	unsigned fd_count;
+};
+
+struct job {
+	struct fuse_server *server; /* NULL: SETUP has not come yet */
+	struct confinement confinement;
+	struct router *router;
+	struct device_options device;
+	int bridge[BRIDGE_FDS_LIMIT]; /* of a further process */
+	unsigned bridge_count;
+	bool serves;
 };
 
 static ssize_t serve(struct share_request *request, void *data)
 {
-	return fuse_serve(data, request);
+	return router_serve(data, request);
 }
 
-static void *run_device(void *data)
+static void *run(void *data)
 {
 	const struct job *job = data;
 	struct annex_error *err = NULL;
+	int result = job->bridge_count > 0 ? bridge_run(job->bridge, job->bridge_count, serve, job->router, &err)
+					   : device_run(CONTROL_DEVICE_FD, &job->device, &err);
 
-	if (device_run(CONTROL_DEVICE_FD, &job->device, &err) == 0)
+	if (result == 0)
 		_exit(0);
 	log_info("%s", annex_error_message(err));
 	_exit(STATUS_BROKEN);
@@ -61,14 +70,16 @@ static void *run_device(void *data)
 
 static int set_up(struct job *job, const struct message_share_setup *setup, struct annex_error **err)
 {
-	const struct fuse_options options = {.guest_uid = setup->uid, .guest_gid = setup->gid};
+	const struct fuse_options options = {
+		.number = (uint16_t)setup->number, .guest_uid = setup->uid, .guest_gid = setup->gid};
 
 	if (job->server)
 		return fail(err, ANNEX_ERROR_CORRUPT, "it is set up already");
-	if (fuse_new(&job->server, &options, err) < 0)
+	if (confine_begin(&job->confinement, &share_profile, err) < 0 || fuse_new(&job->server, &options, err) < 0 ||
+	    router_new(&job->router, job->server, err) < 0)
 		return -1;
 	job->device = (struct device_options){
-		.queues = setup->queues, .workers = setup->workers, .serve = serve, .data = job->server};
+		.queues = setup->queues, .workers = setup->workers, .serve = serve, .data = job->router};
 	return 0;
 }
 
@@ -82,17 +93,26 @@ static int add(struct job *job, const struct message_share_add *add, const struc
 
 	if (packet->fd_count != 1)
 		return fail(err, ANNEX_ERROR_CORRUPT, "a share without its descriptor");
+	if (router_has(job->router, add->name))
+		return fail(err, ANNEX_ERROR_EXISTS, "there is a share '%s' already", add->name);
+	if (!job->serves && confine_allow(&job->confinement, packet->fds[0], !add->read_only, err) < 0)
+		return -1;
 	return fuse_add_share(job->server, packet->fds[0], &options, err);
 }
 
-static int start(struct job *job, struct annex_error **err)
+static int start(struct job *job, struct packet *packet, struct annex_error **err)
 {
 	pthread_t thread;
 	int result;
 
 	if (job->serves)
 		return fail(err, ANNEX_ERROR_CORRUPT, "it serves already");
-	result = pthread_create(&thread, NULL, run_device, job);
+	if (confine(&job->confinement, err) < 0)
+		return -1;
+	memcpy(job->bridge, packet->fds, sizeof(job->bridge));
+	job->bridge_count = packet->fd_count;
+	packet->fd_count = 0;
+	result = pthread_create(&thread, NULL, run, job);
 	if (result != 0)
 		return fail_os(err, result, "cannot start a thread");
 	pthread_detach(thread);
@@ -100,21 +120,29 @@ static int start(struct job *job, struct annex_error **err)
 	return 0;
 }
 
-static int handle(struct job *job, const struct control_request *request, const struct packet *packet,
+static int handle(struct job *job, const struct control_request *request, struct packet *packet,
 		  struct annex_error **err)
 {
 	if (request->kind == MESSAGE_SHARE_SETUP)
 		return set_up(job, &request->body.setup, err);
-	if (!job->server)
+	if (!job->router)
 		return fail(err, ANNEX_ERROR_CORRUPT, "it is not set up yet");
-	if (request->kind == MESSAGE_SHARE_ADD)
+	switch (request->kind) {
+	case MESSAGE_SHARE_ADD:
 		return add(job, &request->body.add, packet, err);
-	if (request->kind == MESSAGE_SHARE_REMOVE)
+	case MESSAGE_SHARE_REMOVE:
 		return fuse_remove_share(job->server, request->body.remove.name, err);
-	return start(job, err);
+	case MESSAGE_SHARE_JOIN:
+		return router_join(job->router, (uint16_t)request->body.join.number, request->body.join.name,
+				   packet->fds, packet->fd_count, err);
+	case MESSAGE_SHARE_LEAVE:
+		return router_leave(job->router, (uint16_t)request->body.leave.number, err);
+	default:
+		return start(job, packet, err);
+	}
 }
 
-static int take(struct job *job, const struct packet *packet)
+static int take(struct job *job, struct packet *packet)
 {
 	auto_error struct annex_error *refusal = NULL;
 	auto_control_request struct control_request request = {0};

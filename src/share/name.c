@@ -226,7 +226,7 @@ static int rename_to(struct call *call, uint64_t folder, unsigned flags)
 	int result;
 
 	if (!to)
-		return -ESTALE;
+		return inode_missing(call->inodes, folder);
 	if (to->share != call->inode->share)
 		return -EXDEV;
 	result = pin_take(&from_pin, call->inode);
@@ -257,7 +257,7 @@ int name_link(struct call *call)
 	int result;
 
 	if (!old)
-		return -ESTALE;
+		return inode_missing(call->inodes, CALL_ARGUMENTS(call, struct fuse_link_in)->oldnodeid);
 	if (old->share != call->inode->share)
 		return -EXDEV;
 	result = call_check_name(call, call->inode, call->name);

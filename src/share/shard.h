@@ -18,6 +18,7 @@ struct inode_shard {
 struct inodes {
 	struct inode_shard shards[INODE_SHARDS];
 	struct inode root;
+	uint64_t base; /* of ids */
 	pthread_mutex_t devices_lock;
 	_Atomic(unsigned) device_count;
 	_Atomic(uint64_t) devices[DEVICES_LIMIT];

@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/time.h"
 #include "rootfs/rootfs.h"
-#include "confine/confine.h"
+#include "unpack/profile.h"
 #include "unpack/report.h"
 #include "unpack/request.h"
 
@@ -130,9 +130,10 @@ static int watch_parent(struct annex_error **err)
 static int work(struct job *job, uint64_t *ret_size, struct annex_error **err)
 {
 	const struct rootfs_events events = {on_progress, on_layer_done, on_finishing, job};
-	struct support support;
+	auto_confinement struct confinement confinement = {0};
 
-	if (read_request(&job->request, err) < 0 || prepare(err) < 0 || confine(&support, err) < 0 ||
+	if (read_request(&job->request, err) < 0 || prepare(err) < 0 ||
+	    confine_begin(&confinement, &unpack_profile, err) < 0 || confine(&confinement, err) < 0 ||
 	    watch_parent(err) < 0)
 		return -1;
 	return rootfs_build(REQUEST_DISK_FD, job->request.layers, job->request.count, &events, ret_size, err);

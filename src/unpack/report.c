@@ -107,8 +107,10 @@ static int take_error(struct report *report, struct line *line, struct annex_err
 		return wrong(err, "an error of no kind");
 	report->error = (unsigned)line->kind;
 	report->os = (int)line->os;
-	report->text = TAKE(line->message);
-	report->hint = TAKE(line->hint);
+	report->text = clean(line->message);
+	report->hint = line->hint ? clean(line->hint) : NULL;
+	if (!report->text || (line->hint && !report->hint))
+		return fail_memory(err);
 	return 0;
 }
 

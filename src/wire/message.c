@@ -67,11 +67,13 @@ static const struct field signal_fields[] = {U32(signal, number)};
 static const struct field opened[] = {TEXT(opened, id)};
 static const struct field exit_fields[] = {U32(exit, status), U32(exit, signal)};
 static const struct field credit[] = {U32(credit, channel), U32(credit, bytes)};
-static const struct field share_setup[] = {U32(share_setup, queues), U32(share_setup, workers), U32(share_setup, uid),
+static const struct field share_setup[] = {U32(share_setup, queues), U32(share_setup, workers), U32(share_setup, number), U32(share_setup, uid),
 					   U32(share_setup, gid)};
 static const struct field share_add[] = {TEXT(share_add, name), U32(share_add, read_only), U32(share_add, cache),
 					 LIST(share_add, masks)};
 static const struct field share_remove[] = {TEXT(share_remove, name)};
+static const struct field share_join[] = {U32(share_join, number), TEXT(share_join, name)};
+static const struct field share_leave[] = {U32(share_leave, number)};
 
 #define TYPE(kind, body, rows)                                                       \
 	{                                                                            \
@@ -121,6 +123,8 @@ static const struct type {
 	TYPE(MESSAGE_SHARE_ADD, share_add, share_add),
 	TYPE(MESSAGE_SHARE_REMOVE, share_remove, share_remove),
 	BARE(MESSAGE_SHARE_SERVE),
+	TYPE(MESSAGE_SHARE_JOIN, share_join, share_join),
+	TYPE(MESSAGE_SHARE_LEAVE, share_leave, share_leave),
 };
 
 static const struct type *find(unsigned kind)

@@ -75,7 +75,10 @@ enum message_kind {
 	MESSAGE_SHARE_SETUP = 80, /* the first */
 	MESSAGE_SHARE_ADD = 81,   /* with the descriptor of what is shared */
 	MESSAGE_SHARE_REMOVE = 82,
-	MESSAGE_SHARE_SERVE = 83, /* empty: confine yourself and serve */
+	/* empty: confine yourself and serve; the device, or with descriptors of share/bridge.h what comes by that */
+	MESSAGE_SHARE_SERVE = 83,
+	MESSAGE_SHARE_JOIN = 84, /* with such descriptors: a further process serves one more share */
+	MESSAGE_SHARE_LEAVE = 85,
 };
 
 struct message_hello {
@@ -232,7 +235,8 @@ struct message_credit {
 struct message_share_setup {
 	uint32_t queues;
 	uint32_t workers;
-	uint32_t uid; /* who the server's user is in the guest */
+	uint32_t number; /* of the process: 0 has the device */
+	uint32_t uid;    /* who the server's user is in the guest */
 	uint32_t gid;
 };
 
@@ -245,6 +249,15 @@ struct message_share_add {
 
 struct message_share_remove {
 	const char *name;
+};
+
+struct message_share_join {
+	uint32_t number;
+	const char *name; /* of the share */
+};
+
+struct message_share_leave {
+	uint32_t number;
 };
 
 /* Append the frames of a message to `out`; body is the kind's struct, NULL texts count as empty and NULL lists as

@@ -1,14 +1,17 @@
 /*
- * Tries what a confined process must not be able to do: confine-tool HOW ATTEMPT FOLDER [PORT]
+ * Tries what a confined process must not be able to do: confine-tool PROGRAM HOW ATTEMPT FOLDER [PORT]
  *
- * HOW: free, confined, or one wall alone: landlock, filter. Prints "ok" or the name of an errno; or is killed. Before
- * it is confined it opens FOLDER/open for writing, and starts a process to try things on.
+ * PROGRAM: unpack or share, for its profile. HOW: free, confined, or one wall alone: landlock, filter. Prints "ok" or
+ * the name of an errno; or is killed. Before it is confined it opens FOLDER/open for writing, makes FOLDER/shared and
+ * FOLDER/fixed, which annex-share would share, the second one read-only, and starts a process to try things on.
  */
 #include "base/file.h"
 #include "base/text.h"
 #include "confine/confine.h"
 #include "confine/filter.h"
 #include "confine/landlock.h"
+#include "share/profile.h"
+#include "unpack/profile.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -32,8 +35,10 @@
 #include <sys/wait.h>
 
 struct scene {
-	int open;     /* FOLDER/open */
-	int stranger; /* a TCP socket, not connected */
+	int folder;        /* FOLDER, by its path only */
+	int open;          /* FOLDER/open */
+	int shared, fixed; /* FOLDER/shared, FOLDER/fixed, by their paths only */
+	int stranger;      /* a TCP socket, not connected */
 	pid_t victim;
 	uint16_t port;
 };
@@ -78,25 +83,25 @@ static int list(struct scene *scene)
 static int make_folder(struct scene *scene)
 {
 	(void)scene;
-	return result_of(mkdir("folder", 0700));
+	return result_of(mkdirat(AT_FDCWD, "folder", 0700));
 }
 
 static int make_link(struct scene *scene)
 {
 	(void)scene;
-	return result_of(symlink("open", "link"));
+	return result_of(symlinkat("open", AT_FDCWD, "link"));
 }
 
 static int rename_file(struct scene *scene)
 {
 	(void)scene;
-	return result_of(rename("open", "renamed"));
+	return result_of(renameat2(AT_FDCWD, "open", AT_FDCWD, "renamed", 0));
 }
 
 static int remove_file(struct scene *scene)
 {
 	(void)scene;
-	return result_of(unlink("open"));
+	return result_of(unlinkat(AT_FDCWD, "open", 0));
 }
 
 static int change_mode(struct scene *scene)
@@ -225,7 +230,7 @@ static int memory_file(struct scene *scene)
 static int unknown_call(struct scene *scene)
 {
 	(void)scene;
-	return result_of(syscall(SYS_epoll_create1, 0));
+	return result_of(syscall(SYS_inotify_init1, 0));
 }
 
 static int terminal(struct scene *scene)
@@ -243,6 +248,136 @@ static int set_flags(struct scene *scene)
 static int unlock(struct scene *scene)
 {
 	return result_of(flock(scene->open, LOCK_UN));
+}
+
+/* --- out of what is shared, and into what is fixed --- */
+
+static int try_open(int folder, const char *path, int flags)
+{
+	int fd = openat(folder, path, flags | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+static int go_up(struct scene *scene)
+{
+	return try_open(scene->shared, "../open", O_RDONLY);
+}
+
+static int follow_out(struct scene *scene)
+{
+	return try_open(scene->shared, "out", O_RDONLY);
+}
+
+static int by_descriptor(struct scene *scene)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d/open", scene->folder);
+	return try_open(AT_FDCWD, path, O_RDONLY);
+}
+
+static int by_root(struct scene *scene)
+{
+	(void)scene;
+	return try_open(AT_FDCWD, "/proc/self/root/etc/passwd", O_RDONLY);
+}
+
+static int open_memory(struct scene *scene)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)scene->victim);
+	return try_open(AT_FDCWD, path, O_RDWR);
+}
+
+static int read_proc(struct scene *scene)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/environ", (int)scene->victim);
+	return try_open(AT_FDCWD, path, O_RDONLY);
+}
+
+/* Landlock tells some of these by EXDEV, as if they were on other file systems. */
+static int moved(int result)
+{
+	return result < 0 && errno == EXDEV ? -EACCES : result_of(result);
+}
+
+static int link_in(struct scene *scene)
+{
+	return moved(linkat(scene->folder, "open", scene->shared, "got", 0));
+}
+
+static int rename_in(struct scene *scene)
+{
+	return moved(renameat2(scene->folder, "open", scene->shared, "got", 0));
+}
+
+static int rename_out(struct scene *scene)
+{
+	return moved(renameat2(scene->shared, "file", scene->folder, "got", 0));
+}
+
+static int write_fixed(struct scene *scene)
+{
+	return try_open(scene->fixed, "file", O_WRONLY);
+}
+
+static int truncate_fixed(struct scene *scene)
+{
+	return try_open(scene->fixed, "file", O_RDONLY | O_TRUNC);
+}
+
+static int create_fixed(struct scene *scene)
+{
+	return try_open(scene->fixed, "new", O_WRONLY | O_CREAT);
+}
+
+static int remove_fixed(struct scene *scene)
+{
+	return result_of(unlinkat(scene->fixed, "file", 0));
+}
+
+/* --- in what is shared --- */
+
+static int read_fixed(struct scene *scene)
+{
+	int result = try_open(scene->fixed, "file", O_RDONLY);
+
+	return result < 0 ? result : try_open(scene->fixed, ".", O_RDONLY | O_DIRECTORY);
+}
+
+static int work_inside(struct scene *scene)
+{
+	char path[64];
+	int fd, result;
+
+	if (mkdirat(scene->shared, "a", 0700) < 0 || mkdirat(scene->shared, "b", 0700) < 0 ||
+	    renameat2(scene->shared, "file", scene->shared, "a/file", 0) < 0 ||
+	    renameat2(scene->shared, "a/file", scene->shared, "b/file", 0) < 0 ||
+	    linkat(scene->shared, "b/file", scene->shared, "a/again", 0) < 0 ||
+	    symlinkat("file", scene->shared, "link") < 0 || mknodat(scene->shared, "pipe", S_IFIFO | 0600, 0) < 0)
+		return -errno;
+	fd = openat(scene->shared, "b/file", O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	result = try_open(AT_FDCWD, path, O_RDWR | O_TRUNC);
+	if (result == 0 && unlinkat(scene->shared, "b/file", 0) < 0)
+		result = -errno;
+	/* What has no name there any more is there all the same. */
+	return result == 0 ? try_open(AT_FDCWD, path, O_RDWR) : result;
+}
+
+static int leave_folder(struct scene *scene)
+{
+	(void)scene;
+	return result_of(unshare(CLONE_FS));
 }
 
 /* --- what must go on --- */
@@ -347,6 +482,22 @@ static const struct {
 	{"ioctl", terminal},
 	{"flags", set_flags},
 	{"unlock", unlock},
+	{"up", go_up},
+	{"link-out", follow_out},
+	{"descriptor", by_descriptor},
+	{"root", by_root},
+	{"memory", open_memory},
+	{"environment", read_proc},
+	{"link-in", link_in},
+	{"rename-in", rename_in},
+	{"rename-out", rename_out},
+	{"fixed-write", write_fixed},
+	{"fixed-truncate", truncate_fixed},
+	{"fixed-create", create_fixed},
+	{"fixed-remove", remove_fixed},
+	{"fixed-read", read_fixed},
+	{"inside", work_inside},
+	{"umask", leave_folder},
 	{"dup", duplicate},
 	{"use-file", use_file},
 	{"thread", thread},
@@ -374,35 +525,58 @@ static int start_victim(struct scene *scene)
 	return scene->victim;
 }
 
+/* A folder with a file. */
+static int make_share(const char *name)
+{
+	auto_close int folder = mkdir(name, 0700) < 0 ? -1 : open(name, O_PATH | O_CLOEXEC);
+	auto_close int file = openat(folder, "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	return file < 0 ? -1 : TAKE_FD(folder);
+}
+
 static int set_up(struct scene *ret, int argc, char **argv)
 {
 	uint32_t port = 0;
 
-	if (argc > 5 || (argc == 5 && text_to_u32(&port, argv[4], 10) < 0) || chdir(argv[3]) < 0)
+	if (argc > 6 || (argc == 6 && text_to_u32(&port, argv[5], 10) < 0) || chdir(argv[4]) < 0)
 		return -1;
 	ret->port = (uint16_t)port;
 	ret->open = open("open", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	ret->stranger = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (ret->open < 0 || ret->stranger < 0)
+	ret->folder = open(".", O_PATH | O_CLOEXEC);
+	ret->shared = make_share("shared");
+	ret->fixed = make_share("fixed");
+	if (ret->open < 0 || ret->stranger < 0 || ret->folder < 0 || ret->shared < 0 || ret->fixed < 0 ||
+	    symlinkat("../open", ret->shared, "out") < 0)
 		return -1;
 	return start_victim(ret);
 }
 
-static int restrain(const char *how, struct annex_error **err)
+static int allow_shares(struct confinement *confinement, const struct scene *scene, struct annex_error **err)
 {
-	struct support support;
-	int result;
+	if (confinement->profile != &share_profile)
+		return 0;
+	if (confine_allow(confinement, scene->shared, true, err) < 0)
+		return -1;
+	return confine_allow(confinement, scene->fixed, false, err);
+}
 
-	if (strcmp(how, "confined") == 0)
-		return confine(&support, err);
+static int restrain(const char *program, const char *how, const struct scene *scene, struct annex_error **err)
+{
+	auto_confinement struct confinement confinement = {0};
+	const struct confine_profile *profile = strcmp(program, "share") == 0 ? &share_profile : &unpack_profile;
+
 	if (strcmp(how, "free") == 0)
 		return 0;
+	if (confine_begin(&confinement, profile, err) < 0 || allow_shares(&confinement, scene, err) < 0)
+		return -1;
+	if (strcmp(how, "confined") == 0)
+		return confine(&confinement, err);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return fail_os(err, errno, "no_new_privs");
 	if (strcmp(how, "filter") == 0)
-		return filter_load(err);
-	result = landlock_confine(landlock_abi());
-	return result < 0 ? fail_os(err, result, "Landlock") : 0;
+		return filter_load(profile->filter, err);
+	return landlock_enter(confinement.rules) < 0 ? fail_os(err, errno, "Landlock") : 0;
 }
 
 int main(int argc, char **argv)
@@ -414,11 +588,12 @@ int main(int argc, char **argv)
 		printf("%d %d\n", support_probe().landlock, support_probe().seccomp);
 		return 0;
 	}
-	if (argc < 4 || set_up(&scene, argc, argv) < 0) {
-		fprintf(stderr, "usage: confine-tool free|confined|landlock|filter ATTEMPT FOLDER [PORT]\n");
+	if (argc < 5 || set_up(&scene, argc, argv) < 0) {
+		fprintf(stderr,
+			"usage: confine-tool unpack|share free|confined|landlock|filter ATTEMPT FOLDER [PORT]\n");
 		return 2;
 	}
-	if (restrain(argv[1], &error) < 0) {
+	if (restrain(argv[1], argv[2], &scene, &error) < 0) {
 		fprintf(stderr, "%s\n", annex_error_message(error));
 		return 2;
 	}
@@ -426,7 +601,7 @@ int main(int argc, char **argv)
 		int result;
 		const char *said;
 
-		if (strcmp(attempts[i].name, argv[2]) != 0)
+		if (strcmp(attempts[i].name, argv[3]) != 0)
 			continue;
 		result = attempts[i].run(&scene);
 		said = result == 0 ? "ok" : strerrorname_np(-result);
