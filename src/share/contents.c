@@ -113,7 +113,7 @@ int contents_allocate(struct call *call)
 
 	if (result == 0 && (in->offset > INT64_MAX || in->length > INT64_MAX))
 		result = -EINVAL;
-	if (result == 0)
+	if (result == 0 && !call_is_root(call))
 		result = attribute_drop_privileges(call, call->inode);
 	if (result < 0)
 		return result;
@@ -166,7 +166,8 @@ int contents_copy(struct call *call)
 		return -EROFS;
 	if (in->flags || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
 		return -EINVAL;
-	result = attribute_drop_privileges(call, to_inode);
+	if (!call_is_root(call))
+		result = attribute_drop_privileges(call, to_inode);
 	if (result < 0)
 		return result;
 	n = copy_file_range(from->fd, &from_at, to->fd, &to_at,

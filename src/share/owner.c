@@ -216,7 +216,10 @@ bool owner_show(const struct owners *owners, struct owner *ret, const struct spo
 
 static bool needs_record(const struct owners *owners, const struct owner *now, const struct owner *want)
 {
-	if ((want->mode & S_IFMT) != (now->mode & S_IFMT) || want->mode & SPECIAL & ~native_bits(want->mode))
+	/* What is no file on the host gives nobody anything by them. */
+	uint32_t kept = S_ISREG(now->mode) ? native_bits(want->mode) : SPECIAL;
+
+	if ((want->mode & S_IFMT) != (now->mode & S_IFMT) || want->mode & SPECIAL & ~kept)
 		return true;
 	return !owners->real && (want->uid != now->uid || want->gid != now->gid);
 }

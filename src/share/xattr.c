@@ -26,6 +26,12 @@ static bool is_passed(const struct call *call, const char *name)
 	return text_starts(name, "user.") || (is_acl(name) && owners_same(call->owners));
 }
 
+/* What there might be, had it been set. */
+static bool is_never_there(const char *name)
+{
+	return owner_hides(name) || text_starts(name, "security.");
+}
+
 static int pin_for(struct call *call, struct pin *pin, char path[DESCRIPTOR_PATH])
 {
 	int result;
@@ -116,7 +122,7 @@ int xattr_get(struct call *call)
 	int result;
 
 	if (!is_passed(call, call->name))
-		return is_acl(call->name) ? -EOPNOTSUPP : -ENODATA;
+		return is_never_there(call->name) ? -ENODATA : -EOPNOTSUPP;
 	result = pin_for(call, &pin, path);
 	if (result < 0)
 		return result == -EOPNOTSUPP ? -ENODATA : result;

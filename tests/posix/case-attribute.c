@@ -120,6 +120,8 @@ static void names_outside_the_users_are_refused_to_users(void)
 	FAILS(EOPNOTSUPP, setxattr("file", "unknown.a", "x", 1, 0));
 	FAILS2(EPERM, EOPNOTSUPP, setxattr("file", "trusted.a", "x", 1, 0));
 	FAILS(ENODATA, getxattr("file", "trusted.a", NULL, 0));
+	FAILS(ENODATA, getxattr("file", "security.capability", NULL, 0));
+	FAILS(EOPNOTSUPP, getxattr("file", "nonsense", NULL, 0));
 }
 
 static void a_file_that_cannot_be_read_hides_its_attributes(void)

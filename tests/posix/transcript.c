@@ -18,7 +18,7 @@
 static const char *const paths[] = {"a", "b", "c", "d", "d/a", "d/b", "e", "e/a", "e/f", "e/f/a", "l", "l/a", "d/l"};
 static const uid_t ids[] = {0, OTHER, OTHER2};
 static const mode_t modes[] = {0777, 0755, 0700,  0644,  0666,  0600,  0640, 0500,
-			       0400, 0,    01777, 02775, 04755, 06711, 0070, 0007};
+			       0400, 0,    01775, 02775, 04755, 06711, 0070, 0007};
 
 struct player {
 	struct random random;
@@ -141,8 +141,17 @@ static void play_mode(struct player *player)
 	}
 	if (!is_root() && player->id == 0)
 		uid = gid = geteuid(); /* its number is another one elsewhere */
-	said(player, chown(path, below(player, 2) ? uid : (uid_t)-1, below(player, 2) ? gid : (gid_t)-1),
-	     "chown %s %u %u", path, is_root() || player->id ? uid : 0, is_root() || player->id ? gid : 0);
+	switch (below(player, 3)) {
+	case 0:
+		gid = (gid_t)-1;
+		break;
+	case 1:
+		uid = (uid_t)-1;
+		break;
+	default:
+		break;
+	}
+	said(player, chown(path, uid, gid), "chown %s", path);
 }
 
 static void play_size(struct player *player)
@@ -176,7 +185,7 @@ static void play_look(struct player *player)
 
 static void play_attribute(struct player *player)
 {
-	static const char *const names[] = {"user.a", "user.long-name", "trusted.a", "none"};
+	static const char *const names[] = {"user.a", "user.long-name", "unknown.a", "none"};
 	const char *path = PICK(player, paths), *name = names[below(player, 8) ? below(player, 2) : below(player, 4)];
 	char value[300];
 	size_t size = below(player, sizeof(value));
@@ -239,7 +248,7 @@ static void play_data(struct player *player)
 		said(player, ftruncate(fd, at), "ftruncate %u %ld", slot, (long)at);
 		break;
 	case 2:
-		said(player, fallocate(fd, below(player, 2) ? 3 : 0, at, (off_t)size + 1), "fallocate %u", slot);
+		said(player, fallocate(fd, 0, at, (off_t)size + 1), "fallocate %u", slot);
 		break;
 	case 3:
 		said(player, copy_file_range(fd, &at, other, &to, size, 0), "copy %u %zu", slot, size);
@@ -373,7 +382,9 @@ int transcript_main(int argc, char **argv)
 	struct player player = {.slots = {-1, -1, -1, -1}};
 	unsigned steps = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
 
-	if (argc < 4 || chdir(argv[1]) < 0 || (is_root() && setgroups(0, NULL) < 0)) {
+	/* Links lead out of a folder at most once. */
+	if (argc < 4 || chdir(argv[1]) < 0 || mkdir("inside", 0777) < 0 || chdir("inside") < 0 ||
+	    (is_root() && setgroups(0, NULL) < 0)) {
 		fprintf(stderr, "posix-suite: transcript FOLDER SEED STEPS\n");
 		return 2;
 	}

@@ -215,6 +215,8 @@ static void attributes_of_users_pass_and_no_others(void **state)
 	assert_int_equal(get_xattr(guest, FUSE_GETXATTR, node, "user.a", 64), 0);
 	assert_memory_equal(ANSWER(guest, char), "value", 5);
 	assert_int_equal(get_xattr(guest, FUSE_GETXATTR, node, "user.none", 64), -ENODATA);
+	assert_int_equal(get_xattr(guest, FUSE_GETXATTR, node, "security.capability", 64), -ENODATA);
+	assert_int_equal(get_xattr(guest, FUSE_GETXATTR, node, "none", 64), -EOPNOTSUPP);
 	for (size_t i = 0; i < COUNT_OF(denied); i++) {
 		assert_int_equal(set_xattr(guest, node, denied[i], "0:0:104755:0", 0), -EOPNOTSUPP);
 		assert_int_equal(get_xattr(guest, FUSE_GETXATTR, node, denied[i], 64), -ENODATA);
