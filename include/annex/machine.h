@@ -60,6 +60,7 @@ int annex_machine_list(struct annex_machine ***ret, size_t *ret_count, struct an
 void annex_machine_list_free(struct annex_machine **list, size_t count);
 void annex_machine_unref(struct annex_machine *machine);
 
+/* Owned by the machine, until the last unref. */
 const char *annex_machine_name(const struct annex_machine *machine);
 
 /* A snapshot; texts are owned by the machine and valid until its next annex_machine_info() or the last unref. */

@@ -46,6 +46,13 @@ int machine_reload(struct annex_machine *machine, struct annex_error **err)
 
 	if (machine_record_load(&record, &machine->paths, err) < 0)
 		return -1;
+	/* Callers hold on to the name. */
+	if (text_equal(machine->record.name, record.name)) {
+		char *same = record.name;
+
+		record.name = machine->record.name;
+		machine->record.name = same;
+	}
 	machine_record_clear(&machine->record);
 	machine->record = record;
 	return 0;
