@@ -179,8 +179,9 @@ class Host:
         """Start annex, and give the Popen; its three streams are pipes."""
         for stream in ("stdin", "stdout", "stderr"):
             options.setdefault(stream, subprocess.PIPE)
-        return subprocess.Popen([str(ANNEX), *map(str, words)], env=self.environment(env), cwd=self.env["HOME"],
-                                **self.account.switch, **options)
+        options.setdefault("cwd", self.env["HOME"])
+        return subprocess.Popen([str(ANNEX), *map(str, words)], env=self.environment(env), **self.account.switch,
+                                **options)
 
     def terminal(self, *argv, env=None, size=(24, 80), timeout=TIMEOUT):
         """Run a program on a terminal of its own: a pexpect.spawn."""

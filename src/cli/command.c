@@ -17,6 +17,8 @@ static const struct command *const commands[] = {
 	&set_command,
 	&set_default_command,
 	&logs_command,
+	&mount_command,
+	&umount_command,
 	&delete_command,
 	&image_pull_command,
 	&image_import_command,

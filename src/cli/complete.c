@@ -4,10 +4,12 @@
  * Its words are those of the command line up to the cursor, the last one being the one to complete, perhaps empty. The
  * answer is one candidate per line, with a tab and a description where there is one. A candidate that ends in = or : is
  * not a whole word. The lines ":files" and ":folders" leave the rest to the shell. The option rows say what can follow,
- * so nothing here knows a command; failures just give no candidates.
+ * so nothing here knows a command, but that the values of a setting are those of the option of `create` with its name;
+ * failures just give no candidates.
  */
 #include "base/text.h"
-#include "cli/command.h"
+#include "cli/machines.h"
+#include "cli/shares.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,16 +26,32 @@ static const struct option options[] = {
 
 struct completer {
 	struct cli *cli;
-	const char *prefix; /* what the candidates must start with */
-	const char *before; /* what is printed before each: "--opt=" */
-	size_t before_size;
+	const char *word;        /* that is completed */
+	size_t done;             /* bytes of it that stay as they are, such as "--opt=" */
+	const char *machine;     /* that the words before name, or NULL */
+	const char *word_before; /* the command's own, or NULL */
 };
+
+/* What the candidates must start with. */
+static const char *prefix_of(const struct completer *completer)
+{
+	return completer->word + completer->done;
+}
+
+/* The same with so many more bytes done. */
+static struct completer past(const struct completer *completer, size_t bytes)
+{
+	struct completer inner = *completer;
+
+	inner.done += bytes;
+	return inner;
+}
 
 static void offer(const struct completer *completer, const char *candidate, const char *description)
 {
-	if (!text_starts(candidate, completer->prefix))
+	if (!text_starts(candidate, prefix_of(completer)))
 		return;
-	printf("%.*s%s", (int)completer->before_size, completer->before, candidate);
+	printf("%.*s%s", (int)completer->done, completer->word, candidate);
 	if (description)
 		printf("\t%s", description);
 	putchar('\n');
@@ -70,7 +88,7 @@ static void offer_sources(const struct completer *completer)
 	static const char *const sources[] = {"oci:", "oci-archive:", "docker-archive:"};
 
 	for (size_t i = 0; i < COUNT_OF(sources); i++) {
-		if (text_starts(completer->prefix, sources[i]))
+		if (text_starts(prefix_of(completer), sources[i]))
 			printf("%s %s\n", i ? ":files" : ":folders", sources[i]);
 		else
 			offer(completer, sources[i], NULL);
@@ -101,10 +119,109 @@ static void offer_registries(const struct completer *completer)
 	annex_registry_list_free(list);
 }
 
+static void offer_files(const struct completer *completer, bool folders)
+{
+	printf("%s %.*s\n", folders ? ":folders" : ":files", (int)completer->done, completer->word);
+}
+
+/* Words with a bar between them. */
+static void offer_choices(const struct completer *completer, const char *choices)
+{
+	for (const char *at = choices; *at;) {
+		size_t length = strcspn(at, "|");
+		auto_free char *word = strndup(at, length);
+
+		if (word)
+			offer(completer, word, NULL);
+		at += length + (at[length] == '|');
+	}
+}
+
+/* OPTIONS of a volume, with commas between them. */
+static void offer_volume_options(const struct completer *completer)
+{
+	const char *prefix = prefix_of(completer), *comma = strrchr(prefix, ',');
+	struct completer inner = past(completer, comma ? (size_t)(comma - prefix) + 1 : 0);
+
+	offer(&inner, "ro", "read-only");
+	offer(&inner, "rw", "may be written to");
+	offer(&inner, "cache=auto", "changes are seen within a second");
+	offer(&inner, "cache=none", "changes are seen at once");
+	offer(&inner, "cache=always", "nothing changes on the host");
+}
+
+/* GUEST[:OPTIONS]; most want it at the path that it has here. */
+static void offer_guest(const struct completer *completer, const char *host)
+{
+	const char *prefix = prefix_of(completer), *colon = strchr(prefix, ':'), *home = getenv("HOME");
+	auto_free char *expanded = NULL, *path = NULL;
+
+	if (colon) {
+		struct completer inner = past(completer, (size_t)(colon - prefix) + 1);
+
+		offer_volume_options(&inner);
+		return;
+	}
+	if (asprintf(&expanded, "%s%s", host[0] == '~' && home ? home : "", host + (host[0] == '~')) < 0) {
+		expanded = NULL;
+		return;
+	}
+	path = realpath(expanded, NULL);
+	if (path)
+		offer(completer, path, NULL);
+}
+
+/* HOST:GUEST[:OPTIONS]; HOST may have colons, GUEST begins with a slash. */
+static void offer_volume(const struct completer *completer)
+{
+	const char *prefix = prefix_of(completer), *colon = NULL;
+	auto_free char *host = NULL;
+	struct completer inner;
+
+	for (const char *at = prefix; (at = strchr(at, ':')); at++)
+		colon = at[1] == '/' || (!at[1] && !colon) ? at : colon;
+	if (!colon) {
+		offer_files(completer, false);
+		return;
+	}
+	host = strndup(prefix, (size_t)(colon - prefix));
+	inner = past(completer, (size_t)(colon - prefix) + 1);
+	if (host)
+		offer_guest(&inner, host);
+}
+
+/* What the machine shares, but for what it can't be without. */
+static void offer_shares(const struct completer *completer)
+{
+	auto_machine struct annex_machine *machine = NULL;
+	auto_json json_t *list = NULL;
+
+	if (annex_machine_open(&machine, completer->cli->context, completer->machine, NULL) < 0 ||
+	    shares_list(&list, machine, NULL) < 0)
+		return;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *share = json_array_get(list, i);
+
+		if (!text_equal(shares_text(share, "name"), "modules"))
+			offer(completer, shares_text(share, "target"), shares_text(share, "source"));
+	}
+}
+
+static void offer_value(const struct completer *completer, const struct option *row);
+
 static void offer_settings(const struct completer *completer)
 {
-	const char *key;
+	const char *key, *prefix = prefix_of(completer);
+	size_t length = strcspn(prefix, "=");
 
+	if (prefix[length]) {
+		const struct option *row = option_find_name(create_command.options, prefix, length);
+		struct completer inner = past(completer, length + 1);
+
+		if (row && option_takes_value(row))
+			offer_value(&inner, row);
+		return;
+	}
 	for (size_t i = 0; (key = annex_setting_key(i)); i++) {
 		auto_free char *assignment = NULL;
 
@@ -146,24 +263,16 @@ static void offer_commands(const struct completer *completer, const char *group)
 	}
 }
 
-static void offer_value(const struct completer *completer, const struct option *row, const char *word_before)
+static void offer_value(const struct completer *completer, const struct option *row)
 {
 	if (row->type == OPTION_CHOICE || row->completes == COMPLETES_CHOICES) {
-		for (const char *at = row->value; *at;) {
-			size_t length = strcspn(at, "|");
-			auto_free char *word = strndup(at, length);
-
-			if (word)
-				offer(completer, word, NULL);
-			at += length + (at[length] == '|');
-		}
+		offer_choices(completer, row->value);
 		return;
 	}
 	switch (row->completes) {
 	case COMPLETES_FILE:
 	case COMPLETES_FOLDER:
-		printf("%s %.*s\n", row->completes == COMPLETES_FILE ? ":files" : ":folders",
-		       (int)completer->before_size, completer->before);
+		offer_files(completer, row->completes == COMPLETES_FOLDER);
 		break;
 	case COMPLETES_MACHINE:
 		offer_machines(completer);
@@ -187,7 +296,17 @@ static void offer_value(const struct completer *completer, const struct option *
 		offer_settings(completer);
 		break;
 	case COMPLETES_COMMAND:
-		offer_commands(completer, word_before);
+		offer_commands(completer, completer->word_before);
+		break;
+	case COMPLETES_VOLUME:
+		offer_volume(completer);
+		break;
+	case COMPLETES_GUEST:
+		if (completer->word_before)
+			offer_guest(completer, completer->word_before);
+		break;
+	case COMPLETES_SHARE:
+		offer_shares(completer);
 		break;
 	case COMPLETES_CHOICES:
 	case COMPLETES_NOTHING:
@@ -220,7 +339,15 @@ struct place {
 	size_t words;                /* of the command's own that came */
 	bool only_words;
 	const char *word_before; /* the last of them */
+	const char *machine;     /* that an option names */
 };
+
+static void take_value(struct place *place, const struct option *row, const char *value)
+{
+	if (row->completes == COMPLETES_MACHINE)
+		place->machine = value;
+	place->option = NULL;
+}
 
 static void walk_letters(struct place *place, const struct option *rows, const char *word)
 {
@@ -229,9 +356,25 @@ static void walk_letters(struct place *place, const struct option *rows, const c
 
 		if (!row || !option_takes_value(row))
 			continue;
-		place->option = at[1] ? NULL : row;
+		if (at[1])
+			take_value(place, row, at + 1);
+		else
+			place->option = row;
 		return;
 	}
+}
+
+static void walk_name(struct place *place, const struct option *rows, const char *word)
+{
+	size_t length = strcspn(word + 2, "=");
+	const struct option *row = option_find_name(rows, word + 2, length);
+
+	if (!row || !option_takes_value(row))
+		return;
+	if (word[2 + length])
+		take_value(place, row, word + 2 + length + 1);
+	else
+		place->option = row;
 }
 
 /* Where the words that are complete lead to: the parser's rules without its checks. */
@@ -242,7 +385,7 @@ static void walk(struct place *place, const struct option *rows, const char *con
 		const struct option *row;
 
 		if (place->option) {
-			place->option = NULL;
+			take_value(place, place->option, word);
 		} else if (place->only_words || word[0] != '-' || !word[1]) {
 			row = option_find_word(rows, place->words++);
 			place->only_words = place->only_words || (row && row->type == OPTION_REST);
@@ -250,8 +393,7 @@ static void walk(struct place *place, const struct option *rows, const char *con
 		} else if (text_equal(word, "--")) {
 			place->only_words = true;
 		} else if (word[1] == '-') {
-			row = strchr(word, '=') ? NULL : option_find_name(rows, word + 2, strlen(word + 2));
-			place->option = row && option_takes_value(row) ? row : NULL;
+			walk_name(place, rows, word);
 		} else {
 			walk_letters(place, rows, word);
 		}
@@ -261,26 +403,26 @@ static void walk(struct place *place, const struct option *rows, const char *con
 static void complete_in(struct cli *cli, const struct command *command, const char *const *words, size_t count)
 {
 	const char *current = words[count - 1], *equals = strchr(current, '=');
-	struct completer completer = {.cli = cli, .prefix = current, .before = ""};
+	struct completer completer = {.cli = cli, .word = current};
 	const struct option *rows = command->options, *row;
 	struct place place = {0};
 
 	walk(&place, rows, words, count - 1);
+	completer.machine = place.machine;
+	completer.word_before = place.word_before;
 	if (place.option) {
-		offer_value(&completer, place.option, NULL);
+		offer_value(&completer, place.option);
 	} else if (!place.only_words && text_starts(current, "--") && equals) {
 		row = option_find_name(rows, current + 2, (size_t)(equals - current) - 2);
-		completer.before = current;
-		completer.before_size = (size_t)(equals - current) + 1;
-		completer.prefix = equals + 1;
+		completer.done = (size_t)(equals - current) + 1;
 		if (row && option_takes_value(row))
-			offer_value(&completer, row, NULL);
+			offer_value(&completer, row);
 	} else if (!place.only_words && current[0] == '-') {
 		offer_options(&completer, rows);
 	} else {
 		row = option_find_word(rows, place.words);
 		if (row)
-			offer_value(&completer, row, place.word_before);
+			offer_value(&completer, row);
 	}
 }
 
@@ -288,7 +430,7 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct complete_options *asked = parsed;
 	const char *const *words = (const char *const *)asked->words.words;
-	struct completer completer = {.cli = cli, .before = ""};
+	struct completer completer = {.cli = cli};
 	const struct command *command = NULL;
 	size_t count = asked->words.count, used = 0;
 
@@ -299,7 +441,7 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	}
 	if (!count)
 		return 0;
-	completer.prefix = words[count - 1];
+	completer.word = words[count - 1];
 	if (count > 1)
 		command = command_find(&used, words);
 	if (command && used < count)

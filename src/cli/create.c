@@ -15,6 +15,10 @@ struct create_options {
 	struct option_number memory;
 	struct option_number disk;
 	struct option_list environment;
+	const char *home_mount;
+	const char *home_target;
+	struct option_list volumes;
+	struct option_list masks;
 	const char *init;
 	const char *kernel;
 	const char *accelerator;
@@ -39,6 +43,17 @@ static const struct option options[] = {
 	{OPTION_SIZE, 0, "disk", AT(disk), "SIZE", "disk, like 64G; takes room only as it fills", COMPLETES_NOTHING},
 	{OPTION_LIST, 'e', "env", AT(environment), "KEY=VALUE", "environment variable of all sessions (repeatable)",
 	 COMPLETES_NOTHING},
+	{OPTION_LIST, 'v', "volume", AT(volumes), "HOST:GUEST[:OPTIONS]",
+	 "share a folder or file of this host, with options such as ro; see 'annex help mount' (repeatable)",
+	 COMPLETES_VOLUME},
+	{OPTION_CHOICE, 0, "home-mount", AT(home_mount), "rw|ro|none", "how the machine has your home (default rw)",
+	 COMPLETES_NOTHING},
+	{OPTION_TEXT, 0, "home-target", AT(home_target), "PATH",
+	 "where it has it (default: at its own path, as the home of its user)", COMPLETES_NOTHING},
+	{OPTION_LIST, 0, "mask", AT(masks), "PATH",
+	 "path in your home that the machine must not see, besides the usual places of secrets; -PATH: let it see "
+	 "one of these (repeatable)",
+	 COMPLETES_FILE},
 	{OPTION_CHOICE, 0, "init", AT(init), "auto|image|builtin", "whose init system runs (default auto)",
 	 COMPLETES_NOTHING},
 	{OPTION_TEXT, 0, "kernel", AT(kernel), "NAME|PATH", "guest kernel (default: see 'annex kernel list')",
@@ -77,6 +92,16 @@ static int add_number(struct text_list *settings, const char *key, const struct 
 	return fail_memory(err);
 }
 
+static int add_texts(struct text_list *settings, const char *key, const struct option_list *values,
+		     struct annex_error **err)
+{
+	for (size_t i = 0; i < values->count; i++) {
+		if (add_text(settings, key, values->words[i], err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int collect(struct text_list *settings, const struct create_options *wanted, struct annex_error **err)
 {
 	if (add_number(settings, "cpus", &wanted->cpus, err) < 0 ||
@@ -85,7 +110,11 @@ static int collect(struct text_list *settings, const struct create_options *want
 	    add_text(settings, "kernel", wanted->kernel, err) < 0 ||
 	    add_text(settings, "virtualization", wanted->virtualization ? "true" : NULL, err) < 0 ||
 	    add_text(settings, "accel", wanted->accelerator, err) < 0 ||
-	    add_text(settings, "network", wanted->network, err) < 0)
+	    add_text(settings, "network", wanted->network, err) < 0 ||
+	    add_text(settings, "home-mount", wanted->home_mount, err) < 0 ||
+	    add_text(settings, "home-target", wanted->home_target, err) < 0 ||
+	    add_texts(settings, "volume", &wanted->volumes, err) < 0 ||
+	    add_texts(settings, "mask", &wanted->masks, err) < 0)
 		return -1;
 	for (size_t i = 0; i < wanted->environment.count; i++) {
 		const char *word = wanted->environment.words[i];
@@ -154,7 +183,8 @@ const struct command create_command = {
 		       "taken from "
 		       "its registry. A machine keeps what is done in it "
 		       "until it is deleted. If its first boot fails, the machine stays, so that its logs can be read.",
-	.example = "annex create -n dev --memory 4G debian:12\ndocker save alpine | annex create -",
+	.example = "annex create -n dev --memory 4G debian:12\nannex create -v /srv/data:/data:ro --home-mount none "
+		   "alpine\ndocker save alpine | annex create -",
 	.options = options,
 	.size = sizeof(struct create_options),
 	.run = run,

@@ -43,8 +43,8 @@ const struct command inspect_command = {
 	.section = "Machines",
 	.summary = "show everything about machines, as JSON",
 	.description =
-		"Prints a JSON array with an object per machine: its state and every setting, the value in effect "
-		"and the one that waits for a restart.",
+		"Prints a JSON array with an object per machine: its state, what it shares with this host, and every "
+		"setting, the value in effect and the one that waits for a restart.",
 	.example = "annex inspect dev | jq '.[0].settings'",
 	.options = options,
 	.size = sizeof(struct inspect_options),

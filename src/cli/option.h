@@ -36,6 +36,9 @@ enum option_completes {
 	COMPLETES_REGISTRY, /* that there are credentials for */
 	COMPLETES_SETTING,
 	COMPLETES_COMMAND,
+	COMPLETES_VOLUME,  /* HOST:GUEST[:OPTIONS] */
+	COMPLETES_GUEST,   /* GUEST[:OPTIONS], the word before being HOST */
+	COMPLETES_SHARE,   /* of a machine, by its path there */
 	COMPLETES_CHOICES, /* the words in `value` */
 };
 

@@ -52,8 +52,8 @@ static const struct option options[] = {
 	 "environment variable; without a value, the one here (repeatable)", COMPLETES_NOTHING},
 	{OPTION_LIST, 0, "env-file", AT(files), "FILE", "environment variables, one per line (repeatable)",
 	 COMPLETES_FILE},
-	{OPTION_TEXT, 'w', "workdir", AT(folder), "DIR", "working directory in the machine (default: home)",
-	 COMPLETES_FOLDER},
+	{OPTION_TEXT, 'w', "workdir", AT(folder), "DIR",
+	 "working directory in the machine (default: the one here if it is shared, else home)", COMPLETES_FOLDER},
 	{OPTION_TEXT, 0, "cwd", AT(folder), "DIR", NULL, COMPLETES_FOLDER},
 	{OPTION_FLAG, 'i', "interactive", AT(interactive), NULL, "keep standard input connected, as it always is",
 	 COMPLETES_NOTHING},
@@ -294,7 +294,8 @@ const struct command run_command = {
 	.summary = "run a command or a login shell in a machine",
 	.description =
 		"Runs a command in a machine, which is booted first if needed. The command's arguments arrive as "
-		"they are; options of annex come before it. Exits with the command's status, with 128+N if signal N "
+		"they are; options of annex come before it. It starts in the folder that you are in, where the "
+		"machine has it, else in its user's home. Exits with the command's status, with 128+N if signal N "
 		"killed it, 125 if annex failed, 126 if the command can't be executed, 127 if there is none.",
 	.example = "annex run\nannex run -n dev -e LANG=C -- make -j4\ntar c src | annex run -n dev tar x",
 	.options = options,

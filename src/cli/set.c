@@ -2,8 +2,10 @@
 #include "base/text.h"
 #include "cli/help.h"
 #include "cli/machines.h"
+#include "cli/output.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct set_options {
 	struct option_list settings;
@@ -22,6 +24,35 @@ static const struct option options[] = {
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
+/* Say which of them wait for a restart: a running machine takes some over at once. */
+static int tell_pending(struct cli *cli, struct annex_machine *machine, const struct option_list *settings,
+			struct annex_error **err)
+{
+	auto_free char *text = NULL;
+	auto_json json_t *array = json_array();
+	const json_t *pending;
+	bool any = false;
+
+	if (annex_machine_describe(&text, machine, err) < 0 || output_json_append(array, text, err) < 0)
+		return -1;
+	pending = json_object_get(json_array_get(array, 0), "pending");
+	progress_clear(cli->progress);
+	for (size_t i = 0; i < settings->count; i++) {
+		const char *word = settings->words[i];
+		auto_free char *key = strndup(word, strcspn(word, "="));
+
+		if (!key)
+			return fail_memory(err);
+		if (!json_object_get(pending, key))
+			continue;
+		fprintf(stderr, "%s%s", any ? ", " : "", word);
+		any = true;
+	}
+	if (any)
+		fprintf(stderr, " will take effect after 'annex restart %s'\n", annex_machine_name(machine));
+	return 0;
+}
+
 static int change(struct cli *cli, struct annex_machine *machine, const struct set_options *wanted,
 		  struct annex_error **err)
 {
@@ -33,11 +64,7 @@ static int change(struct cli *cli, struct annex_machine *machine, const struct s
 		return 0;
 	if (wanted->now)
 		return annex_machine_stop(machine, -1, err) < 0 ? -1 : machines_start(cli, machine, err);
-	progress_clear(cli->progress);
-	for (size_t i = 0; i < wanted->settings.count; i++)
-		fprintf(stderr, "%s%s", i ? ", " : "", wanted->settings.words[i]);
-	fprintf(stderr, " will take effect after 'annex restart %s'\n", annex_machine_name(machine));
-	return 0;
+	return tell_pending(cli, machine, &wanted->settings, err);
 }
 
 static int run(struct cli *cli, const void *parsed, struct annex_error **err)
@@ -93,9 +120,10 @@ const struct command set_command = {
 	.name = "set",
 	.section = "Machines",
 	.summary = "change a machine's settings",
-	.description = "Changes settings of a machine. Those that a running machine can't take over wait for its next "
-		       "start; 'annex inspect' shows them.",
-	.example = "annex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64",
+	.description = "Changes settings of a machine. Volumes of a running machine change at once; other settings "
+		       "wait for its next start, and 'annex inspect' shows them as pending.",
+	.example = "annex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64\n"
+		   "annex set volume=~/data:/data:ro volume=-/srv mask=.netrc",
 	.options = options,
 	.add_help = add_help,
 	.size = sizeof(struct set_options),

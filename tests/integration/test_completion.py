@@ -1,5 +1,8 @@
 """What the shells complete, asked of real shells."""
 
+import re
+import subprocess
+
 import pytest
 
 from annex_test import ANNEX, Host, unprivileged
@@ -30,6 +33,9 @@ def complete(host, *words):
     return [line.split("\t")[0] for line in host.ok("__complete", "--", *words).splitlines()]
 
 
+SETTINGS = subprocess.run([ANNEX, "set", "--help"], stdout=subprocess.PIPE, text=True, check=True).stdout
+SETTINGS = re.findall(r"^  ([a-z-]+) {2,}", SETTINGS.split("Settings:")[1], re.MULTILINE)
+
 ANSWERS = [
     (["crea"], ["create"]),
     (["m", "crea"], ["create"]),
@@ -57,6 +63,30 @@ ANSWERS = [
     (["run", "-it", "--wor"], ["--workdir"]),
     (["run", "ls", "--"], [":files "]),
     (["set", "mem"], ["memory="]),
+    (["set", "init="], ["init=auto", "init=image", "init=builtin"]),
+    (["set", "home-mount=r"], ["home-mount=rw", "home-mount=ro"]),
+    (["set", "volume=so"], [":files volume="]),
+    (["set", "volume=/usr:"], ["volume=/usr:/usr"]),
+    (["set", "mask="], [":files mask="]),
+    (["set", "cpus=", ""], [f"{key}=" for key in SETTINGS]),
+    (["set", "cpus="], []),
+    (["set", "nonsense="], []),
+    (["mount", "so"], [":files "]),
+    (["mount", "/usr", ""], ["/usr"]),
+    (["mount", "-n", "x", "/usr/../usr/", "/u"], ["/usr"]),
+    (["mount", "/usr", "/v"], []),
+    (["mount", "/nowhere", ""], []),
+    (["mount", "/usr", "/u:r"], ["/u:ro", "/u:rw"]),
+    (["mount", "/usr", "/u:ro,cache=a"], ["/u:ro,cache=auto", "/u:ro,cache=always"]),
+    (["mount", "/usr:"], ["/usr:/usr"]),
+    (["mount", "/usr:/u:cache=n"], ["/usr:/u:cache=none"]),
+    (["mount", "/usr", "/usr", ""], []),
+    (["create", "-v", ""], [":files "]),
+    (["create", "--volume=x"], [":files --volume="]),
+    (["create", "--volume=/usr:"], ["--volume=/usr:/usr"]),
+    (["create", "--home-mount", ""], ["rw", "ro", "none"]),
+    (["umount", "--f"], ["--force"]),
+    (["umount", "-n", "nobody", ""], []),
     (["completion", "z"], ["zsh"]),
     (["help", "image", "imp"], ["import"]),
     (["nonsense", "x", ""], []),
@@ -100,6 +130,14 @@ LINES = [
     ("annex run --env-file some-fi", "annex run --env-file some-file "),
     ("annex run --env-file=some-fi", "annex run --env-file=some-file "),
     ("annex create oci:some-fo", "annex create oci:some-folder/"),
+    ("annex set home-mount=n", "annex set home-mount=none "),
+    ("annex set volume=some-fi", "annex set volume=some-file "),
+    ("annex mount some-fi", "annex mount some-file "),
+    ("annex mount /usr ", "annex mount /usr /usr "),
+    ("annex mount /usr:", "annex mount /usr:/usr "),
+    ("annex mount /usr /u:cache=n", "annex mount /usr /u:cache=none "),
+    ("annex create --volume=/usr:/u:ro,cache=n", "annex create --volume=/usr:/u:ro,cache=none "),
+    ("annex create -v some-fo", "annex create -v some-folder/"),
 ]
 
 
@@ -127,6 +165,9 @@ FISH = [
     ("annex list --format=j", ["--format=json"]),
     ("annex run --env-file=some-fi", ["--env-file=some-file"]),
     ("annex create oci:some-fo", ["oci:some-folder/"]),
+    ("annex set volume=some-fi", ["volume=some-file"]),
+    ("annex mount /usr ", ["/usr"]),
+    ("annex mount /usr:/u:cache=n", ["/usr:/u:cache=none"]),
 ]
 
 
