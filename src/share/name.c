@@ -11,7 +11,8 @@
 /*
  * Everything is done in a folder that is pinned, with one name, which is never followed. What is masked can be neither
  * made nor replaced (EACCES) nor removed (ENOENT); a folder on the way to it can't be moved, nor anything into its
- * place (EBUSY, as a mount point): what is below keeps its mask.
+ * place, and no link can be made there, over which the host would keep elsewhere what is to be hidden (EBUSY, as a
+ * mount point): what is below keeps its mask.
  */
 struct making {
 	uint32_t mode, umask, device;
@@ -82,11 +83,20 @@ static int reply_entry(struct call *call, int folder)
 	return result;
 }
 
+static bool on_the_way(const struct inode *folder, const char *name)
+{
+	const struct mask *mask = mask_child(atomic_load(&folder->mask), name);
+
+	return mask && !mask_hides(mask);
+}
+
 static int make(struct call *call, const struct making *what)
 {
 	auto_pin struct pin pin = {0};
 	int result = call_check_name(call, call->inode, call->name);
 
+	if (result == 0 && what->target && on_the_way(call->inode, call->name))
+		return -EBUSY;
 	if (result == 0)
 		result = pin_take(&pin, call->inode);
 	if (result < 0)
@@ -185,13 +195,6 @@ int name_rmdir(struct call *call)
 	return remove_name(call, AT_REMOVEDIR);
 }
 
-static bool on_the_way(const struct inode *folder, const char *name)
-{
-	const struct mask *mask = mask_child(atomic_load(&folder->mask), name);
-
-	return mask && !mask_hides(mask);
-}
-
 static int move(struct call *call, struct inode *to, int from_fd, int to_fd, unsigned flags)
 {
 	auto_inode struct inode *source = NULL, *target = NULL;
@@ -261,6 +264,8 @@ int name_link(struct call *call)
 	if (old->share != call->inode->share)
 		return -EXDEV;
 	result = call_check_name(call, call->inode, call->name);
+	if (result == 0 && on_the_way(call->inode, call->name))
+		return -EBUSY;
 	if (result == 0)
 		result = pin_take(&pin, call->inode);
 	if (result == 0)

@@ -120,6 +120,26 @@ static void folders_on_the_way_stay_where_they_are(void **state)
 	assert_true(host_has(guest, "moved"));
 }
 
+static int symlink_made(struct guest *guest, uint64_t folder, const char *name)
+{
+	return guest_ask(guest, FUSE_SYMLINK, folder, NOTHING, NAME(name), NAME("../plain"));
+}
+
+/* What the host wrote over it would be in a folder that the guest sees. */
+static void no_link_leads_the_host_away_from_a_mask(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t config = guest_walk(guest, ".config"), link = 0;
+
+	assert_int_equal(symlink_made(guest, config, "deep"), -EBUSY);
+	assert_int_equal(symlink_made(guest, config, "DEEP"), -EBUSY);
+	assert_int_equal(symlink_made(guest, config, "shallow"), 0);
+	assert_int_equal(guest_lookup(guest, config, "shallow", &link), 0);
+	assert_int_equal(guest_link(guest, link, config, "deep"), -EBUSY);
+	assert_int_equal(guest_rename(guest, config, "shallow", config, "deep", 0), -EBUSY);
+	assert_false(host_has(guest, ".config/deep"));
+}
+
 static void other_ways_to_it_are_closed(void **state)
 {
 	struct guest *guest = *state;
@@ -195,6 +215,7 @@ int main(void)
 		MASKED(what_does_not_exist_yet_is_masked_too),
 		MASKED(what_is_masked_is_not_listed),
 		MASKED(folders_on_the_way_stay_where_they_are),
+		MASKED(no_link_leads_the_host_away_from_a_mask),
 		MASKED(other_ways_to_it_are_closed),
 		MASKED(a_folder_on_the_way_keeps_its_mask_when_the_host_moves_it),
 		MASKED(what_the_guest_knew_is_stale_once_it_is_masked),

@@ -14,8 +14,9 @@ from machines import BOOT
 def home(host):
     """The account's own home, with things in it that are taken away again."""
     path = pathlib.Path(pwd.getpwnam(host.account.name).pw_dir)
-    names = {"annex-notes": "notes", ".minisign": "secret", "annex-dot/gh/hosts.yml": "secret", "annex-dot/open": "open",
-             "annex-work/file": "work", ".terraform.d/credentials.tfrc.json": "secret", ".terraform.d/other": "open"}
+    names = {"annex-notes": "notes", "annex-dot/gh/hosts.yml": "secret", "annex-dot/open": "open",
+             "annex-work/file": "work", ".minisign": "secret", ".terraform.d/credentials.tfrc.json": "secret",
+             ".terraform.d/other": "open"}
     if any((path / name).exists() for name in (".minisign", ".terraform.d")):
         pytest.skip("the user has secrets of their own")
     for name, content in names.items():
