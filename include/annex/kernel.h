@@ -42,6 +42,9 @@ const char *annex_kernel_source(const struct annex_kernel *kernel);
 int64_t annex_kernel_installed(const struct annex_kernel *kernel); /* seconds since 1970 */
 uint64_t annex_kernel_size(const struct annex_kernel *kernel);     /* bytes on disk */
 int annex_kernel_is_default(const struct annex_kernel *kernel);
+/* Does the modprobe of its machines find its modules? If not, depmod is missing on the host; where it is there, the
+ * next start of a machine mends that. */
+int annex_kernel_is_indexed(const struct annex_kernel *kernel);
 
 #ifdef __cplusplus
 }

@@ -44,6 +44,10 @@ static int run_install(struct cli *cli, const void *parsed, struct annex_error *
 		return fail_while(err, "kernel install");
 	progress_clear(cli->progress);
 	puts(annex_kernel_name(kernel));
+	if (!annex_kernel_is_indexed(kernel))
+		fputs("annex: depmod is not installed: modprobe in machines will not find the kernel's modules\n"
+		      "hint: install kmod (Debian, Fedora and Arch: kmod); the next start does the rest\n",
+		      stderr);
 	annex_kernel_unref(kernel);
 	return 0;
 }

@@ -5,6 +5,7 @@
 #include "base/spawn.h"
 #include "base/text.h"
 #include "kernel/kernel.h"
+#include "kernel/kmod.h"
 #include "lib/context.h"
 #include "qemu/accel.h"
 #include "confine/support.h"
@@ -118,6 +119,18 @@ static void check_kernel(struct findings *to)
 		add(to, ANNEX_DOCTOR_GOOD, "kernel", NULL, "Linux %s", kernel->release);
 }
 
+/* Without it the indexes that modprobe in machines reads can't be made; what boots needs none. */
+static void check_depmod(struct findings *to)
+{
+	auto_free char *depmod = kmod_find();
+
+	if (depmod)
+		add(to, ANNEX_DOCTOR_GOOD, "depmod", NULL, "%s, for modprobe in machines", depmod);
+	else
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "depmod", strdup(KMOD_HINT),
+		    "depmod is not installed: modprobe in machines does not find the kernel's modules");
+}
+
 /* The data folder, or the nearest one above it that exists already. */
 static char *existing_folder(const char *path)
 {
@@ -228,6 +241,7 @@ API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struc
 	check_qemu(&found, &probe);
 	check_kvm(&found, &probe);
 	check_kernel(&found);
+	check_depmod(&found);
 	check_disk(&found);
 	check_limits(&found);
 	check_helpers(&found);

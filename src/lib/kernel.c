@@ -1,6 +1,7 @@
 #include "annex/kernel.h"
 
 #include "kernel/kernel.h"
+#include "kernel/kmod.h"
 #include "lib/context.h"
 #include "lib/machine.h"
 
@@ -142,4 +143,9 @@ API uint64_t annex_kernel_size(const struct annex_kernel *kernel)
 API int annex_kernel_is_default(const struct annex_kernel *kernel)
 {
 	return kernel->kernel->is_default;
+}
+
+API int annex_kernel_is_indexed(const struct annex_kernel *kernel)
+{
+	return !kernel->kernel->modules || kmod_is_indexed(kernel->kernel->modules);
 }

@@ -134,6 +134,58 @@ static void an_account_with_the_id_is_taken_as_it_is(void **state)
 	expect_mode("etc/sudoers.d/annex-ubuntu", 0440, 0, 0);
 }
 
+static struct account shared_ada = {.name = "ada",
+				    .uid = 1000,
+				    .gid = 1001,
+				    .group = "ada",
+				    .home = "/home/ada",
+				    .home_is_shared = true,
+				    .shell = "/bin/none"};
+
+static void a_shared_home_is_not_made_and_an_own_one_later_is(void **state)
+{
+	char path[256];
+
+	(void)state;
+	make_folder("etc/skel");
+	write_file("etc/skel/.rc", "rc\n", 0600);
+	run(ensure, &shared_ada);
+	expect_file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:*:1000:1001::/home/ada:/bin/sh\n");
+	in_root(path, sizeof(path), "home");
+	assert_false(file_exists(AT_FDCWD, path));
+	make_folder("home/ada"); /* what it is bound to */
+	run(ensure, &shared_ada);
+	expect_mode("home/ada", 0755, 0, 0);
+	run(ensure, &ada);
+	expect_mode("home/ada", 0700, 1000, 1001);
+	expect_file("home/ada/.rc", "rc\n");
+}
+
+static void a_home_that_was_emptied_stays_so(void **state)
+{
+	char path[256];
+
+	(void)state;
+	make_folder("etc/skel");
+	write_file("etc/skel/.rc", "rc\n", 0600);
+	run(ensure, &ada);
+	in_root(path, sizeof(path), "home/ada/.rc");
+	assert_int_equal(unlink(path), 0);
+	run(ensure, &ada);
+	assert_false(file_exists(AT_FDCWD, path));
+}
+
+static void a_shared_home_is_that_of_whoever_has_the_id(void **state)
+{
+	(void)state;
+	write_file("etc/passwd", "ubuntu:x:1000:1000:U:/home/ubuntu:/bin/sh\nlast:x:1:1::/:", 0600);
+	for (int i = 0; i < 2; i++) {
+		run(ensure, &shared_ada);
+		expect_file("etc/passwd", "ubuntu:x:1000:1000:U:/home/ada:/bin/sh\nlast:x:1:1::/:");
+		expect_mode("etc/passwd", 0600, 0, 0);
+	}
+}
+
 static void a_name_that_is_taken_gets_an_ending(void **state)
 {
 	(void)state;
@@ -252,6 +304,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IMAGE_TEST(an_account_is_added_once_and_files_keep_their_modes),
 		IMAGE_TEST(an_account_with_the_id_is_taken_as_it_is),
+		IMAGE_TEST(a_shared_home_is_not_made_and_an_own_one_later_is),
+		IMAGE_TEST(a_home_that_was_emptied_stays_so),
+		IMAGE_TEST(a_shared_home_is_that_of_whoever_has_the_id),
 		IMAGE_TEST(a_name_that_is_taken_gets_an_ending),
 		IMAGE_TEST(an_image_without_any_file_gets_them),
 		IMAGE_TEST(the_host_name_follows_until_its_owner_changes_it),

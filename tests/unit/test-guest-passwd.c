@@ -121,6 +121,19 @@ static void lines_are_appended_behind_a_whole_one(void **state)
 	assert_string_equal(text.data, "a:x:1:\nb:x:2:\n");
 }
 
+static void a_home_is_changed_and_nothing_else(void **state)
+{
+	static const char before[] = "root:x:0:0:root:/root:/bin/sh\n# "
+				     "ubuntu:x:1:\n\nubuntu:x:1000:1000:Ubuntu,,:/home/ubuntu:/bin/sh\nlast:x:1:1::/:";
+	static const char after[] = "root:x:0:0:root:/root:/bin/sh\n# "
+				    "ubuntu:x:1:\n\nubuntu:x:1000:1000:Ubuntu,,:/home/ada:/bin/sh\nlast:x:1:1::/:";
+	auto_text struct text made = {0};
+
+	(void)state;
+	passwd_set_home(&made, before, "ubuntu", "/home/ada");
+	assert_string_equal(made.data, after);
+}
+
 static void names_and_fields_are_told_from_others(void **state)
 {
 	uint32_t gid = 0;
@@ -148,6 +161,7 @@ int main(void)
 		cmocka_unit_test(a_user_is_given_by_name_or_number_with_or_without_a_group),
 		cmocka_unit_test(a_user_that_is_not_there_is_refused),
 		cmocka_unit_test(lines_are_appended_behind_a_whole_one),
+		cmocka_unit_test(a_home_is_changed_and_nothing_else),
 		cmocka_unit_test(names_and_fields_are_told_from_others),
 	};
 

@@ -4,6 +4,7 @@
 #include "kernel-samples.h"
 #include "kernel/depmod.h"
 #include "kernel/filetree.h"
+#include "kernel/kmod.h"
 #include "kernel/modules.h"
 
 #include <fcntl.h>
@@ -196,6 +197,61 @@ static void modules_dep_is_worked_out_from_the_modules(void **state)
 	remove_folder(folder);
 }
 
+/* With a depmod of the test's, which says what it was asked, and writes or fails. */
+static void set_depmod(const char *folder, const char *script)
+{
+	auto_free char *path = path_join(folder, "depmod"), *list = NULL;
+
+	put(folder, "depmod", script, strlen(script));
+	assert_int_equal(chmod(path, 0755), 0);
+	assert_true(asprintf(&list, "%s:/usr/bin:/bin", folder) > 0);
+	assert_int_equal(setenv("PATH", list, 1), 0);
+}
+
+static void indexes_are_depmod_s_and_texts_stay(void **state)
+{
+	auto_free char *path = strdup(getenv("PATH")), *dep = NULL, *index = NULL, *said = NULL;
+	char *folder = make_folder(), *programs = make_folder();
+	auto_close int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	(void)state;
+	PUT_MODULE(folder, "kernel/a.ko", "depends=");
+	put(folder, "modules.dep", "kernel/a.ko:\n", 13);
+	put(folder, "modules.order", "kernel/a.ko\n", 12);
+	set_depmod(programs, "#!/bin/sh\ncd \"$2/usr/lib/modules/$3\" || exit 1\n"
+			     "ls >modules.devname; test -f kernel/a.ko || exit 1\n"
+			     "echo other >modules.dep; echo binary >modules.dep.bin\n");
+	assert_false(kmod_is_indexed(folder));
+	assert_int_equal(kmod_index(folder, "6.9", NULL), 0);
+	assert_true(kmod_is_indexed(folder));
+	assert_int_equal(file_read(&dep, NULL, dir, "modules.dep", 4096), 0);
+	assert_string_equal(dep, "kernel/a.ko:\n");
+	assert_int_equal(file_read(&index, NULL, dir, "modules.dep.bin", 4096), 0);
+	assert_string_equal(index, "binary\n");
+	assert_int_equal(file_read(&said, NULL, dir, "modules.devname", 4096), 0);
+	assert_string_equal(said, "kernel\nmodules.devname\nmodules.order\n");
+	assert_int_equal(setenv("PATH", path, 1), 0);
+	remove_folder(folder);
+	remove_folder(programs);
+}
+
+static void a_depmod_that_fails_leaves_no_indexes(void **state)
+{
+	auto_free char *path = strdup(getenv("PATH"));
+	auto_error struct annex_error *err = NULL;
+	char *folder = make_folder(), *programs = make_folder();
+
+	(void)state;
+	set_depmod(programs,
+		   "#!/bin/sh\necho binary >\"$2/lib/modules/$3/modules.alias.bin\"; echo no room >&2; exit 1\n");
+	assert_int_equal(kmod_index(folder, "6.9", &err), -1);
+	assert_true(text_ends(annex_error_message(err), "/depmod failed: no room"));
+	assert_int_equal(rmdir(folder), 0); /* it is empty */
+	free(folder);
+	assert_int_equal(setenv("PATH", path, 1), 0);
+	remove_folder(programs);
+}
+
 static void modules_of_another_kernel_are_told(void **state)
 {
 	auto_error struct annex_error *err = NULL;
@@ -246,6 +302,8 @@ int main(void)
 		cmocka_unit_test(dependencies_nested_without_end_are_refused),
 		cmocka_unit_test(lines_that_lead_out_of_the_folder_are_refused),
 		cmocka_unit_test(modules_dep_is_worked_out_from_the_modules),
+		cmocka_unit_test(indexes_are_depmod_s_and_texts_stay),
+		cmocka_unit_test(a_depmod_that_fails_leaves_no_indexes),
 		cmocka_unit_test(modules_of_another_kernel_are_told),
 		cmocka_unit_test(a_module_that_is_none_is_named),
 		cmocka_unit_test(a_folder_without_any_text_holds_no_modules),
