@@ -2,9 +2,12 @@
 /*
  * A guest's kernel in a few lines: builds requests in memory, hands them to fuse_serve() and takes the answers apart.
  * Requests and answers lie in parts of odd sizes. Each test serves a temporary folder of its own as the share "files".
+ * With ANNEX_TEST_CONFINED it is the real annex-share that serves, and tests that look into the server itself do
+ * nothing.
  */
 #include "test.h"
 
+#include "confined.h"
 #include "share/fuse.h"
 
 #include "base/file.h"
@@ -26,10 +29,11 @@
 
 struct guest {
 	struct fuse_server *server;
-	char place[64];    /* the folder that is shared */
-	int host;          /* the same, open */
-	uint64_t top;      /* its node */
-	uint32_t uid, gid; /* who asks */
+	struct confined *confined; /* instead of it */
+	char place[64];            /* the folder that is shared */
+	int host;                  /* the same, open */
+	uint64_t top;              /* its node */
+	uint32_t uid, gid;         /* who asks */
 	uint64_t unique;
 	bool now;                      /* nothing may wait */
 	struct fuse_out_header header; /* of the last answer */
@@ -58,6 +62,24 @@ static inline unsigned guest_parts(struct iovec parts[GUEST_PARTS], char *bytes,
 	return count;
 }
 
+static inline int guest_share(struct guest *guest, int fd, const struct share_options *options,
+			      struct annex_error **err)
+{
+	return guest->confined ? confined_add(guest->confined, fd, options, err)
+			       : fuse_add_share(guest->server, fd, options, err);
+}
+
+static inline int guest_unshare(struct guest *guest, const char *name)
+{
+	return guest->confined ? confined_remove(guest->confined, name, NULL)
+			       : fuse_remove_share(guest->server, name, NULL);
+}
+
+static inline ssize_t guest_serve(struct guest *guest, struct share_request *request)
+{
+	return guest->confined ? bridge_serve(guest->confined->bridge, request) : fuse_serve(guest->server, request);
+}
+
 /* What lies in `in` goes to the server. */
 static inline ssize_t guest_send(struct guest *guest, size_t size)
 {
@@ -66,7 +88,7 @@ static inline ssize_t guest_send(struct guest *guest, size_t size)
 
 	request.in_count = guest_parts(in, guest->in, size);
 	request.out_count = guest_parts(out, guest->out, guest->room + sizeof(struct fuse_out_header));
-	guest->result = fuse_serve(guest->server, &request);
+	guest->result = guest_serve(guest, &request);
 	guest->size = 0;
 	if (guest->result > 0) {
 		memcpy(&guest->header, guest->out, sizeof(guest->header));
@@ -296,6 +318,9 @@ static inline struct guest *guest_new(bool privileged, const struct share_option
 	/* Not in /tmp: extended attributes of users must be possible there. */
 	strcpy(guest->place, "/var/tmp/annex-test-XXXXXX");
 	assert_non_null(mkdtemp(guest->place));
+	if (getenv("ANNEX_TEST_CONFINED"))
+		guest->confined =
+			confined_new(guest->place, geteuid() == 0 && !privileged ? GUEST_NOBODY : 0, GUEST_USER);
 	if (geteuid() == 0 && !privileged) {
 		assert_int_equal(chown(guest->place, GUEST_NOBODY, GUEST_NOBODY), 0);
 		assert_int_equal(setegid(GUEST_NOBODY), 0);
@@ -306,8 +331,11 @@ static inline struct guest *guest_new(bool privileged, const struct share_option
 	guest->gid = guest->uid;
 	guest->host = open(guest->place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_true(guest->host >= 0);
-	assert_int_equal(fuse_new(&guest->server, &fuse, NULL), 0);
-	assert_int_equal(fuse_add_share(guest->server, guest->host, options ? options : &plain, NULL), 0);
+	if (!guest->confined)
+		assert_int_equal(fuse_new(&guest->server, &fuse, NULL), 0);
+	assert_int_equal(guest_share(guest, guest->host, options ? options : &plain, NULL), 0);
+	if (guest->confined)
+		confined_serve(guest->confined);
 	guest_init(guest);
 	return guest;
 }
@@ -320,6 +348,8 @@ static inline void guest_free(struct guest *guest)
 		assert_int_equal(setegid(0), 0);
 	}
 	close(guest->host);
+	if (guest->confined)
+		confined_free(guest->confined);
 	assert_int_equal(file_remove_tree(AT_FDCWD, guest->place), 0);
 	free(guest);
 }

@@ -47,13 +47,14 @@ int folder_open(struct call *call)
 }
 
 /* Room for the entry, or -ERANGE. */
-static int emit(struct call *call, const struct dirent64 *entry, const struct fuse_entry_out *plus, size_t *room)
+static int emit(struct call *call, const struct dirent64 *entry, uint64_t ino, const struct fuse_entry_out *plus,
+		size_t *room)
 {
 	static const char padding[8];
 	size_t name = strlen(entry->d_name), head = (plus ? sizeof(*plus) : 0) + FUSE_NAME_OFFSET;
 	size_t size = FUSE_DIRENT_ALIGN(head + name);
 	struct fuse_dirent out = {
-		.ino = entry->d_ino, .off = (uint64_t)entry->d_off, .namelen = (uint32_t)name, .type = entry->d_type};
+		.ino = ino, .off = (uint64_t)entry->d_off, .namelen = (uint32_t)name, .type = entry->d_type};
 	int result = size <= *room && size <= call->out.left ? 0 : -ERANGE;
 
 	if (result == 0 && plus)
@@ -90,11 +91,13 @@ static bool is_hidden(const struct inode *folder, int fd, const struct dirent64 
 /* The entry and, if that is wanted, what a lookup would say; what can't be looked at has its name only. */
 static int emit_host(struct call *call, int fd, struct dirent64 *entry, bool plus, size_t *room)
 {
+	bool above = call->inode->top && strcmp(entry->d_name, "..") == 0;
+	uint64_t ino = above ? INODE_ROOT : inodes_number(call->inodes, call->inode->key.dev, entry->d_ino);
 	struct fuse_entry_out found = {0};
 	int result = 0;
 
 	if (!plus)
-		return emit(call, entry, NULL, room);
+		return emit(call, entry, ino, NULL, room);
 	if (FUSE_DIRENT_ALIGN(sizeof(found) + FUSE_NAME_OFFSET + strlen(entry->d_name)) > *room)
 		return -ERANGE;
 	if (!is_dots(entry->d_name))
@@ -105,7 +108,7 @@ static int emit_host(struct call *call, int fd, struct dirent64 *entry, bool plu
 		found = (struct fuse_entry_out){0};
 	if (found.nodeid)
 		entry->d_type = (unsigned char)(found.attr.mode >> 12);
-	result = emit(call, entry, &found, room);
+	result = emit(call, entry, found.nodeid ? found.attr.ino : ino, &found, room);
 	if (result < 0 && found.nodeid)
 		entry_forget(call, &found);
 	return result;
@@ -140,8 +143,6 @@ static int give_entries(struct call *call, struct handle *handle, bool plus, siz
 				break;
 			continue;
 		}
-		if (call->inode->top && strcmp(entry->d_name, "..") == 0)
-			entry->d_ino = INODE_ROOT;
 		if (!is_hidden(call->inode, fd, entry))
 			result = emit_host(call, fd, entry, plus, &room);
 		if (result < 0)
@@ -193,9 +194,8 @@ static int emit_share(struct call *call, uint64_t *offset, bool plus, size_t *ro
 	result = entry_find_share(call, share, &found);
 	if (result < 0)
 		return 0; /* gone from the host */
-	entry.d_ino = found.attr.ino;
 	entry.d_type = (unsigned char)(found.attr.mode >> 12);
-	result = emit(call, &entry, plus ? &found : NULL, room);
+	result = emit(call, &entry, found.attr.ino, plus ? &found : NULL, room);
 	if (!plus || result < 0)
 		entry_forget(call, &found);
 	return result;
@@ -211,10 +211,10 @@ static int read_root(struct call *call, const struct fuse_read_in *in, bool plus
 	int result = 0;
 
 	for (; offset < COUNT_OF(dots) && result == 0; offset++) {
-		struct dirent64 entry = {.d_ino = INODE_ROOT, .d_off = (int64_t)offset + 1, .d_type = DT_DIR};
+		struct dirent64 entry = {.d_off = (int64_t)offset + 1, .d_type = DT_DIR};
 
 		strcpy(entry.d_name, dots[offset]);
-		result = emit(call, &entry, plus ? &none : NULL, &room);
+		result = emit(call, &entry, INODE_ROOT, plus ? &none : NULL, &room);
 	}
 	while (result == 0)
 		result = emit_share(call, &offset, plus, &room);

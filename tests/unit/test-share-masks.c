@@ -201,7 +201,7 @@ static void masks_are_paths_below_the_share(void **state)
 		struct share_options options = {.name = "wrong", .masks = masks};
 		auto_error struct annex_error *err = NULL;
 
-		assert_int_equal(fuse_add_share(guest->server, guest->host, &options, &err), -1);
+		assert_int_equal(guest_share(guest, guest->host, &options, &err), -1);
 		assert_int_equal(annex_error_kind(err), ANNEX_ERROR_USAGE);
 	}
 }

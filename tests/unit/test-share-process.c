@@ -2,10 +2,16 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "confine/support.h"
+#include "share/fuse.h"
+#include "share/profile.h"
+#include "share/rights.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 /* A place with two folders and a file, of which tests share what they like. */
 struct place {
@@ -106,6 +112,17 @@ static int request(struct place *place, uint32_t code, uint64_t node, const void
 	if (got > sizeof(result))
 		memcpy(answer, out + sizeof(result), got - sizeof(result));
 	return result.error;
+}
+
+/* What has no answer. */
+static void silent(struct place *place, uint32_t code, uint64_t node, const void *arguments, size_t size)
+{
+	char in[256];
+	struct fuse_in_header header = {.opcode = code, .nodeid = node, .len = (uint32_t)(sizeof(header) + size)};
+
+	memcpy(in, &header, sizeof(header));
+	memcpy(in + sizeof(header), arguments, size);
+	assert_int_equal(program_serve(&place->program, in, header.len, in, 0), 0);
 }
 
 static void boot(struct place *place)
@@ -298,6 +315,280 @@ static void a_guest_that_sends_no_fuse_loses_its_device_only(void **state)
 	program_end(&place->program);
 }
 
+/* --- further processes --- */
+
+static bool has_landlock(void)
+{
+	return support_probe().landlock >= SHARE_LANDLOCK_LEAST;
+}
+
+/* Children of this process that serve. */
+static unsigned servers(pid_t *ret_other, pid_t first)
+{
+	DIR *processes = opendir("/proc");
+	struct dirent *entry;
+	unsigned count = 0;
+
+	assert_non_null(processes);
+	while ((entry = readdir(processes))) {
+		char path[300], text[512] = {0};
+		auto_close int fd = -1;
+		int parent = 0;
+		uint32_t pid = 0;
+
+		if (text_to_u32(&pid, entry->d_name, 10) < 0)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0 || !strstr(text, "(annex-share) ") ||
+		    strstr(text, "(annex-share) Z"))
+			continue;
+		parent = atoi(strstr(text, "(annex-share) ") + strlen("(annex-share) S "));
+		if (parent != getpid())
+			continue;
+		count++;
+		if ((pid_t)pid != first)
+			*ret_other = (pid_t)pid;
+	}
+	closedir(processes);
+	return count;
+}
+
+static void what_lies_within_is_served_by_the_same_process(void **state)
+{
+	struct place *place = *state;
+	char path[96];
+	struct share_process_share share = share_of(place, ".", path);
+	pid_t other = 0;
+	uint64_t node;
+
+	share.options.name = "all";
+	*strrchr(path, '/') = '\0';
+	program_begin(&place->program, geteuid(), &share, 1);
+	close(share.fd);
+	boot(place);
+	add(place, "two");
+	add(place, "single");
+	program_wait(&place->program, 2);
+	assert_int_equal(place->program.refused, 0);
+	expect_file(place, "two", "second");
+	expect_file(place, "single", "alone");
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &node), 0);
+	assert_int_equal(fuse_number_of(node), 0);
+	assert_int_equal(servers(&other, share_process_pid(place->program.process)), 1);
+	program_end(&place->program);
+}
+
+static void what_may_be_changed_needs_more_than_what_may_be_read(void **state)
+{
+	struct place *place = *state;
+	char path[96];
+	struct share_process_share share = share_of(place, "one", path);
+	struct fuse_open_in in = {.flags = O_RDWR};
+	struct fuse_open_out out;
+	uint64_t node;
+
+	share.options.read_only = true;
+	program_begin(&place->program, geteuid(), &share, 1);
+	boot(place);
+	share.options = (struct share_options){.name = "again"};
+	assert_int_equal(share_process_add(place->program.process, &share, NULL), 0);
+	close(share.fd);
+	program_wait(&place->program, 1);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "one", &node), 0);
+	assert_int_equal(lookup(place, node, "file", &node), 0);
+	assert_int_equal(request(place, FUSE_OPEN, node, &in, sizeof(in), NULL, &out, sizeof(out)), -EROFS);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "again", &node), 0);
+	assert_int_equal(lookup(place, node, "file", &node), 0);
+	assert_int_equal(request(place, FUSE_OPEN, node, &in, sizeof(in), NULL, &out, sizeof(out)), 0);
+	assert_int_equal(fuse_number_of(node), has_landlock() ? 1 : 0);
+	program_end(&place->program);
+}
+
+static void names_are_for_all_processes(void **state)
+{
+	struct place *place = *state;
+	char path[96];
+	struct share_process_share share = share_of(place, "two", path);
+
+	begin(place, "one");
+	boot(place);
+	share.options.name = "one";
+	assert_int_equal(share_process_add(place->program.process, &share, NULL), 0);
+	share.options.name = "two";
+	assert_int_equal(share_process_add(place->program.process, &share, NULL), 0);
+	assert_int_equal(share_process_add(place->program.process, &share, NULL), 0);
+	close(share.fd);
+	program_wait(&place->program, 1);
+	assert_int_equal(annex_error_kind(place->program.refusal), ANNEX_ERROR_EXISTS);
+	program_wait(&place->program, 2);
+	assert_null(place->program.refusal);
+	program_wait(&place->program, 3);
+	assert_int_equal(annex_error_kind(place->program.refusal), ANNEX_ERROR_EXISTS);
+	expect_file(place, "one", "first");
+	expect_file(place, "two", "second");
+	program_end(&place->program);
+}
+
+static void files_don_t_move_between_processes(void **state)
+{
+	struct place *place = *state;
+	struct fuse_rename2_in rename = {0};
+	struct fuse_link_in link = {0};
+	uint64_t one, two, file;
+
+	begin(place, "one");
+	add(place, "two");
+	boot(place);
+	program_wait(&place->program, 1);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "one", &one), 0);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &two), 0);
+	assert_int_equal(lookup(place, one, "file", &file), 0);
+	for (int i = 0; i < 2; i++) {
+		char in[sizeof(rename) + 8];
+
+		rename.newdir = i == 0 ? two : one;
+		memcpy(in, &rename, sizeof(rename));
+		memcpy(in + sizeof(rename), "file", 5);
+		assert_int_equal(
+			request(place, FUSE_RENAME2, i == 0 ? one : two, in, sizeof(rename) + 5, "moved", in, 0),
+			-EXDEV);
+	}
+	link.oldnodeid = file;
+	assert_int_equal(request(place, FUSE_LINK, two, &link, sizeof(link), "linked", &link, 0), -EXDEV);
+	expect_file(place, "one", "first");
+	program_end(&place->program);
+}
+
+static void a_guest_that_starts_anew_finds_all_shares(void **state)
+{
+	struct place *place = *state;
+	struct fuse_init_in in = {.major = FUSE_KERNEL_VERSION, .minor = 38, .flags = UINT32_MAX};
+	struct fuse_init_out out;
+	struct fuse_syncfs_in sync = {0};
+	struct {
+		struct fuse_batch_forget_in head;
+		struct fuse_forget_one each[2];
+	} forget = {.head = {.count = 2}, .each = {{0, 1}, {0, 1}}};
+	struct fuse_getattr_in get = {0};
+	struct fuse_attr_out attributes;
+
+	begin(place, "one");
+	boot(place);
+	add(place, "two");
+	program_wait(&place->program, 1);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "one", &forget.each[0].nodeid), 0);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &forget.each[1].nodeid), 0);
+	assert_int_equal(request(place, FUSE_SYNCFS, FUSE_ROOT_ID, &sync, sizeof(sync), NULL, &sync, 0), 0);
+	silent(place, FUSE_BATCH_FORGET, 0, &forget, sizeof(forget));
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(request(place, FUSE_GETATTR, forget.each[i].nodeid, &get, sizeof(get), NULL,
+					 &attributes, sizeof(attributes)),
+				 -ESTALE);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &forget.each[1].nodeid), 0);
+	assert_int_equal(request(place, FUSE_DESTROY, 0, NULL, 0, NULL, &out, 0), 0);
+	assert_int_equal(request(place, FUSE_INIT, 0, &in, sizeof(in), NULL, &out, sizeof(out)), 0);
+	assert_int_equal(request(place, FUSE_GETATTR, forget.each[1].nodeid, &get, sizeof(get), NULL, &attributes,
+				 sizeof(attributes)),
+			 -ESTALE);
+	expect_file(place, "one", "first");
+	expect_file(place, "two", "second");
+	program_end(&place->program);
+}
+
+static void a_further_process_that_dies_takes_its_share_only(void **state)
+{
+	struct place *place = *state;
+	pid_t other = 0;
+	uint64_t node;
+	char text[64];
+
+	if (!has_landlock())
+		return;
+	begin(place, "one");
+	boot(place);
+	add(place, "two");
+	program_wait(&place->program, 1);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &node), 0);
+	assert_int_equal(lookup(place, node, "file", &node), 0);
+	assert_int_equal(servers(&other, share_process_pid(place->program.process)), 2);
+	kill(other, SIGKILL);
+	assert_int_equal(read_node(place, node, text), -EIO);
+	silent(place, FUSE_FORGET, node, &(struct fuse_forget_in){1}, sizeof(struct fuse_forget_in));
+	expect_file(place, "one", "first");
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &node), -EIO);
+	remove_share(place, "two");
+	program_wait(&place->program, 2);
+	assert_null(place->program.refusal);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &node), -ENOENT);
+	add(place, "two");
+	program_wait(&place->program, 3);
+	expect_file(place, "two", "second");
+	assert_false(place->program.ended);
+	program_end(&place->program);
+	assert_int_equal(servers(&other, 0), 0);
+}
+
+static void a_further_process_ends_with_its_share_and_with_the_first_one(void **state)
+{
+	struct place *place = *state;
+	pid_t other = 0;
+
+	if (!has_landlock())
+		return;
+	begin(place, "one");
+	boot(place);
+	add(place, "two");
+	add(place, "single");
+	program_wait(&place->program, 2);
+	assert_int_equal(servers(&other, 0), 3);
+	remove_share(place, "two");
+	program_wait(&place->program, 3);
+	assert_int_equal(servers(&other, 0), 2);
+	expect_file(place, "single", "alone");
+	kill(share_process_pid(place->program.process), SIGKILL);
+	program_wait_end(&place->program);
+	assert_int_equal(servers(&other, 0), 0);
+	program_end(&place->program);
+}
+
+/* Sockets end with the last process that has them: this one hears by its end of a pair that the child's are gone. */
+static void no_process_outlives_who_started_it(void **state)
+{
+	struct place *place = *state;
+	int pair[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		char path[96];
+		struct share_process_share share = share_of(place, "one", path);
+
+		close(pair[0]);
+		program_begin(&place->program, geteuid(), &share, 1);
+		program_wait_device(&place->program);
+		/* The device's connection is the supervisor's, and goes to whoever waits for its end. */
+		assert_int_equal(rights_send(pair[1], "x", 1, &place->program.machine.socket, 1, 0), 1);
+		kill(getpid(), SIGKILL);
+	}
+	close(pair[1]);
+	{
+		int device = -1;
+		unsigned count = 0;
+		struct pollfd ended = {.events = POLLIN};
+
+		assert_int_equal(rights_receive(pair[0], &byte, 1, &device, &count, 1, 0), 1);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		ended.fd = device;
+		assert_int_equal(poll(&ended, 1, PROGRAM_PATIENCE), 1);
+		assert_int_equal(read(device, &byte, 1), 0);
+		close(device);
+	}
+	close(pair[0]);
+}
+
 static void a_program_that_is_missing_is_told_at_once(void **state)
 {
 	const struct share_process_options options = {.program = "/nonexistent/annex-share", .queues = 1};
@@ -326,6 +617,14 @@ int main(void)
 		TEST(a_front_end_that_breaks_the_protocol_is_told),
 		TEST(its_death_is_told_with_the_signal),
 		TEST(a_guest_that_sends_no_fuse_loses_its_device_only),
+		TEST(what_lies_within_is_served_by_the_same_process),
+		TEST(what_may_be_changed_needs_more_than_what_may_be_read),
+		TEST(names_are_for_all_processes),
+		TEST(files_don_t_move_between_processes),
+		TEST(a_guest_that_starts_anew_finds_all_shares),
+		TEST(a_further_process_that_dies_takes_its_share_only),
+		TEST(a_further_process_ends_with_its_share_and_with_the_first_one),
+		TEST(no_process_outlives_who_started_it),
 		cmocka_unit_test(a_program_that_is_missing_is_told_at_once),
 	};
 

@@ -178,9 +178,9 @@ static void an_answer_without_room_is_no_fuse(void **state)
 	struct iovec in = {&header, sizeof(header)}, out = {guest->out, 15};
 	struct share_request request = {.in = &in, .in_count = 1, .out = &out, .out_count = 1};
 
-	assert_int_equal(fuse_serve(guest->server, &request), -EPROTO);
+	assert_int_equal(guest_serve(guest, &request), -EPROTO);
 	request.out_count = 0;
-	assert_int_equal(fuse_serve(guest->server, &request), -EPROTO);
+	assert_int_equal(guest_serve(guest, &request), -EPROTO);
 }
 
 static void sizes_that_are_not_there_are_invalid(void **state)
@@ -243,6 +243,8 @@ static void descriptors_that_run_out_are_told_and_come_back(void **state)
 	uint64_t node = 0, fh[64] = {0};
 	int opened = 0, error = 0;
 
+	if (guest->confined)
+		return;
 	host_write(guest, "f", "x");
 	node = guest_walk(guest, "f");
 	getrlimit(RLIMIT_NOFILE, &limit);
