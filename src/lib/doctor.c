@@ -4,11 +4,12 @@
 #include "base/file.h"
 #include "base/spawn.h"
 #include "base/text.h"
+#include "confine/support.h"
 #include "kernel/kernel.h"
 #include "kernel/kmod.h"
 #include "lib/context.h"
 #include "qemu/accel.h"
-#include "confine/support.h"
+#include "share/profile.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -190,7 +191,7 @@ static void check_limits(struct findings *to)
 
 static void check_helpers(struct findings *to)
 {
-	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-guest"};
+	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-share", "annex-guest"};
 	auto_free char *qemu_img = spawn_find("qemu-img");
 	bool good = qemu_img != NULL;
 
@@ -209,7 +210,8 @@ static void check_helpers(struct findings *to)
 	}
 	if (good)
 		add(to, ANNEX_DOCTOR_GOOD, "helpers", NULL,
-		    "%s, and annex-supervisor, annex-unpack and annex-guest in %s", qemu_img, to->context->helpers);
+		    "%s, and annex-supervisor, annex-unpack, annex-share and annex-guest in %s", qemu_img,
+		    to->context->helpers);
 }
 
 /* Of the process that decodes layers. */
@@ -232,6 +234,28 @@ static void check_sandbox(struct findings *to)
 		    has.landlock > 0 ? "under Landlock only" : "unconfined");
 }
 
+/* Of the process that serves the host's files to a machine. */
+static void check_shares(struct findings *to)
+{
+	struct support has = support_probe();
+	bool landlock = has.landlock >= SHARE_LANDLOCK_LEAST;
+
+	if (landlock && has.seccomp)
+		add(to, ANNEX_DOCTOR_GOOD, "shares", NULL,
+		    "machines' files are served under Landlock (ABI %d) and a filter of system calls (seccomp)",
+		    has.landlock);
+	else if (landlock)
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "shares", strdup("use a kernel with seccomp"),
+		    "machines' files are served under Landlock only, as this kernel has no seccomp");
+	else
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "shares",
+		    strdup("use Linux 5.19 or newer with Landlock, and name it in lsm= on its command line"),
+		    "machines' files are served %s, without Landlock%s",
+		    has.seccomp ? "under a filter of system calls (seccomp)" : "unconfined",
+		    has.landlock > 0 ? ": that of this kernel could not rename from one folder into another"
+				     : ", which this kernel has not, or not switched on");
+}
+
 API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struct annex_context *context,
 		     struct annex_error **err)
 {
@@ -246,6 +270,7 @@ API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struc
 	check_limits(&found);
 	check_helpers(&found);
 	check_sandbox(&found);
+	check_shares(&found);
 	if (found.broken) {
 		annex_doctor_free(found.list, found.count);
 		return fail_memory(err);

@@ -257,10 +257,13 @@ def test_doctor_says_what_layers_are_decoded_under(user_host, lacking, words):
     found = {finding["subject"]: finding for finding in json.loads(user_host.annex("doctor", "--format", "json").stdout)}
     assert found["sandbox"]["level"] == "good"
     assert f"Landlock (ABI {LANDLOCK}) and a filter of system calls" in found["sandbox"]["text"]
+    assert found["shares"]["level"] == "good" or LANDLOCK < 2
     result = user_host.program([WITHOUT, lacking, annex_test.ANNEX, "doctor", "--format", "json"])
     found = {finding["subject"]: finding for finding in json.loads(result.stdout)}
     assert found["sandbox"]["level"] == "could-be-better"
     assert words in found["sandbox"]["text"] and "kernel" in found["sandbox"]["hint"]
+    assert found["shares"]["level"] == "could-be-better"
+    assert ("Landlock only" if lacking == "seccomp" else "without Landlock") in found["shares"]["text"]
 
 
 # --- killed ----------------------------------------------------------------------------------------------------------

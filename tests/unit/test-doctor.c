@@ -62,7 +62,8 @@ static void look(void)
 
 static void every_subject_is_looked_at_and_nothing_is_made(void **state)
 {
-	static const char *const subjects[] = {"kvm", "qemu", "kernel", "disk", "limits", "helpers", "sandbox"};
+	static const char *const subjects[] = {"kvm", "qemu", "kernel", "disk", "limits", "helpers", "sandbox",
+						"shares"};
 
 	(void)state;
 	look();
@@ -101,7 +102,7 @@ static void a_missing_kernel_is_broken_and_can_be_installed(void **state)
 
 static void missing_helpers_are_broken_until_they_are_there(void **state)
 {
-	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-guest"};
+	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-share", "annex-guest"};
 
 	(void)state;
 	look();
