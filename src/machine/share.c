@@ -197,7 +197,8 @@ static const struct machine_share *around(const struct machine_shares *shares, c
 	return found;
 }
 
-static int check_place(const struct machine_shares *shares, const struct machine_share *share, struct annex_error **err)
+static int check_place(const struct machine_shares *shares, const struct machine_share *share,
+		       const struct machine_paths *paths, const struct text_list *masks, struct annex_error **err)
 {
 	const struct machine_share *outer = around(shares, share->target);
 	const char *below = outer ? path_below(outer->target, share->target) : NULL;
@@ -210,7 +211,9 @@ static int check_place(const struct machine_shares *shares, const struct machine
 			continue;
 		fail(err, ANNEX_ERROR_USAGE, "cannot share %s at %s: %s is masked in %s", share->source, share->target,
 		     outer->masks.items[i], outer->target);
-		return fail_hint(err, "choose another place in the machine; or 'annex set mask=-%s' unmasks it",
+		if (strcmp(outer->name, "home") != 0 || !has(masks, outer->masks.items[i]))
+			return fail_hint(err, "choose another place in the machine");
+		return fail_hint(err, "choose another place, or annex set -n %s mask=-%s", paths->name,
 				 outer->masks.items[i]);
 	}
 	return 0;
@@ -377,7 +380,7 @@ int machine_shares_make(struct machine_shares *ret, const struct machine_paths *
 	    add_volumes(&made, paths, &settings->volumes, home, &hidden, err) < 0)
 		return -1;
 	for (size_t i = 0; i < made.count; i++) {
-		if (check_place(&made, &made.items[i], err) < 0)
+		if (check_place(&made, &made.items[i], paths, &settings->masks, err) < 0)
 			return -1;
 	}
 	*ret = made;
@@ -411,7 +414,7 @@ int machine_shares_add(struct machine_shares *shares, const struct machine_share
 
 	if (volume_parse(&volume, text, err) < 0 || find_hidden(&hidden, paths, settings, home, err) < 0 ||
 	    make_volume(&share, "mount", shares->mounts + 1ul, &volume, home, &hidden, err) < 0 ||
-	    check_place(shares, &share, err) < 0 || check_below(shares, &share, err) < 0)
+	    check_place(shares, &share, paths, &settings->masks, err) < 0 || check_below(shares, &share, err) < 0)
 		return -1;
 	share.kept = kept;
 	if (insert(shares, &index, &share, ANNEX_ERROR_EXISTS, err) < 0)

@@ -365,8 +365,7 @@ static void nothing_is_put_where_the_machine_can_not_have_a_place(void **state)
 
 	assert_true(asprintf(&target, ":%s/.SSH/x", host->home) > 0);
 	volume(host, "/srv", target);
-	refused(host, ANNEX_ERROR_USAGE, ".ssh is masked in",
-		"choose another place in the machine; or 'annex set mask=-.ssh' unmasks it");
+	refused(host, ANNEX_ERROR_USAGE, ".ssh is masked in", "choose another place, or annex set -n dev mask=-.ssh");
 	set(host, "mask", NULL, "-.ssh");
 	{
 		auto_machine_shares struct machine_shares shares = {0};
@@ -374,6 +373,10 @@ static void nothing_is_put_where_the_machine_can_not_have_a_place(void **state)
 		make(host, &shares);
 		assert_int_equal(shares.count, 2);
 	}
+	volume(host, "/home", ":/homes");
+	volume(host, "/srv", ":/homes/u/.aws");
+	refused(host, ANNEX_ERROR_USAGE, "u/.aws is masked in /homes", "choose another place in the machine");
+	set(host, "volume", NULL, "-/homes");
 	volume(host, "/home/u/file", ":/f");
 	volume(host, "/srv", ":/f/g");
 	refused(host, ANNEX_ERROR_USAGE, "/f is a file", NULL);
