@@ -6,8 +6,9 @@
 #include <limits.h>
 #include <string.h>
 
-/* Where a machine has file systems of its kernel, and what its agent keeps there. */
-static const char *const guests_own[] = {"/proc", "/sys", "/dev", "/run/host"};
+/* Where a machine has file systems of its kernel, what its agent keeps there, and what inits empty when they start:
+ * OpenRC's would delete the host's files. */
+static const char *const guests_own[] = {"/proc", "/sys", "/dev", "/run/host", "/tmp"};
 
 static const char *const caches[] = {"auto", "none", "always"};
 
@@ -60,9 +61,13 @@ static int parse_guest(char **ret, const char *path, size_t size, struct annex_e
 	if (strcmp(made, "/") == 0)
 		return fail(err, ANNEX_ERROR_USAGE, "nothing can take the place of the machine's '/'");
 	for (size_t i = 0; i < COUNT_OF(guests_own); i++) {
-		if (path_below(guests_own[i], made))
-			return fail(err, ANNEX_ERROR_USAGE, "nothing can be put at '%s': %s is the machine's own", made,
-				    guests_own[i]);
+		if (!path_below(guests_own[i], made))
+			continue;
+		fail(err, ANNEX_ERROR_USAGE, "nothing can be put at '%s': %s is the machine's own", made,
+		     guests_own[i]);
+		if (strcmp(guests_own[i], "/tmp") == 0)
+			return fail_hint(err, "choose a place outside of /tmp, which machines empty when they start");
+		return -1;
 	}
 	*ret = TAKE(made);
 	return 0;

@@ -412,7 +412,7 @@ static void the_home_is_shared_as_it_is_set(void **state)
 
 static void a_home_that_is_none_of_the_users_own_is_left_out(void **state)
 {
-	static const char *const none[] = {"/", "/nonexistent", "/dev/null", "/proc"};
+	static const char *const none[] = {"/", "/nonexistent", "/dev/null", "/proc", "/tmp"};
 	struct host *host = *state;
 
 	for (size_t i = 0; i < COUNT_OF(none); i++) {
@@ -557,6 +557,14 @@ static void the_list_says_all_of_a_share(void **state)
 	assert_true(json_equal(list, wanted));
 }
 
+/* Not in /tmp, where no machine has a home. */
+static int folder_set_up_outside(void **state)
+{
+	(void)state;
+	strcpy(folder, "/var/tmp/annex-test-XXXXXX");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
 #define ON_A_HOST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -580,5 +588,5 @@ int main(void)
 		ON_A_HOST(the_list_says_all_of_a_share),
 	};
 
-	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);
+	return cmocka_run_group_tests(tests, folder_set_up_outside, folder_tear_down);
 }

@@ -94,6 +94,24 @@ static void each_mistake_has_its_own_line_and_shows_the_form(void **state)
 	}
 }
 
+static void nothing_is_put_where_machines_delete_at_their_start(void **state)
+{
+	static const char *const places[] = {"/a:/tmp", "/a:/tmp/", "/a:/tmp/x:ro"};
+	auto_volume struct volume beside = {0};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(places); i++) {
+		auto_volume struct volume volume = {0};
+		auto_error struct annex_error *err = NULL;
+
+		assert_int_equal(volume_parse(&volume, places[i], &err), -1);
+		assert_int_equal(annex_error_kind(err), ANNEX_ERROR_USAGE);
+		assert_string_equal(annex_error_hint(err),
+				    "choose a place outside of /tmp, which machines empty when they start");
+	}
+	assert_int_equal(volume_parse(&beside, "/a:/var/tmp", NULL), 0);
+}
+
 static void paths_are_as_long_as_the_system_takes_them(void **state)
 {
 	auto_text struct text text = {0};
@@ -118,6 +136,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_volume_is_read_in_all_its_spellings),
 		cmocka_unit_test(each_mistake_has_its_own_line_and_shows_the_form),
+		cmocka_unit_test(nothing_is_put_where_machines_delete_at_their_start),
 		cmocka_unit_test(paths_are_as_long_as_the_system_takes_them),
 	};
 
