@@ -19,6 +19,7 @@ sys.path.insert(0, str(TESTS / "vm"))  # for `import machines`
 
 import annex_test  # noqa: E402
 import machines  # noqa: E402
+import shares  # noqa: E402
 
 
 def pytest_configure():
@@ -65,6 +66,12 @@ def noinit_machine(host):
     return machines.create(host, "noinit", "noinit", "--memory", "512M", "-e", "FROM_SETTING=set", "--network", "none")
 
 
+@pytest.fixture(scope="session")
+def apps_machine(host):
+    with shares.machine(host) as made:
+        yield made
+
+
 @pytest.fixture
 def busybox(busybox_machine):
     """A running machine with busybox's init."""
@@ -75,6 +82,12 @@ def busybox(busybox_machine):
 def debian(debian_machine):
     """A running machine with systemd."""
     return debian_machine.up()
+
+
+@pytest.fixture
+def apps(apps_machine):
+    """A running machine without an init, with real programs and shares."""
+    return apps_machine.up()
 
 
 @pytest.fixture
