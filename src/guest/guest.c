@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "guest/autoload.h"
 #include "guest/boot.h"
 #include "guest/cgroup.h"
 #include "guest/program.h"
@@ -81,6 +82,7 @@ static void on_init_running(void *data)
 	const struct program *program = program_find(guest->init_real);
 
 	sessions_set_machine(guest->sessions, init_pidfd(guest->init), &guest->config);
+	autoload_set_machine(init_pid(guest->init));
 	shares_set_machine(guest->shares, init_pidfd(guest->init), guest->config.deadline_factor);
 	if (!program || !program->notifies)
 		on_ready(guest);
@@ -113,6 +115,7 @@ static void on_init_ended(int status, const struct annex_error *err, void *data)
 
 	notify_listen_to(guest->notify, 0);
 	sessions_set_machine(guest->sessions, -1, NULL);
+	autoload_set_machine(0);
 	shares_set_machine(guest->shares, -1, guest->config.deadline_factor);
 	if (err)
 		fail_relayed(&copy, annex_error_kind(err), annex_error_errno(err), annex_error_message(err),

@@ -1,9 +1,11 @@
 /*
  * annex-guest: PID 1 of a machine's virtual machine, and under the name annex-init the built-in init of an image that
- * has none. Whatever goes wrong ends in switching the virtual machine off: PID 1 must not end.
+ * has none; and, started by the kernel, what loads its modules. Whatever goes wrong ends in switching the virtual
+ * machine off: PID 1 must not end.
  */
 #include "base/file.h"
 #include "base/log.h"
+#include "guest/autoload.h"
 #include "guest/builtin.h"
 #include "guest/guest.h"
 #include "guest/module.h"
@@ -59,6 +61,7 @@ static int run(bool *ret_disk_mounted, struct annex_error **err)
 	module_load_all();
 	if (mount_agent(err) < 0)
 		return -1;
+	autoload_prepare();
 	redirect_standard();
 	prepare_process();
 	if (port_open(&port, uevents, err) < 0 || guest_new(&guest, uevents, port, err) < 0)
@@ -76,6 +79,8 @@ int main(int argc, char **argv)
 
 	if (argc > 0 && strcmp(argv[0], PROGRAM_BUILTIN) == 0)
 		builtin_main();
+	if (argc > 0 && strcmp(argv[0], AUTOLOAD_PROGRAM) == 0)
+		return autoload_main(argc, argv);
 	if (getpid() != 1) {
 		fprintf(stderr, "annex-guest: runs as the first process of a virtual machine only\n");
 		return 2;

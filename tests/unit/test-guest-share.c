@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "folder.h"
+#include "guest/autoload.h"
 #include "guest/place.h"
 #include "guest/share.h"
 #include "guest/unit.h"
@@ -145,6 +146,42 @@ static void a_mount_s_unit_is_named_as_systemd_does(void **state)
 	expect_unit("/\xc3\xa9/", "\\xc3\\xa9.mount");
 }
 
+static void a_module_is_known_by_either_dash(void **state)
+{
+	(void)state;
+	assert_true(autoload_is_module("kernel/fs/nls/nls_euc-jp.ko.xz: a.ko", "nls-euc_jp"));
+	assert_true(autoload_is_module("tun.ko:", "tun"));
+	assert_false(autoload_is_module("kernel/tun.ko:", "tu"));
+	assert_false(autoload_is_module("kernel/xtun.ko:", "tun"));
+	assert_false(autoload_is_module("kernel/a.ko: kernel/tun.ko", "tun"));
+	assert_false(autoload_is_module("tun.ko", "tun"));
+	assert_false(autoload_is_module(":", ""));
+	assert_false(autoload_is_module("", ""));
+}
+
+static void expect_match(const char *line, const char *name, const char *module)
+{
+	auto_free char *copy = strdup(line);
+	const char *found = autoload_match(copy, name);
+
+	if (module)
+		assert_string_equal(found, module);
+	else
+		assert_null(found);
+}
+
+static void an_alias_leads_to_its_module(void **state)
+{
+	(void)state;
+	expect_match("alias char-major-10-200 tun", "char-major-10-200", "tun");
+	expect_match("alias char-major-10-200 tun", "char-major-10-20", NULL);
+	expect_match("alias pci:v00001AF4d*sv*[0-9]x mod", "pci:v00001AF4dXsvY7x", "mod");
+	expect_match("alias fs-btrfs btrfs", "fs_btrfs", "btrfs");
+	expect_match("# Aliases extracted from modules themselves.", "Aliases", NULL);
+	expect_match("alias", "alias", NULL);
+	expect_match("", "", NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +192,8 @@ int main(void)
 		cmocka_unit_test(what_is_of_the_other_kind_is_named),
 		cmocka_unit_test(links_mean_what_they_mean_in_the_machine),
 		cmocka_unit_test(a_mount_s_unit_is_named_as_systemd_does),
+		cmocka_unit_test(a_module_is_known_by_either_dash),
+		cmocka_unit_test(an_alias_leads_to_its_module),
 	};
 
 	return cmocka_run_group_tests(tests, folder_set_up, folder_tear_down);

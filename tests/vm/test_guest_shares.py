@@ -159,6 +159,18 @@ def test_modprobe_of_kmod_finds_the_kernel_s_modules(debian):
     assert shown[0] == "1" and shown[-1].endswith("/btrfs.ko "), shown
 
 
+def test_the_kernel_loads_what_is_asked_of_it(machine):
+    """By the modprobe of BusyBox."""
+    machine.root("! grep -q ^tun /proc/modules; cat /dev/net/tun 2>/dev/null; grep -q ^tun /proc/modules")
+    machine.root("mount -t btrfs none /mnt 2>/dev/null; grep -q '^btrfs' /proc/modules")
+
+
+def test_the_kernel_loads_what_is_asked_of_it_in_an_image_without_modprobe(debian):
+    debian.root("! command -v modprobe; cat /dev/net/tun 2>/dev/null; grep -q ^tun /proc/modules")
+    debian.root("mount -t btrfs none /mnt 2>/dev/null; grep -q '^btrfs' /proc/modules && grep -q ^raid6_pq /proc/modules")
+    assert debian.root("mount -t nonsense none /mnt 2>&1 || echo $?").splitlines()[-1] == "32"
+
+
 # Where a session begins.
 
 @pytest.mark.parametrize("folder,flags,shown", [
