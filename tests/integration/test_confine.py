@@ -14,6 +14,8 @@ import pytest
 import annex_test
 
 TOOL = annex_test.for_everybody(annex_test.BUILD / "tests" / "confine-tool")
+WITHOUT = annex_test.for_everybody(annex_test.BUILD / "tests" / "kernel-without")
+SHARE_TEST = annex_test.for_everybody(annex_test.BUILD / "tests" / "test-share-process", "annex-share")
 SUPPORT = [int(word) for word in subprocess.run([TOOL, "support"], capture_output=True, check=True).stdout.split()]
 LANDLOCK, SECCOMP = SUPPORT
 needs_both = pytest.mark.skipif(not LANDLOCK or not SECCOMP, reason="this kernel lacks Landlock or seccomp")
@@ -129,3 +131,12 @@ def test_a_confined_process_can_abort_and_leaves_no_core(attempt, program):
             assert not cores
         elif most and pattern.startswith("core"):
             assert len(cores) == 1
+
+
+@needs_both
+@pytest.mark.parametrize("account", annex_test.accounts())
+@pytest.mark.parametrize("lacking", ["landlock", "seccomp", "both"])
+def test_files_are_served_with_what_the_kernel_has(account, lacking):
+    done = subprocess.run([WITHOUT, lacking, SHARE_TEST], capture_output=True, text=True, timeout=annex_test.TIMEOUT,
+                          env=os.environ | {"CMOCKA_MESSAGE_OUTPUT": "TAP"}, **annex_test.account(account).switch)
+    assert done.returncode == 0 and "\nnot ok" not in done.stdout, done.stdout + done.stderr
