@@ -74,6 +74,9 @@ static int show(struct annex_machine *machine, enum output_format format, struct
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *share = json_array_get(list, i);
 
+		/* Every machine has them, and nobody can choose. */
+		if (text_equal(shares_text(share, "name"), "modules"))
+			continue;
 		if (format == OUTPUT_QUIET)
 			puts(shares_text(share, "target"));
 		else if (add_row(table, share, err) < 0)
@@ -111,21 +114,6 @@ static bool is_running(struct annex_machine *machine)
 	return annex_machine_info(&info, machine, NULL) == 0 && info->state == ANNEX_MACHINE_RUNNING;
 }
 
-/* How to make room: what is at this very place can go. */
-static void hint_taken(struct annex_machine *machine, const char *volume, struct annex_error **err)
-{
-	const char *name = annex_machine_name(machine), *guest = volume;
-	auto_json json_t *list = NULL;
-	auto_free char *target = NULL;
-
-	for (const char *at = volume; (at = strstr(at, ":/")); at++)
-		guest = at + 1;
-	target = strndup(guest, strcspn(guest, ":"));
-	if (target && shares_list(&list, machine, NULL) == 0 && shares_find(list, target))
-		fail_hint(err, "annex umount -n %s %s", name, target);
-	fail_hint(err, "annex mount -n %s", name);
-}
-
 static int mount(struct annex_machine *machine, const char *volume, struct annex_error **err)
 {
 	const char *name = annex_machine_name(machine);
@@ -134,8 +122,6 @@ static int mount(struct annex_machine *machine, const char *volume, struct annex
 		return 0;
 	if (annex_error_kind(*err) == ANNEX_ERROR_BUSY && !is_running(machine))
 		fail_hint(err, "annex start %s; or for every start: annex set -n %s volume=%s", name, name, volume);
-	if (annex_error_kind(*err) == ANNEX_ERROR_EXISTS)
-		hint_taken(machine, volume, err);
 	return -1;
 }
 
@@ -225,7 +211,7 @@ const struct command mount_command = {
 		"Shares a folder or a file of this host with a running machine, at once and until the machine stops. "
 		"What every start is to share is a setting: 'annex set volume=HOST:GUEST[:OPTIONS]', which counts at "
 		"once, too. Without HOST and GUEST it shows what the machine shares; KEPT says what is there at the "
-		"next start.",
+		"next start. The kernel's modules, which every machine has, are in JSON only.",
 	.example = "annex mount -n dev ~/data /data\nannex mount -n dev .:/srv/site:ro,cache=none\nannex mount",
 	.options = options,
 	.add_help = add_help,

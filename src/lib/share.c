@@ -44,7 +44,7 @@ static int canonical(char **ret, const char *path, struct annex_error **err)
 	if (errno != ENOENT && errno != ENOTDIR)
 		return fail_os(err, errno, "cannot share %s", path);
 	fail(err, ANNEX_ERROR_NOT_FOUND, "there is no '%s'", path);
-	return fail_hint(err, "mkdir -p '%s'", path);
+	return fail_hint(err, "if it is to be a folder: mkdir -p '%s'", path);
 }
 
 int share_volume(char **ret, const char *text, struct annex_error **err)

@@ -424,6 +424,25 @@ int machine_shares_add(struct machine_shares *shares, const struct machine_share
 	return 0;
 }
 
+bool machine_shares_keep(struct machine_shares *shares, const char *text)
+{
+	auto_volume struct volume volume = {0};
+
+	if (volume_parse(&volume, text, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < shares->count; i++) {
+		struct machine_share *share = &shares->items[i];
+
+		if (strcmp(share->target, volume.guest) != 0 || strcmp(share->source, volume.host) != 0 ||
+		    share->read_only != volume.read_only || strcmp(share->cache, volume.cache) != 0 ||
+		    strcmp(share->name, "home") == 0)
+			continue;
+		share->kept = true;
+		return true;
+	}
+	return false;
+}
+
 int machine_shares_remove(struct machine_shares *shares, const char *target, struct annex_error **err)
 {
 	const struct machine_share *found = machine_shares_find(shares, target);

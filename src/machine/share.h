@@ -44,6 +44,8 @@ MUST_USE int machine_shares_make(struct machine_shares *ret, const struct machin
 MUST_USE int machine_shares_add(struct machine_shares *shares, const struct machine_share **ret_share,
 				const struct machine_paths *paths, const struct machine_settings *settings,
 				const char *home, const char *volume, bool kept, struct annex_error **err);
+/* Whether this very volume is shared already; it is kept from now on then. */
+bool machine_shares_keep(struct machine_shares *shares, const char *volume);
 MUST_USE int machine_shares_remove(struct machine_shares *shares, const char *target, struct annex_error **err);
 /* NULL: nothing is shared at exactly this place. */
 const struct machine_share *machine_shares_find(const struct machine_shares *shares, const char *target);

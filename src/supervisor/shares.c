@@ -112,6 +112,11 @@ static int open_share(struct share_process_share *ret, const struct machine_shar
 	return 0;
 }
 
+static int hint_shown(const struct supervisor *supervisor, struct annex_error **err)
+{
+	return fail_hint(err, "annex mount -n %s shows what is shared", supervisor->record->name);
+}
+
 static int begin_mount(struct shares *shares, struct task *task, struct annex_error **err)
 {
 	struct supervisor *supervisor = shares->supervisor;
@@ -121,10 +126,15 @@ static int begin_mount(struct shares *shares, struct task *task, struct annex_er
 	auto_free char *home = NULL;
 	int result;
 
-	if (machine_home(&home, err) < 0 ||
-	    machine_shares_add(&plan->shares, &share, supervisor->paths, &supervisor->record->settings, home,
-			       task->what, task->kept, err) < 0)
+	if (task->kept && machine_shares_keep(&plan->shares, task->what)) { /* by `annex mount` */
+		finish(shares, NULL);
+		return 0;
+	}
+	if (machine_home(&home, err) < 0)
 		return -1;
+	if (machine_shares_add(&plan->shares, &share, supervisor->paths, &supervisor->record->settings, home,
+			       task->what, task->kept, err) < 0)
+		return annex_error_kind(*err) == ANNEX_ERROR_EXISTS ? hint_shown(supervisor, err) : -1;
 	task->target = strdup(share->target);
 	if (!task->target) {
 		(void)!machine_shares_remove(&plan->shares, share->target, NULL);
@@ -144,9 +154,16 @@ static int begin_umount(struct shares *shares, struct task *task, struct annex_e
 	struct supervisor *supervisor = shares->supervisor;
 	const struct machine_share *share = machine_shares_find(&supervisor->plan.shares, task->what);
 
+	if (!share && task->kept) { /* what the record has lost was taken away before */
+		task->target = strdup(task->what);
+		if (!task->target)
+			return fail_memory(err);
+		finish(shares, NULL);
+		return 0;
+	}
 	if (!share || strcmp(share->name, "modules") == 0) {
 		fail(err, ANNEX_ERROR_NOT_FOUND, "nothing is shared at %s", task->what);
-		return fail_hint(err, "annex mount -n %s shows what is", supervisor->record->name);
+		return hint_shown(supervisor, err);
 	}
 	task->target = strdup(share->target);
 	if (!task->target)

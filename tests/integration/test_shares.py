@@ -71,10 +71,9 @@ def shares(host):
 
 
 def rows(host):
-    """The table, without the kernel's modules."""
     first, *lines = (line.split() for line in host.ok("mount").splitlines())
     assert first == ["SOURCE", "TARGET", "MODE", "CACHE", "KEPT"]
-    return [line for line in lines if not line[1].startswith("/lib/modules")]
+    return lines
 
 
 def test_a_folder_is_mounted_shown_and_unmounted(host, guest, home):
@@ -122,7 +121,7 @@ def test_shares_as_json_and_as_names(host, guest, home):
          "masks": shares(host)[0]["masks"], "kept": False},
         {"name": "mount-2", "source": f"{home}/notes", "target": "/etc/notes", "type": "file", "readOnly": False,
          "cache": "auto", "masks": [], "kept": False}]
-    assert "/srv\n/etc/notes\n" in host.ok("mount", "-q")
+    assert host.ok("mount", "-q") == "/srv\n/etc/notes\n"
     [inspected] = json.loads(host.ok("inspect", "dev"))
     assert inspected["shares"] == shares(host)
 
@@ -151,6 +150,32 @@ def test_who_unmounts_a_volume_that_is_kept_is_told_that_it_comes_back(host, gue
               said="/srv/ is shared again at the next start, unless 'annex set -n dev volume=-/srv'\n")
 
 
+def test_what_was_unmounted_can_be_forgotten_and_changed(host, guest, home):
+    for pair in ("volume=-/srv", "volume=data:/srv:ro"):
+        asked(host, guest, "set", "volume=data:/srv")
+        unmounted(host, guest, "/srv", said="/srv is shared again at the next start, unless "
+                                            "'annex set -n dev volume=-/srv'\n")
+        if pair.endswith("ro"):
+            assert asked(host, guest, "set", pair)[1].returncode == 0
+            assert rows(host) == [[f"{home}/data", "/srv", "ro", "auto", "yes"]]
+        else:
+            host.ok("set", pair)
+            assert rows(host) == []
+    assert json.loads(host.ok("inspect", "dev"))[0]["pending"] == {}
+
+
+def test_what_was_mounted_can_be_kept(host, machine, guest, home):
+    mounted(host, guest, "data", "/srv")
+    host.ok("set", "volume=data:/srv")
+    assert rows(host) == [[f"{home}/data", "/srv", "rw", "auto", "yes"]]
+    [inspected] = json.loads(host.ok("inspect", "dev"))
+    assert (inspected["settings"]["volume"], inspected["pending"]) == ([f"{home}/data:/srv"], {})
+    mounted(host, guest, "data", "/other")
+    result = host.annex("set", "volume=notes:/other")
+    assert result.returncode == 4 and f"{home}/data is shared there" in result.stderr
+    assert json.loads((machine.folder / "machine.json").read_text())["settings"]["volume"] == [f"{home}/data:/srv"]
+
+
 def test_a_machine_that_is_stopped_shows_what_a_start_shares(host, machine, home):
     assert rows(host) == []
     host.ok("set", "volume=data:/srv:ro", "volume=notes:/srv/notes")
@@ -171,7 +196,8 @@ def test_a_stopped_machine_mounts_nothing(host, machine):
 
 
 REFUSED = [
-    ("mount nowhere /srv", 3, "mount in dev: there is no 'nowhere'", "mkdir -p 'nowhere'"),
+    ("mount nowhere /srv", 3, "mount in dev: there is no 'nowhere'",
+     "if it is to be a folder: mkdir -p 'nowhere'"),
     ("mount notes/x /srv", 3, "mount in dev: there is no 'notes/x'", None),
     ("mount data /", 2, "mount in dev: nothing can take the place of the machine's '/'", None),
     ("mount data /proc/x", 2, "mount in dev: nothing can be put at '/proc/x': /proc is the machine's own", None),
@@ -181,7 +207,8 @@ REFUSED = [
     ("mount data:srv", 2, "mount in dev: the place in the machine must be an absolute path, not 'srv'", None),
     ("mount data:", 2, "mount in dev: 'data:' doesn't say where the machine is to have it", None),
     ("mount :/srv", 2, None, None),
-    ("umount /nowhere", 3, None, None),
+    ("umount /nowhere", 3, "umount /nowhere in dev: nothing is shared at /nowhere",
+     "annex mount -n dev shows what is shared"),
     ("umount nowhere", 2, "umount nowhere in dev: the place in the machine must be an absolute path, not 'nowhere'", None),
     ("set volume=nowhere:/srv", 3, "set dev: there is no 'nowhere'", None),
     ("set volume=-/srv", 3, "set dev: there is no volume at '/srv'", None),
@@ -208,7 +235,7 @@ def test_what_is_taken_is_refused(host, guest, home):
     mounted(host, guest, "data", "/srv")
     result = host.annex("mount", "notes", "/srv")
     check_failure(result, 4, f"mount in dev: cannot share {home}/notes at /srv: {home}/data is shared there",
-                  "annex umount -n dev /srv")
+                  "annex mount -n dev shows what is shared")
     assert rows(host) == [[f"{home}/data", "/srv", "rw", "auto", "no"]]
 
 

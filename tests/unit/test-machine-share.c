@@ -489,6 +489,32 @@ static void one_more_is_added_and_taken_away(void **state)
 	assert_string_equal(share->name, "mount-3");
 }
 
+static bool keep(const struct host *host, struct machine_shares *shares, const char *below, const char *rest)
+{
+	auto_free char *text = NULL;
+
+	assert_true(asprintf(&text, "%s%s%s", host->root, below, rest) > 0);
+	return machine_shares_keep(shares, text);
+}
+
+static void one_that_is_there_is_kept_from_then_on(void **state)
+{
+	struct host *host = *state;
+	auto_machine_shares struct machine_shares shares = {0};
+	const struct machine_share *share = NULL;
+
+	make(host, &shares);
+	assert_int_equal(add(host, &shares, "/srv", ":/a:ro", &share, NULL), 0);
+	assert_false(keep(host, &shares, "/srv", ":/a"));
+	assert_false(keep(host, &shares, "/srv", ":/a:ro,cache=none"));
+	assert_false(keep(host, &shares, "/data", ":/a:ro"));
+	assert_false(keep(host, &shares, "/srv", ":/b:ro"));
+	assert_false(share->kept);
+	assert_true(keep(host, &shares, "/srv", ":/a:ro"));
+	assert_true(share->kept);
+	assert_int_equal(shares.count, 2);
+}
+
 static void maps(const struct host *host, const json_t *list, const char *below, const char *wanted)
 {
 	auto_free char *path = path_join(host->root, below), *found = machine_shares_map(list, path);
@@ -584,6 +610,7 @@ int main(void)
 		ON_A_HOST(the_home_is_shared_as_it_is_set),
 		ON_A_HOST(a_home_that_is_none_of_the_users_own_is_left_out),
 		ON_A_HOST(one_more_is_added_and_taken_away),
+		ON_A_HOST(one_that_is_there_is_kept_from_then_on),
 		ON_A_HOST(a_folder_of_the_host_is_found_in_the_machine),
 		ON_A_HOST(the_list_says_all_of_a_share),
 	};
