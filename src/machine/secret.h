@@ -3,7 +3,7 @@
 
 /* Paths of a home that a machine doesn't see unless told otherwise: those that hold secrets. */
 
-#define SECRET_DEFAULTS_MAX 110u /* of them; the settings take more than that */
+#define SECRET_DEFAULTS_MAX 150u /* of them; the settings take more than that */
 
 /* Appends all of them, relative to the home. */
 MUST_USE int secret_defaults(struct text_list *list, struct annex_error **err);

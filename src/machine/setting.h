@@ -9,7 +9,7 @@
 #define SETTING_DISK_MAX        (16ull << 40)
 #define SETTING_ENVIRONMENT_MAX 1024u
 #define SETTING_VOLUMES_MAX     64u
-#define SETTING_MASKS_MAX       120u /* a share may have two names of each, and annex's own: see machine/share.c */
+#define SETTING_MASKS_MAX       248u /* a share may have two names of each, and annex's own: see machine/share.c */
 
 struct machine_settings {
 	uint64_t cpus;

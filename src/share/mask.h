@@ -12,7 +12,7 @@
 struct mask;
 struct masks;
 
-#define MASKS_LIMIT      256        /* paths of a share */
+#define MASKS_LIMIT      512        /* paths of a share */
 #define MASK_DEPTH_LIMIT 32         /* names in a path */
 #define MASK_REFRESH_NS  1000000000 /* how old may be what is known of the objects that are hidden */
 #define MASK_KNOWN_LIMIT 4096       /* objects that are remembered; then the first of them is forgotten */
