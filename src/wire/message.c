@@ -67,8 +67,8 @@ static const struct field signal_fields[] = {U32(signal, number)};
 static const struct field opened[] = {TEXT(opened, id)};
 static const struct field exit_fields[] = {U32(exit, status), U32(exit, signal)};
 static const struct field credit[] = {U32(credit, channel), U32(credit, bytes)};
-static const struct field share_setup[] = {U32(share_setup, queues), U32(share_setup, workers), U32(share_setup, number), U32(share_setup, uid),
-					   U32(share_setup, gid)};
+static const struct field share_setup[] = {U32(share_setup, queues), U32(share_setup, workers),
+					   U32(share_setup, number), U32(share_setup, uid), U32(share_setup, gid)};
 static const struct field share_add[] = {TEXT(share_add, name), U32(share_add, read_only), U32(share_add, cache),
 					 LIST(share_add, masks)};
 static const struct field share_remove[] = {TEXT(share_remove, name)};
