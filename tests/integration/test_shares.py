@@ -13,6 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fakes")
 
 from machine import Machine  # noqa: E402
 from protocol import KINDS  # noqa: E402
+from test_kernel import elf_kernel  # noqa: E402
 
 
 @pytest.fixture
@@ -288,3 +289,50 @@ def test_a_session_starts_in_the_folder_of_the_host(host, guest, home):
     assert opened.folder == "/etc" and not opened.flags & 32
     guest.link.send("EXIT", opened.stream, status=0)
     assert running.wait(TIMEOUT) == 0
+
+
+@pytest.fixture
+def create(host, test_image):
+    """annex create --no-boot of a small image."""
+    kernel = host.file("kernel", elf_kernel())
+    (host.folder / "home" / "site").mkdir()
+
+    def create(*words):
+        return host.annex("create", "--no-boot", "--kernel", kernel, *words, f"oci:{test_image('noinit')}")
+
+    yield create
+
+
+def test_a_machine_is_made_with_volumes_masks_and_a_home(host, create, home):
+    made = create("-n", "web", "-v", "site:/srv:ro", "--volume=kernel:/etc/k", "--home-mount", "ro", "--home-target",
+                  "/host/", "--mask", "work/x", "--mask", "~/y", "--mask=-.ssh")
+    assert (made.returncode, made.stdout) == (0, "web\n"), made.stderr
+    settings = json.loads(host.ok("inspect", "web"))[0]["settings"]
+    assert settings["volume"] == [f"{home}/kernel:/etc/k", f"{home}/site:/srv:ro"]
+    assert (settings["home-mount"], settings["home-target"]) == ("ro", "/host")
+    assert {"work/x", "y", ".gnupg"} < set(settings["mask"]) and ".ssh" not in settings["mask"]
+    table = [line.split() for line in host.ok("mount", "-n", "web").splitlines()[1:]]
+    assert [f"{home}/site", "/srv", "ro", "auto", "yes"] in table and [f"{home}/kernel", "/etc/k", "rw", "auto", "yes"] in table
+
+
+NOT_MADE = [
+    (["-v", "nowhere:/x"], 3, "there is no 'nowhere'", "if it is to be a folder: mkdir -p 'nowhere'"),
+    (["-v", "site"], 2, "'site' doesn't say where the machine is to have it", None),
+    (["-v", "site:/x:r0"], 2, "'r0' is no option of a volume: ro, rw, cache=auto, none or always", None),
+    (["-v", "site:/tmp/x"], 2, "nothing can be put at '/tmp/x': /tmp is the machine's own",
+     "choose a place outside of /tmp, which machines empty when they start"),
+    (["--mask", "/etc/x"], 2, "mask '/etc/x' is not below the home", None),
+    (["--mask=-.nothing"], 3, "there is no mask '.nothing'", None),
+    (["--home-target", "x"], 2, "home-target=x: the place in the machine must be an absolute path, not 'x'", None),
+]
+
+
+@pytest.mark.parametrize("words, status, message, hint", NOT_MADE, ids=[" ".join(row[0]) for row in NOT_MADE])
+def test_a_machine_that_can_not_be_is_not_made(host, create, words, status, message, hint):
+    result = create(*words)
+    assert (result.returncode, result.stdout) == (status, "")
+    lines = [line for line in result.stderr.splitlines() if line.startswith(("annex:", "hint:"))]
+    assert lines[0].startswith("annex: cannot create machine from oci:") and lines[0].endswith(f": {message}")
+    if hint:
+        assert lines[1] == f"hint: {hint}"
+    assert host.ok("list", "-q") == ""
