@@ -8,6 +8,7 @@
 #include "supervisor/clients.h"
 
 #include "base/log.h"
+#include "base/text.h"
 #include "machine/channel.h"
 #include "machine/name.h"
 #include "supervisor/guest.h"
@@ -156,9 +157,16 @@ static void on_stop(struct client *client, const struct message *message)
 
 static bool is_running(struct client *client, uint16_t stream)
 {
-	if (client->clients->supervisor->state == MACHINE_RUNNING)
+	const struct supervisor *supervisor = client->clients->supervisor;
+	auto_text struct text hint = {0};
+
+	if (supervisor->state == MACHINE_RUNNING)
 		return true;
-	tell_failure(client, stream, ANNEX_ERROR_BUSY, "the machine is not running", "annex start boots it");
+	text_printf(&hint, "annex start %s", supervisor->record->name); /* it waits for either */
+	tell_failure(client, stream, ANNEX_ERROR_BUSY,
+		     supervisor->state == MACHINE_STOPPING ? "the machine is being stopped"
+							   : "the machine is not up yet",
+		     hint.data);
 	check_queue(client, 0);
 	return false;
 }

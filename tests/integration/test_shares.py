@@ -196,6 +196,22 @@ def test_a_stopped_machine_mounts_nothing(host, machine):
                   "annex set -n dev volume=-/srv")
 
 
+def test_a_machine_that_boots_or_stops_mounts_nothing(host, machine):
+    machine.supervise()
+    guest = machine.guest()
+    for words in (["mount", "data", "/srv"], ["umount", "/srv"]):
+        result = host.annex(*words)
+        assert result.returncode == 4 and result.stderr.splitlines()[0].endswith(" in dev: the machine is not up yet")
+        assert result.stderr.splitlines()[1] == "hint: annex start dev"
+    guest.ready()
+    client = machine.connect(watch=True)
+    client.expect_state("running")
+    client.send("STOP", timeout_ms=60000)
+    guest.link.expect("SHUTDOWN")
+    result = host.annex("mount", "data", "/srv")
+    check_failure(result, 4, "mount in dev: the machine is being stopped", "annex start dev")
+
+
 REFUSED = [
     ("mount nowhere /srv", 3, "mount in dev: there is no 'nowhere'",
      "if it is to be a folder: mkdir -p 'nowhere'"),
