@@ -190,8 +190,8 @@ static void offer_volume(const struct completer *completer)
 		offer_guest(&inner, host);
 }
 
-/* What the machine shares, but for what it can't be without. */
-static void offer_shares(const struct completer *completer)
+/* What can be taken away from what the machine shares: all but the kernel's modules, or only the volumes. */
+static void offer_shares(const struct completer *completer, bool only_volumes)
 {
 	auto_machine struct annex_machine *machine = NULL;
 	auto_json json_t *list = NULL;
@@ -201,8 +201,10 @@ static void offer_shares(const struct completer *completer)
 		return;
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *share = json_array_get(list, i);
+		const char *name = shares_text(share, "name");
+		bool is_volume = !text_equal(name, "home") && json_is_true(json_object_get(share, "kept"));
 
-		if (!text_equal(shares_text(share, "name"), "modules"))
+		if (!text_equal(name, "modules") && (is_volume || !only_volumes))
 			offer(completer, shares_text(share, "target"), shares_text(share, "source"));
 	}
 }
@@ -218,8 +220,12 @@ static void offer_settings(const struct completer *completer)
 		const struct option *row = option_find_name(create_command.options, prefix, length);
 		struct completer inner = past(completer, length + 1);
 
-		if (row && option_takes_value(row))
+		if (text_starts(prefix, "volume=-")) {
+			inner.done++;
+			offer_shares(&inner, true);
+		} else if (row && option_takes_value(row)) {
 			offer_value(&inner, row);
+		}
 		return;
 	}
 	for (size_t i = 0; (key = annex_setting_key(i)); i++) {
@@ -306,7 +312,7 @@ static void offer_value(const struct completer *completer, const struct option *
 			offer_guest(completer, completer->word_before);
 		break;
 	case COMPLETES_SHARE:
-		offer_shares(completer);
+		offer_shares(completer, false);
 		break;
 	case COMPLETES_CHOICES:
 	case COMPLETES_NOTHING:

@@ -290,6 +290,9 @@ def test_shells_complete_what_is_shared(host, machine, guest):
         shown = host.ok("__complete", "--", *words).splitlines()
         assert [line.split("\t")[0] for line in shown] == ["/srv"]
     assert host.ok("__complete", "--", "umount", "-nobody", "") == ""
+    assert host.ok("__complete", "--", "set", "volume=-") == ""
+    host.ok("set", "volume=data:/srv")
+    assert host.ok("__complete", "--", "set", "volume=-").startswith("volume=-/srv\t")
 
 
 def test_a_session_starts_in_the_folder_of_the_host(host, guest, home):
