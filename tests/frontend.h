@@ -30,6 +30,7 @@
 struct lane {
 	struct driver driver;
 	int kick, call, error;
+	unsigned kicks;   /* that the device wanted */
 	uint64_t buffers; /* SLOTS times 256 bytes: in, out */
 };
 
@@ -376,8 +377,10 @@ static inline void offer(const struct machine *machine, struct lane *lane, unsig
 	strcpy(machine->memory + buffer, text);
 	driver_describe(&lane->driver, head, buffer, (uint32_t)strlen(text), VRING_DESC_F_NEXT, (uint16_t)(head + 1));
 	driver_describe(&lane->driver, head + 1u, buffer + 128, RESPONSE, VRING_DESC_F_WRITE, 0);
-	if (driver_offer(&lane->driver, head))
-		assert_int_equal(write(lane->kick, &one, sizeof(one)), sizeof(one));
+	if (!driver_offer(&lane->driver, head))
+		return;
+	lane->kicks++;
+	assert_int_equal(write(lane->kick, &one, sizeof(one)), sizeof(one));
 }
 
 static inline bool is_readable(int fd, int timeout_ms)

@@ -378,8 +378,9 @@ static int open_device(struct device *device, const struct device_options *optio
 	if (memory_new(&device->memory, err) < 0 || workers_new(&device->workers, err) < 0)
 		return -1;
 	while (device->queue_count < options->queues + 1) {
+		/* The first is for what has no answer. */
 		if (queue_new(&device->queues[device->queue_count], &device->server, workers_poll(device->workers),
-			      err) < 0)
+			      device->queue_count == 0, err) < 0)
 			return -1;
 		device->queue_count++;
 	}

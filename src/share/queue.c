@@ -11,6 +11,11 @@
  * Edge-triggered eventfds need not be read: each write is an event. Nobody who misses one misses a request, since a
  * worker leaves a queue only after ring_arm() has found it empty.
  *
+ * Kicks and calls are what a short request costs most, so there are as few of them as can be. A worker that has nothing
+ * more to do looks out for the next request for a moment (spin.c), with kicks left out meanwhile. On the queue of what
+ * has no answer (FORGET comes in thousands) nobody waits: who has served some of it leaves it without kicks for
+ * PATIENCE_MS, and calls once for all that it served; only when nothing came it is armed again.
+ *
  * A request that has to wait for others (a lock that somebody holds) is parked: no worker waits with it. A timer wakes
  * one to try again, soon at first, then every PARKED_MAX_MS.
  * When the virtual machine is stopped and goes on, it waits further; when the driver begins anew, it is forgotten. Both
@@ -23,6 +28,7 @@
 #include "share/queue.h"
 
 #include "base/time.h"
+#include "share/spin.h"
 
 #include <assert.h>
 #include <string.h>
@@ -34,6 +40,7 @@
 #define PARKED_LIMIT  RING_SIZE_LIMIT
 #define PARKED_MIN_MS 5
 #define PARKED_MAX_MS 100
+#define PATIENCE_MS   3 /* between looks at a patient queue */
 
 /* A request under way: its parts are in the worker's chain, or its own when it is parked. */
 struct job {
@@ -72,6 +79,9 @@ struct queue {
 	unsigned serving; /* requests under way */
 	bool started, enabled, broken;
 	bool waking; /* a further worker is on its way */
+	bool patient;
+	uint64_t look_ms; /* when the timer has a worker look at a patient queue that is not armed; 0: it is armed */
+	struct spin spin;
 	struct parked *parked;
 	unsigned parked_count; /* on the list or being tried again; atomic */
 };
@@ -137,7 +147,7 @@ static void close_events(struct queue *queue)
 	cleanup_close(&queue->kick);
 }
 
-int queue_new(struct queue **ret, const struct queue_server *server, int poll, struct annex_error **err)
+int queue_new(struct queue **ret, const struct queue_server *server, int poll, bool patient, struct annex_error **err)
 {
 	struct queue *queue = calloc(1, sizeof(*queue));
 	int os;
@@ -146,6 +156,7 @@ int queue_new(struct queue **ret, const struct queue_server *server, int poll, s
 		return fail_memory(err);
 	queue->server = server;
 	queue->poll = poll;
+	queue->patient = patient;
 	os = open_events(queue);
 	if (os < 0) {
 		close_events(queue);
@@ -163,6 +174,12 @@ static bool may_take(const struct queue *queue)
 	return queue->started && queue->enabled && !queue->broken && ring_is_placed(&queue->ring);
 }
 
+/* Whether kicks and calls of the queue can be left out for a while. */
+static bool is_unhurried(const struct queue *queue)
+{
+	return queue->patient && queue->ring.event_index;
+}
+
 /* With the lock. 1: taken; 0: nothing to take; -1: broken. */
 static int take_from_ring(struct job *ret, struct queue *queue, struct ring_chain *chain, struct annex_error **err)
 {
@@ -170,7 +187,7 @@ static int take_from_ring(struct job *ret, struct queue *queue, struct ring_chai
 
 	do {
 		taken = ring_take(&queue->ring, chain, err);
-	} while (taken == 0 && !ring_arm(&queue->ring));
+	} while (taken == 0 && !is_unhurried(queue) && !ring_arm(&queue->ring));
 	if (taken <= 0)
 		return taken;
 	*ret = (struct job){
@@ -180,7 +197,7 @@ static int take_from_ring(struct job *ret, struct queue *queue, struct ring_chai
 		.parts = chain->parts,
 		.memory = memory_ref(queue->memory),
 	};
-	if (!ring_arm(&queue->ring) && !queue->waking) {
+	if (!is_unhurried(queue) && !ring_arm(&queue->ring) && !queue->waking) {
 		queue->waking = true;
 		signal_fd(queue->wake);
 	}
@@ -281,10 +298,10 @@ static void park(struct queue *queue, struct parked *parked)
 static void set_timer(const struct queue *queue)
 {
 	struct itimerspec when = {.it_value = {0}};
-	uint64_t first = UINT64_MAX;
+	uint64_t first = queue->look_ms ? queue->look_ms : UINT64_MAX;
 
 	/* What may not be tried now waits for the event of who allows it again. */
-	if (!queue->parked || !may_take(queue))
+	if ((!queue->parked && !queue->look_ms) || !may_take(queue))
 		return;
 	for (const struct parked *parked = queue->parked; parked; parked = parked->next)
 		first = parked->due_ms < first ? parked->due_ms : first;
@@ -300,7 +317,8 @@ static struct event *give_back(struct queue *queue, uint16_t head, ssize_t size)
 		pthread_cond_wait(&queue->changed, &queue->lock);
 	if (size < 0 || queue->broken || !ring_is_placed(&queue->ring))
 		return NULL;
-	return ring_put(&queue->ring, head, (uint32_t)size) ? event_ref(queue->call) : NULL;
+	ring_put(&queue->ring, head, (uint32_t)size);
+	return !is_unhurried(queue) && ring_wants_call(&queue->ring) ? event_ref(queue->call) : NULL;
 }
 
 /* Without the lock. */
@@ -329,28 +347,90 @@ static void serve_job(struct queue *queue, struct job *job, struct annex_error *
 		job_end(queue, job);
 }
 
+/* With the lock, which it gives away meanwhile: looks out for the next request. True: there may be one. */
+static bool look_out(struct queue *queue)
+{
+	uint16_t seen = queue->ring.next_available;
+	struct memory *memory;
+	const uint16_t *index;
+	enum spin_result result = SPIN_CROWDED;
+
+	if (is_unhurried(queue) || !may_take(queue) || !spin_begin(&queue->spin))
+		return false;
+	memory = memory_ref(queue->memory);
+	index = &queue->ring.available->idx;
+	pthread_mutex_unlock(&queue->lock);
+	if (!spin_is_crowded()) {
+		/* Kicked now, another worker would come; until here, one should. */
+		pthread_mutex_lock(&queue->lock);
+		if (may_take(queue))
+			ring_disarm(&queue->ring);
+		pthread_mutex_unlock(&queue->lock);
+		result = spin_look(index, seen);
+	}
+	memory_unref(memory);
+	pthread_mutex_lock(&queue->lock);
+	spin_end(&queue->spin, result);
+	return may_take(queue) && (result == SPIN_FOUND || !ring_arm(&queue->ring));
+}
+
+/* With the lock: the last worker leaves a patient queue. */
+static struct event *leave_alone(struct queue *queue, bool served)
+{
+	queue->look_ms = 0;
+	if (!is_unhurried(queue) || !may_take(queue))
+		return NULL;
+	if (served) {
+		ring_disarm(&queue->ring);
+		queue->look_ms = time_monotonic_ms() + PATIENCE_MS;
+	} else if (!ring_arm(&queue->ring)) {
+		signal_fd(queue->wake);
+	}
+	return ring_wants_call(&queue->ring) ? event_ref(queue->call) : NULL;
+}
+
+/* With the lock, which it gives away meanwhile. True: there may be more. */
+static bool serve_turn(struct queue *queue, struct ring_chain *chain, unsigned *served, struct annex_error **err)
+{
+	int taken = 1;
+
+	while (!*err && *served < TURN) {
+		struct job job;
+
+		taken = take(&job, queue, chain, err);
+		if (taken == 0 && look_out(queue)) {
+			taken = 1;
+			continue;
+		}
+		if (taken <= 0)
+			break;
+		++*served;
+		pthread_mutex_unlock(&queue->lock);
+		serve_job(queue, &job, err);
+		pthread_mutex_lock(&queue->lock);
+	}
+	return taken > 0;
+}
+
 void queue_serve(struct queue *queue, struct ring_chain *chain)
 {
 	auto_error struct annex_error *err = NULL;
+	struct event *event = NULL;
 	unsigned served = 0;
-	int taken = 0;
 
 	pthread_mutex_lock(&queue->lock);
 	queue->waking = false;
-	while (!err && served++ < TURN) {
-		struct job job;
-
-		taken = take(&job, queue, chain, &err);
-		if (taken <= 0)
-			break;
-		pthread_mutex_unlock(&queue->lock);
-		serve_job(queue, &job, &err);
-		pthread_mutex_lock(&queue->lock);
-	}
-	if (taken > 0)
+	spin_came(&queue->spin);
+	if (serve_turn(queue, chain, &served, &err))
 		signal_fd(queue->wake);
+	else
+		event = leave_alone(queue, served > 0);
+	spin_left(&queue->spin);
 	set_timer(queue);
 	pthread_mutex_unlock(&queue->lock);
+	if (event)
+		signal_fd(event->fd);
+	event_unref(event);
 	if (err)
 		queue->server->broken(queue->server->device, err);
 }

@@ -23,8 +23,10 @@ struct queue_server {
 	void *device;
 };
 
-/* `poll` is the workers' epoll descriptor, where the queue watches for kicks while it is not stopped. */
-MUST_USE int queue_new(struct queue **ret, const struct queue_server *server, int poll, struct annex_error **err);
+/* `poll` is the workers' epoll descriptor, where the queue watches for kicks while it is not stopped. `patient`: nobody
+ * waits for what comes by it, so it is looked after a few times in a while when there is much. */
+MUST_USE int queue_new(struct queue **ret, const struct queue_server *server, int poll, bool patient,
+		       struct annex_error **err);
 /* It must be stopped, and the workers gone. NULL is allowed. */
 void queue_free(struct queue *queue);
 

@@ -65,6 +65,7 @@ void ring_resume(struct ring *ring, uint16_t next)
 {
 	ring->next_available = next;
 	ring->next_used = next;
+	ring->next_told = next;
 }
 
 /* The driver's index, and how many chains lie before it. */
@@ -213,33 +214,46 @@ int ring_take(struct ring *ring, struct ring_chain *chain, struct annex_error **
 	return 1;
 }
 
+/* Behind the used entries, where vring_used has no name for it. */
+static uint16_t *kick_event(const struct ring *ring)
+{
+	return (uint16_t *)(void *)&ring->used->ring[ring->size];
+}
+
 bool ring_arm(struct ring *ring)
 {
-	/* Behind the used entries, where vring_used has no name for it. */
-	uint16_t *event = (uint16_t *)(void *)&ring->used->ring[ring->size];
-
 	if (ring->event_index)
-		__atomic_store_n(event, ring->next_available, __ATOMIC_SEQ_CST);
+		__atomic_store_n(kick_event(ring), ring->next_available, __ATOMIC_SEQ_CST);
 	/* Without that feature drivers kick always: we never ask them not to. */
 	return __atomic_load_n(&ring->available->idx, __ATOMIC_SEQ_CST) == ring->next_available;
 }
 
-static bool wants_call(const struct ring *ring, uint16_t before)
+void ring_disarm(struct ring *ring)
 {
-	if (!ring->event_index)
-		return !(__atomic_load_n(&ring->available->flags, __ATOMIC_SEQ_CST) & VRING_AVAIL_F_NO_INTERRUPT);
-	return vring_need_event(__atomic_load_n(&ring->available->ring[ring->size], __ATOMIC_SEQ_CST), ring->next_used,
-				before);
+	/* The driver kicks when it passes this index: it has, and is a whole round from it. */
+	if (ring->event_index)
+		__atomic_store_n(kick_event(ring), (uint16_t)(ring->next_available - 1), __ATOMIC_RELAXED);
 }
 
-bool ring_put(struct ring *ring, uint16_t head, uint32_t size)
+void ring_put(struct ring *ring, uint16_t head, uint32_t size)
 {
 	vring_used_elem_t *element = &ring->used->ring[ring->next_used & (ring->size - 1)];
-	uint16_t before = ring->next_used;
 
 	__atomic_store_n(&element->id, (uint32_t)head, __ATOMIC_RELAXED);
 	__atomic_store_n(&element->len, size, __ATOMIC_RELAXED);
 	ring->next_used++;
 	__atomic_store_n(&ring->used->idx, ring->next_used, __ATOMIC_SEQ_CST);
-	return wants_call(ring, before);
+}
+
+bool ring_wants_call(struct ring *ring)
+{
+	uint16_t told = ring->next_told;
+
+	ring->next_told = ring->next_used;
+	if (told == ring->next_used)
+		return false;
+	if (!ring->event_index)
+		return !(__atomic_load_n(&ring->available->flags, __ATOMIC_SEQ_CST) & VRING_AVAIL_F_NO_INTERRUPT);
+	return vring_need_event(__atomic_load_n(&ring->available->ring[ring->size], __ATOMIC_SEQ_CST), ring->next_used,
+				told);
 }

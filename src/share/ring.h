@@ -24,6 +24,7 @@ struct ring {
 	/* Kept here; ring_resume() begins. */
 	uint16_t next_available; /* where the next chain is taken from */
 	uint16_t next_used;
+	uint16_t next_told; /* what was used before this, the driver knows or doesn't want to be told of */
 
 	/* In guest memory; ring_place() sets them, all or none. */
 	const struct memory *memory;
@@ -62,5 +63,9 @@ void ring_resume(struct ring *ring, uint16_t next);
 MUST_USE int ring_take(struct ring *ring, struct ring_chain *chain, struct annex_error **err);
 /* Ask the driver to kick for what it makes available from now on. False: there is more already. */
 MUST_USE bool ring_arm(struct ring *ring);
-/* Give a chain back with `size` bytes written to its parts. True: the driver wants to be called. */
-MUST_USE bool ring_put(struct ring *ring, uint16_t head, uint32_t size);
+/* Ask it not to, where it can be asked: somebody will look. */
+void ring_disarm(struct ring *ring);
+/* Give a chain back with `size` bytes written to its parts. */
+void ring_put(struct ring *ring, uint16_t head, uint32_t size);
+/* Whether the driver wants to be called for what was given back since this was asked last. */
+MUST_USE bool ring_wants_call(struct ring *ring);

@@ -88,7 +88,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		check_chain();
 		(void)!ring_arm(&ring);
-		(void)!ring_put(&ring, chain.head, i);
+		ring_put(&ring, chain.head, i);
+		(void)!ring_wants_call(&ring);
 	}
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_fs.h>
+#include <sched.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -306,6 +307,93 @@ static void who_has_nothing_to_do_uses_no_processor(void **state)
 	__atomic_store_n(&machine.held, 0, __ATOMIC_RELEASE);
 	assert_true(order_state(&machine, VHOST_SET_VRING_ENABLE, 1, 1));
 	assert_answer(&machine, lane, "q");
+	assert_int_equal(stop(&machine), 0);
+}
+
+/* As a guest does that asks and waits, in turn. How often, until a request was found without a kick. */
+static unsigned rounds_until_found(struct machine *machine, struct lane *lane, unsigned limit)
+{
+	for (unsigned round = 1; round < limit; round++) {
+		unsigned kicks = lane->kicks;
+		uint32_t head, size;
+
+		offer(machine, lane, 0, "echo");
+		while (!driver_collect(&lane->driver, &head, &size))
+			sched_yield();
+		if (lane->kicks == kicks)
+			return round;
+	}
+	return 0;
+}
+
+static void what_comes_again_at_once_is_found_without_a_kick(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+	double before;
+
+	(void)state;
+	start(&machine, 2);
+	assert_true(nothing_comes(lane));
+	assert_in_range(rounds_until_found(&machine, lane, 200000), 2, 200000); /* the first one is never expected */
+	/* Nor is one after a while. */
+	assert_true(nothing_comes(lane));
+	lane->kicks = 0;
+	offer(&machine, lane, 0, "echo");
+	assert_answer(&machine, lane, "fdip");
+	assert_int_equal(lane->kicks, 1);
+	before = processor_seconds();
+	assert_true(nothing_comes(lane));
+	assert_true(processor_seconds() - before < 0.05);
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void a_queue_stops_while_its_next_request_is_awaited(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[1];
+
+	(void)state;
+	start(&machine, 2);
+	for (unsigned i = 0; i < 20; i++) {
+		uint32_t base[2] = {1, 0};
+
+		(void)rounds_until_found(&machine, lane, 100);
+		tell(&machine, VHOST_GET_VRING_BASE, 0, base, sizeof(base), NULL, 0);
+		assert_int_equal(hear(&machine, VHOST_GET_VRING_BASE, base, sizeof(base)), sizeof(base));
+		start_lane(&machine, 1, (uint16_t)base[1]);
+	}
+	offer(&machine, lane, 0, "echo");
+	assert_answer(&machine, lane, "fdip");
+	assert_int_equal(stop(&machine), 0);
+}
+
+static void what_has_no_answer_is_gathered(void **state)
+{
+	struct machine machine;
+	struct lane *lane = &machine.lanes[0];
+	unsigned offered = 0, gathered = 0;
+
+	(void)state;
+	start(&machine, 2);
+	/* However slow this program is at times: once, some of them come while none is asked for. */
+	while (gathered == 0 && offered < 10000) {
+		lane->kicks = 0;
+		for (unsigned slot = 0; slot < SLOTS; slot++)
+			offer(&machine, lane, slot, "forget");
+		for (unsigned slot = 0; slot < SLOTS; slot++)
+			assert_answer(&machine, lane, "");
+		offered += SLOTS;
+		gathered = SLOTS - lane->kicks;
+	}
+	assert_true(gathered > 0);
+	assert_int_equal(__atomic_load_n(&machine.served, __ATOMIC_RELAXED), offered);
+	/* All were given back; the next one after a pause is asked for. */
+	assert_true(nothing_comes(lane));
+	lane->kicks = 0;
+	offer(&machine, lane, 0, "forget");
+	assert_int_equal(lane->kicks, 1);
+	assert_answer(&machine, lane, "");
 	assert_int_equal(stop(&machine), 0);
 }
 
@@ -648,6 +736,9 @@ int main(void)
 		cmocka_unit_test(what_waits_goes_on_waiting_in_a_machine_that_was_stopped),
 		cmocka_unit_test(what_waits_is_forgotten_when_the_driver_begins_anew),
 		cmocka_unit_test(who_has_nothing_to_do_uses_no_processor),
+		cmocka_unit_test(what_comes_again_at_once_is_found_without_a_kick),
+		cmocka_unit_test(a_queue_stops_while_its_next_request_is_awaited),
+		cmocka_unit_test(what_has_no_answer_is_gathered),
 		cmocka_unit_test(a_queue_stops_after_what_is_under_way_and_goes_on_there),
 		cmocka_unit_test(a_disabled_queue_waits),
 		cmocka_unit_test(an_answer_waits_for_the_memory_of_its_ring),
