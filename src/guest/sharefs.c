@@ -169,16 +169,18 @@ int sharefs_bind(const struct binding *binding, const char *root, const struct s
 static int find_bound(const struct share *share, dev_t ours)
 {
 	auto_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
-	struct stat st;
+	dev_t device = 0;
+	int result;
 
 	if (root < 0)
 		return -errno;
 	fd = place_open(root, share->target);
 	if (fd == -ENOENT || fd == -ENOTDIR || (fd >= 0 && !tree_is_mount(fd)))
 		return 1;
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return fd < 0 ? fd : -errno;
-	return st.st_dev == ours ? 0 : -EXDEV;
+	result = fd < 0 ? fd : tree_device(fd, &device);
+	if (result < 0)
+		return result;
+	return device == ours ? 0 : -EXDEV;
 }
 
 /* By path: a descriptor of it would keep it in use. */

@@ -1,5 +1,6 @@
 """Machines, for the tests that run some."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -69,6 +70,19 @@ class Machine:
 
     def stop(self, *options):
         self.host.ok("stop", self.name, *options, timeout=BOOT)
+
+    def children(self, name):
+        """Its supervisor, or children of that, by their name; the oldest first."""
+        supervisors = [pid for pid, words in processes(self.host).items()
+                       if b"annex-supervisor" in words and os.fsencode(self.folder.resolve().name) in words]
+        found = []
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                line = (folder / "stat").read_text()
+                state, parent = line[line.rindex(")") + 2:].split()[:2]
+                if line[line.index("(") + 1:line.rindex(")")] == name[:15] and int(parent) in supervisors and state != "Z":
+                    found.append(int(folder.name))
+        return supervisors if name == "annex-supervisor" else sorted(found)
 
     def wait_state(self, wanted):
         wait_until(lambda: self.state == wanted, f"{self.name} is {wanted}")

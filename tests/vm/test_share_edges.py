@@ -749,22 +749,10 @@ def test_devices_and_set_id_programs_of_the_machine_are_harmless(apps, root):
 
 # --- what ends ---
 
-def children(apps, name):
-    """Processes of the machine's: its supervisor, or children of that, by their name."""
-    supervisors = [pid for pid, words in machines.processes(apps.host).items()
-                   if b"annex-supervisor" in words and os.fsencode(apps.folder.resolve().name) in words]
-    found = []
-    for folder in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            line = (folder / "stat").read_text()
-            if line[line.index("(") + 1:line.rindex(")")] == name[:15] and int(line[line.rindex(")"):].split()[2]) in supervisors:
-                found.append(int(folder.name))
-    return supervisors if name == "annex-supervisor" else found
-
 
 def test_a_machine_stops_in_order_after_all_this(apps):
     """And starts only when all that it shares is there."""
-    server, = children(apps, "annex-share")
+    server, = apps.children("annex-share")
     apps.stop()
     assert apps.inspect()["failure"] is None and not machines.is_alive(server)
     doomed = apps.volumes / "doomed"
@@ -779,16 +767,16 @@ def test_a_machine_stops_in_order_after_all_this(apps):
 
 @pytest.mark.parametrize("name", ["annex-share", "annex-supervisor"])
 def test_a_server_or_supervisor_that_is_killed_takes_all_with_it(apps, place, name):
-    servers = children(apps, "annex-share")
+    servers = apps.children("annex-share")
     client = apps.popen("sh", "-c", f"cd {place}; echo ready; while echo line; do :; done >>file")
     assert client.stdout.readline() == b"ready\n"
     wait_until(lambda: (place / "file").exists() and (place / "file").stat().st_size > 1000, "it writes")
-    pid, = children(apps, name)
+    pid, = apps.children(name)
     os.kill(pid, signal.SIGKILL)
     client.communicate(timeout=machines.BOOT)
     assert client.returncode == 125
     wait_until(lambda: not any(map(machines.is_alive, servers)), "no server runs")
-    wait_until(lambda: not children(apps, "annex-supervisor"), "no supervisor runs")
+    wait_until(lambda: not apps.children("annex-supervisor"), "no supervisor runs")
     assert apps.state == ("failed" if name == "annex-share" else "stopped")
     if name == "annex-share":
         assert "annex-share" in apps.inspect()["failure"]
