@@ -282,7 +282,8 @@ static int adopt(const struct account *account, const struct passwd_user *known,
 {
 	if (move_home(account, known, text, err) < 0)
 		return -1;
-	if (is_mount_point(known->home) && make_home(account, known->home, err) < 0)
+	if (text_equal(known->home, account->home) && is_mount_point(known->home) &&
+	    make_home(account, known->home, err) < 0)
 		return -1;
 	return allow_sudo(known->name, err);
 }

@@ -36,12 +36,18 @@ TERMINAL, DETACH, SHELL, NO_INPUT, DEFAULT_USER = 1, 2, 4, 8, 16
 HALTED = {1: "power-off", 2: "reboot", 3: "crash"}
 
 
-def kernel():
-    """The kernel's image and an initramfs with the agent; installed once, into the cache."""
-    tool, folder = BUILD / "tests" / "kernel-tool", CACHE / "kernels"
+def kernels():
+    """The folder of kernels, with one; installed once, into the cache."""
+    folder = CACHE / "kernels"
     CACHE.mkdir(exist_ok=True)
     if not list(folder.glob("*/kernel.json")):
-        subprocess.run([tool, folder, "install"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([BUILD / "tests" / "kernel-tool", folder, "install"], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def kernel(folder=None):
+    """The kernel's image and an initramfs with the agent."""
+    tool, folder = BUILD / "tests" / "kernel-tool", folder or kernels()
     shown = subprocess.run([tool, folder, "open"], check=True, stdout=subprocess.PIPE, text=True).stdout
     image = next(line.split()[1] for line in shown.splitlines() if line.startswith("image "))
     made = subprocess.run([tool, folder, "initramfs", BUILD / "annex-guest"], check=True, stdout=subprocess.PIPE, text=True)
@@ -50,7 +56,7 @@ def kernel():
 
 def modules():
     """The folder of the kernel's modules."""
-    return next((CACHE / "kernels").glob("*/lib/modules/*"))
+    return next(kernels().glob("*/lib/modules/*"))
 
 
 def make_disk(layout, target, size):
@@ -157,9 +163,9 @@ class ShareHost:
 
 
 class Machine:
-    def __init__(self, layout, size=4 << 30, cpus=1, memory=512, exports=None, **config):
+    def __init__(self, layout, size=4 << 30, cpus=1, memory=512, exports=None, kernels=None, **config):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="annex-guest-", dir="/var/tmp"))
-        self.image, self.initramfs = kernel()
+        self.image, self.initramfs = kernel(kernels)
         self.disk = self.folder / "disk"
         image = make_disk(layout, self.disk, size)
         self.cpus, self.memory = cpus, memory

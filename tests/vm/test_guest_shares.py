@@ -4,7 +4,10 @@ tests/tools/share-host as the server."""
 import os
 import pathlib
 import shutil
+import signal
+import subprocess
 import tempfile
+import time
 
 import pytest
 
@@ -14,7 +17,7 @@ from guest_vm import DEFAULT_USER
 pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="no QEMU")
 
 UID, GID = 4321, 4322
-USAGE, NOT_FOUND, EXISTS, BUSY, UNSUPPORTED = 2, 3, 4, 5, 9
+USAGE, NOT_FOUND, EXISTS, BUSY, UNSUPPORTED, TIMEOUT = 2, 3, 4, 5, 9, 10
 FOLDER_IF_THERE = 32
 
 
@@ -350,3 +353,49 @@ def test_modules_are_done_without_where_nothing_can_be_shared(start):
     machine = start("busybox", None, [f"modules dr /lib/modules/{guest_vm.modules().name}"])
     assert machine.bind("x d /mnt/x").kind == UNSUPPORTED
     assert machine.unbind("/mnt/x").kind == UNSUPPORTED
+
+
+@pytest.fixture
+def without_driver(host):
+    """A folder with a kernel that lacks virtio-fs."""
+    folder = host.root / "kernels"
+    subprocess.run(["cp", "-rs", guest_vm.kernels(), folder], check=True)
+    for path in [*folder.glob("*/initramfs-*"), *folder.rglob("lock")]:
+        path.unlink()
+    for name in ("modules.dep", "modules.dep.bin"):
+        path = next(folder.glob(f"*/lib/modules/*/{name}"), None)
+        if path:
+            lines = path.read_bytes().splitlines(keepends=True)
+            path.unlink()
+            path.write_bytes(b"".join(line for line in lines if b"virtiofs" not in line))
+    return folder
+
+
+def test_a_kernel_without_the_driver_is_named(start, host, without_driver):
+    modules = f"modules dr /lib/modules/{guest_vm.modules().name}"
+    machine = start("busybox", {"data": ("rw", host.folder("undriven")), "modules": ("ro", guest_vm.modules())}, [modules],
+                    kernels=without_driver)
+    machine.root("! grep virtiofs /proc/filesystems; ! grep annex /proc/self/mountinfo")
+    machine.shutdown()
+    machine.launch()
+    machine.configure(shares=["data d /srv/data", modules])
+    machine.wait_until(lambda: machine.failures, 60, "FAILURE")
+    assert machine.failures[0].kind == UNSUPPORTED
+    assert machine.failures[0].message == "the kernel has no driver for virtio-fs (virtiofs), by which files are shared"
+    assert machine.failures[0].hint == "use a kernel with CONFIG_VIRTIO_FS, or home-mount=none and no volumes"
+
+
+def test_a_server_that_does_not_answer_holds_up_only_who_asks(start, host):
+    machine = start("busybox", {"data": ("rw", host.folder("slow", file="slow\n"))}, [], deadline_factor=1)
+    machine.share_host.process.send_signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        machine.send("BIND", share="data d /mnt/slow")
+        assert machine.root("echo alive") == "alive\n"
+        machine.wait_until(lambda: machine.bound, 60, "BOUND")
+        assert (machine.bound[0].kind, machine.bound[0].message) == (TIMEOUT, "/mnt/slow could not be mounted in time")
+        assert time.monotonic() - began >= 9 * guest_vm.SCALE
+    finally:
+        machine.share_host.process.send_signal(signal.SIGCONT)
+    machine.wait_until(lambda: machine.bind("data d /mnt/slow").kind in (0, EXISTS), 60, "it is bound")
+    assert machine.root("cat /mnt/slow/file") == "slow\n"
