@@ -62,8 +62,8 @@ static void look(void)
 
 static void every_subject_is_looked_at_and_nothing_is_made(void **state)
 {
-	static const char *const subjects[] = {"kvm", "qemu", "kernel", "disk", "limits", "helpers", "sandbox",
-						"shares"};
+	static const char *const subjects[] = {"kvm",    "qemu",    "kernel",  "disk",
+					       "limits", "helpers", "sandbox", "shares"};
 
 	(void)state;
 	look();
