@@ -25,8 +25,9 @@ def host(account):
     return made
 
 
-def create(host, image, name, *options):
-    printed = host.ok("create", f"oci:{annex_test.image(image)}", "-n", name, *options, timeout=BOOT)
+def create(host, image, name, *options, home="none"):
+    """A machine; whoever wants it to share the account's home, which outlives the test, says so."""
+    printed = host.ok("create", f"oci:{annex_test.image(image)}", "-n", name, "--home-mount", home, *options, timeout=BOOT)
     assert printed == f"{name}\n"
     return Machine(host, name)
 

@@ -104,7 +104,7 @@ def machine(host, name="apps"):
     with ground(host) as place:
         volumes = lay_out(host, place)
         with mounted(volumes / "small") as small:
-            made = machines.create(host, "apps", name, "--memory", "1G", "--disk", "8G", "--no-boot")
+            made = machines.create(host, "apps", name, "--memory", "1G", "--disk", "8G", "--no-boot", home="rw")
             settings = [f"mask={place.name}/{mask}" for mask in MASKS]
             for source, target, more in VOLUMES:
                 settings.append(f"volume={volumes / source}:{target}" + (f":{more}" if more else ""))

@@ -34,7 +34,7 @@ def machine(host, home):
     host.file("volume", "a file of its own")
     (host.folder / "home" / "data").mkdir()
     host.program(["chmod", "711", host.folder], check=True)
-    made = machines.create(host, "busybox", "homely", "--memory", "256M", "--network", "none", "--no-boot")
+    made = machines.create(host, "busybox", "homely", "--memory", "256M", "--network", "none", "--no-boot", home="rw")
     host.ok("set", "-n", "homely", f"volume={host.folder}:/srv/all:ro", f"volume={home}/annex-work:/home/w",
             f"volume=volume:{home}/annex-notes", "mask=annex-link/gh")
     yield made

@@ -48,6 +48,7 @@ def history(commits, files):
 
 GIT = """\
 cd "$1"
+export GIT_CONFIG_GLOBAL=$1/config
 git config --global user.email a@example.org
 git config --global user.name A
 git init -q --bare -b main origin.git

@@ -39,8 +39,8 @@ def places(host):
 
 @pytest.fixture(scope="module")
 def machine(host, places):
-    made = machines.create(host, "busybox", "live", "--memory", "256M", "--network", "none", "--home-mount", "none",
-                           "--no-boot", "-v", f"{places}/first:/srv/first")
+    made = machines.create(host, "busybox", "live", "--memory", "256M", "--network", "none", "--no-boot", "-v",
+                           f"{places}/first:/srv/first")
     yield made.up()
     host.ok("delete", "-f", "live", timeout=BOOT)
 
