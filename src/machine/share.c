@@ -403,6 +403,17 @@ static int check_below(const struct machine_shares *shares, const struct machine
 	return 0;
 }
 
+static bool is_set(const struct machine_settings *settings, const struct volume *volume)
+{
+	auto_free char *text = volume_text(volume);
+
+	for (size_t i = 0; i < settings->volumes.count; i++) {
+		if (text_equal(settings->volumes.items[i], text))
+			return true;
+	}
+	return false;
+}
+
 int machine_shares_add(struct machine_shares *shares, const struct machine_share **ret_share,
 		       const struct machine_paths *paths, const struct machine_settings *settings, const char *home,
 		       const char *text, bool kept, struct annex_error **err)
@@ -416,7 +427,7 @@ int machine_shares_add(struct machine_shares *shares, const struct machine_share
 	    make_volume(&share, "mount", shares->mounts + 1ul, &volume, home, &hidden, err) < 0 ||
 	    check_place(shares, &share, paths, &settings->masks, err) < 0 || check_below(shares, &share, err) < 0)
 		return -1;
-	share.kept = kept;
+	share.kept = kept || is_set(settings, &volume); /* it had been taken away for a while */
 	if (insert(shares, &index, &share, ANNEX_ERROR_EXISTS, err) < 0)
 		return -1;
 	shares->mounts++;

@@ -515,6 +515,22 @@ static void one_that_is_there_is_kept_from_then_on(void **state)
 	assert_int_equal(shares.count, 2);
 }
 
+static void one_that_is_set_is_kept_when_it_is_there_again(void **state)
+{
+	struct host *host = *state;
+	auto_machine_shares struct machine_shares shares = {0};
+	const struct machine_share *share = NULL;
+
+	volume(host, "/srv", ":/a:ro");
+	make(host, &shares);
+	assert_int_equal(machine_shares_remove(&shares, "/a", NULL), 0);
+	assert_int_equal(add(host, &shares, "/srv", ":/a", &share, NULL), 0);
+	assert_false(share->kept);
+	assert_int_equal(machine_shares_remove(&shares, "/a", NULL), 0);
+	assert_int_equal(add(host, &shares, "/srv", ":/a:ro", &share, NULL), 0);
+	assert_true(share->kept);
+}
+
 static void maps(const struct host *host, const json_t *list, const char *below, const char *wanted)
 {
 	auto_free char *path = path_join(host->root, below), *found = machine_shares_map(list, path);
@@ -611,6 +627,7 @@ int main(void)
 		ON_A_HOST(a_home_that_is_none_of_the_users_own_is_left_out),
 		ON_A_HOST(one_more_is_added_and_taken_away),
 		ON_A_HOST(one_that_is_there_is_kept_from_then_on),
+		ON_A_HOST(one_that_is_set_is_kept_when_it_is_there_again),
 		ON_A_HOST(a_folder_of_the_host_is_found_in_the_machine),
 		ON_A_HOST(the_list_says_all_of_a_share),
 	};
