@@ -42,7 +42,7 @@ int attribute_get(struct call *call)
 		return reply(call, &attributes);
 	if (in->getattr_flags & FUSE_GETATTR_FH)
 		handle = handle_get(call->handles, in->fh, call->inode);
-	if (handle)
+	if (handle && handle->fd >= 0)
 		return reply_about(call, &(struct spot){.fd = handle->fd, .opened = true});
 	result = spot_of(&spot, call->inode, &stx);
 	if (result < 0)
@@ -95,15 +95,16 @@ int attribute_drop_privileges(struct call *call, struct inode *inode)
 	return result == -EPERM ? 0 : result; /* a file of somebody else: the host sees to it */
 }
 
-static int set_size(struct call *call, const struct handle *handle, uint64_t size)
+static int set_size(struct call *call, struct handle *handle, uint64_t size)
 {
+	int opened = handle ? handle_open(handle) : -EBADF;
 	auto_close int fd = -EBADF;
 
 	if (size > INT64_MAX)
 		return -EFBIG;
-	if (handle && ftruncate(handle->fd, (off_t)size) == 0)
+	if (opened >= 0 && ftruncate(opened, (off_t)size) == 0)
 		return 0;
-	if (handle && errno != EINVAL && errno != EBADF)
+	if (opened >= 0 && errno != EINVAL && errno != EBADF)
 		return -errno;
 	if (call->inode->type != S_IFREG)
 		return -EINVAL;

@@ -14,14 +14,18 @@
 
 static int opened_file(struct call *call, uint64_t id, struct handle **ret)
 {
-	struct handle *handle;
+	auto_handle struct handle *handle = NULL;
+	int fd;
 
 	if (call->inode->type != S_IFREG)
 		return call->inode->type == S_IFDIR ? -EISDIR : -EBADF;
 	handle = handle_get(call->handles, id, call->inode);
 	if (!handle)
 		return -EBADF;
-	*ret = handle;
+	fd = handle_open(handle);
+	if (fd < 0)
+		return fd;
+	*ret = TAKE(handle);
 	return 0;
 }
 
@@ -57,7 +61,7 @@ int contents_read(struct call *call)
 static int write_parts(struct call *call, const struct handle *handle, const struct fuse_write_in *in, uint32_t *done)
 {
 	struct iovec parts[CALL_PARTS_LIMIT];
-	bool append = handle->append && !(in->write_flags & FUSE_WRITE_CACHE);
+	bool append = handle->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE);
 
 	while (*done < in->size) {
 		unsigned count = cursor_parts(&call->in, parts, in->size - *done);
@@ -164,6 +168,9 @@ int contents_copy(struct call *call)
 		return -EBADF;
 	if (to_inode->share->read_only)
 		return -EROFS;
+	result = handle_open(to);
+	if (result < 0)
+		return result;
 	if (in->flags || in->off_in > INT64_MAX || in->off_out > INT64_MAX)
 		return -EINVAL;
 	if (!call_is_root(call))
@@ -187,8 +194,11 @@ int contents_control(struct call *call)
 	unsigned flags = 0, now = 0;
 	int result;
 
-	if (!handle || handle->fd < 0)
+	if (!handle)
 		return -EBADF;
+	result = handle_open(handle);
+	if (result < 0)
+		return result;
 	if ((in->cmd != FS_IOC_GETFLAGS && in->cmd != FS_IOC_SETFLAGS) || in->flags & FUSE_IOCTL_UNRESTRICTED)
 		return -ENOTTY;
 	if (ioctl(handle->fd, FS_IOC_GETFLAGS, &now) < 0)

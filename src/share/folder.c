@@ -36,7 +36,7 @@ int folder_open(struct call *call)
 		if (call->inode->share->cache == SHARE_CACHE_ALWAYS)
 			out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
 	}
-	result = handle_add(&out.fh, call->handles, call->inode, fd, false);
+	result = handle_add(&out.fh, call->handles, call->inode, fd, O_DIRECTORY);
 	if (result < 0)
 		return result;
 	fd = -EBADF; /* the handle's */

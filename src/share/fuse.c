@@ -358,13 +358,13 @@ ssize_t fuse_serve(struct fuse_server *server, struct share_request *request)
 
 /* --- the server --- */
 
+/* A quarter of what there may be. */
 static unsigned descriptors_for_inodes(unsigned wanted)
 {
 	struct rlimit limit;
 
 	if (wanted)
 		return wanted;
-	/* Half is the guest's open files. */
 	return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < 1u << 20 ? (unsigned)limit.rlim_cur / 4
 										  : 1u << 18;
 }
@@ -372,15 +372,15 @@ static unsigned descriptors_for_inodes(unsigned wanted)
 int fuse_new(struct fuse_server **ret, const struct fuse_options *options, struct annex_error **err)
 {
 	auto_fuse struct fuse_server *server = calloc(1, sizeof(*server));
+	unsigned descriptors = descriptors_for_inodes(options->descriptors);
 
 	if (!server)
 		return fail_memory(err);
 	pthread_mutex_init(&server->interrupts.lock, NULL);
 	server->writeback = options->writeback;
 	server->owners = owners_here(options->guest_uid, options->guest_gid);
-	if (inodes_new(&server->inodes, (uint64_t)options->number << FUSE_NUMBER_SHIFT,
-		       descriptors_for_inodes(options->descriptors), err) < 0 ||
-	    handles_new(&server->handles, err) < 0 || root_new(&server->root, err) < 0)
+	if (inodes_new(&server->inodes, (uint64_t)options->number << FUSE_NUMBER_SHIFT, descriptors, err) < 0 ||
+	    handles_new(&server->handles, 2 * descriptors, err) < 0 || root_new(&server->root, err) < 0)
 		return -1;
 	*ret = TAKE(server);
 	return 0;

@@ -23,7 +23,8 @@ struct fuse_options {
 	/* Which one it is of several that serve one file system together, each some of the shares: it is in all ids of
 	 * nodes that this one gives. */
 	uint16_t number;
-	unsigned descriptors; /* how many files may be held open beside what the guest opens; 0: a part of the limit */
+	/* How many are held open as a rule, and twice as many of the guest's open files; 0: a part of the limit. */
+	unsigned descriptors;
 };
 
 MUST_USE int fuse_new(struct fuse_server **ret, const struct fuse_options *options, struct annex_error **err);

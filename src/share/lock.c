@@ -127,10 +127,10 @@ static int to_host(struct flock *ret, const struct fuse_file_lock *lock)
 static int flock_of_handle(struct call *call, const struct fuse_lk_in *in)
 {
 	auto_handle struct handle *handle = handle_get(call->handles, in->fh, call->inode);
-	int operation = LOCK_NB;
+	int fd = handle ? handle_open(handle) : -EBADF, operation = LOCK_NB;
 
-	if (!handle || handle->fd < 0)
-		return -EBADF;
+	if (fd < 0)
+		return fd;
 	switch (in->lk.type) {
 	case F_RDLCK:
 		operation |= LOCK_SH;
@@ -144,7 +144,10 @@ static int flock_of_handle(struct call *call, const struct fuse_lk_in *in)
 	default:
 		return -EINVAL;
 	}
-	return flock(handle->fd, operation) < 0 ? -errno : 0;
+	if (flock(fd, operation) < 0)
+		return -errno;
+	handle->locked = in->lk.type != F_UNLCK;
+	return 0;
 }
 
 static int posix_descriptor(struct call *call, const struct fuse_lk_in *in)

@@ -53,8 +53,8 @@ static uint32_t cache_flags(struct inode *inode, int fd)
 static int reply_opened(struct call *call, struct inode *inode, int *fd, uint32_t flags)
 {
 	struct fuse_open_out out = {.open_flags = cache_flags(inode, *fd)};
-	bool append = flags & O_APPEND && !call->session.writeback;
-	int result = handle_add(&out.fh, call->handles, inode, *fd, append);
+	int append = call->session.writeback ? 0 : (int)flags & O_APPEND;
+	int result = handle_add(&out.fh, call->handles, inode, *fd, host_flags(call, flags) | append);
 
 	if (result < 0)
 		return result;

@@ -316,6 +316,133 @@ static void what_the_guest_has_cached_is_kept_while_it_is_right(void **state)
 	}
 }
 
+enum { CROWD_FILES = 60, CROWD = 1500 };
+
+/* So many open files that those from before have had to give up their descriptors. */
+static void crowd(struct guest *guest, uint64_t handles[CROWD])
+{
+	char name[16];
+
+	for (unsigned i = 0; i < CROWD; i++) {
+		snprintf(name, sizeof(name), "crowd%u", i % CROWD_FILES);
+		if (i < CROWD_FILES)
+			host_write(guest, name, "1234567");
+		assert_int_equal(guest_open(guest, guest_walk(guest, name), i % 2 ? O_RDWR : O_RDONLY, &handles[i]), 0);
+	}
+	assert_true(open_descriptors() < 600);
+}
+
+static void more_files_are_open_than_there_are_descriptors(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t handles[CROWD], node = 0;
+	char name[16];
+
+	if (guest->confined)
+		return;
+	crowd(guest, handles);
+	for (unsigned i = 0; i < CROWD; i++) {
+		snprintf(name, sizeof(name), "crowd%u", i % CROWD_FILES);
+		node = guest_walk(guest, name);
+		assert_int_equal(guest_write(guest, node, handles[i], 0, name + 5, 1), i % 2 ? 1 : -EBADF);
+		assert_int_equal(guest_read(guest, node, handles[i], 0, 100), 7);
+		assert_memory_equal(guest->out + sizeof(struct fuse_out_header), i % 2 ? name + 5 : "", i % 2);
+	}
+	assert_true(open_descriptors() < 600);
+	for (unsigned i = 0; i < CROWD; i++) {
+		snprintf(name, sizeof(name), "crowd%u", i % CROWD_FILES);
+		guest_release(guest, guest_walk(guest, name), handles[i]);
+	}
+}
+
+/* Whatever has become of it meanwhile, by the guest. */
+static void an_open_file_without_a_descriptor_is_still_the_same(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t gone = 0, moved = 0, closed = 0, added = 0, fh[4] = {0}, handles[CROWD];
+	struct fuse_setattr_in size = {.valid = FATTR_SIZE | FATTR_FH, .size = 2};
+
+	if (guest->confined)
+		return;
+	assert_int_equal(guest_create(guest, guest->top, "gone", O_RDWR, 0600, &gone, &fh[0]), 0);
+	assert_int_equal(guest_create(guest, guest->top, "moved", O_RDWR, 0600, &moved, &fh[1]), 0);
+	assert_int_equal(guest_create(guest, guest->top, "closed", O_RDWR, 0600, &closed, &fh[2]), 0);
+	host_write(guest, "added", "abc");
+	added = guest_walk(guest, "added");
+	assert_int_equal(guest_open(guest, added, O_WRONLY | O_APPEND, &fh[3]), 0);
+	assert_int_equal(guest_write(guest, gone, fh[0], 0, "gone", 4), 4);
+	crowd(guest, handles);
+	assert_int_equal(guest_remove(guest, guest->top, "gone", false), 0);
+	host_write(guest, "gone", "another");
+	assert_int_equal(guest_rename(guest, guest->top, "moved", guest->top, "there", 0), 0);
+	assert_int_equal(guest_setattr(guest, closed, (struct fuse_setattr_in){.valid = FATTR_MODE, .mode = 0}), 0);
+	assert_int_equal(guest_read(guest, gone, fh[0], 0, 10), 4);
+	assert_int_equal(guest_write(guest, gone, fh[0], 0, "GONE", 4), 4);
+	assert_int_equal(guest_write(guest, moved, fh[1], 0, "there", 5), 5);
+	assert_int_equal(guest_write(guest, closed, fh[2], 0, "closed", 6), 6);
+	assert_int_equal(guest_write(guest, added, fh[3], 0, "def", 3), 3);
+	host_expect(guest, "gone", "another");
+	host_expect(guest, "there", "there");
+	host_expect(guest, "added", "abcdef");
+	assert_int_equal(host_stat(guest, "closed").st_size, 6);
+	assert_int_equal(host_stat(guest, "closed").st_mode & 07777, 0);
+	assert_int_equal(guest_setattr(guest, gone, (size.fh = fh[0], size)), 0);
+	assert_int_equal(guest_read(guest, gone, fh[0], 0, 10), 2);
+}
+
+/* It may still be held by its inode. */
+static void an_open_file_without_a_descriptor_is_never_what_the_host_put_there(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0, handles[CROWD];
+	int result;
+
+	if (guest->confined)
+		return;
+	host_write(guest, "f", "first");
+	node = guest_walk(guest, "f");
+	assert_int_equal(guest_open(guest, node, O_RDWR, &fh), 0);
+	crowd(guest, handles);
+	assert_int_equal(guest_read(guest, node, fh, 0, 10), 5);
+	crowd(guest, handles);
+	assert_int_equal(unlinkat(guest->host, "f", 0), 0);
+	host_write(guest, "f", "another");
+	result = guest_read(guest, node, fh, 0, 10);
+	assert_true(result == 5 || result == -ESTALE);
+	assert_int_equal(guest_write(guest, node, fh, 0, "x", 1), result == 5 ? 1 : -ESTALE);
+	host_expect(guest, "f", "another");
+	guest_release(guest, node, fh);
+}
+
+static void locks_and_folders_keep_their_descriptors(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node = 0, fh = 0, folder = 0, handles[CROWD];
+	char names[4096] = "";
+	int fd;
+
+	if (guest->confined)
+		return;
+	host_write(guest, "f", "");
+	node = guest_walk(guest, "f");
+	fd = openat(guest->host, "f", O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(guest_open(guest, node, O_RDWR, &fh), 0);
+	assert_int_equal(guest_open_folder(guest, guest->top, &folder), 0);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_WRLCK, FUSE_LK_FLOCK), 0);
+	crowd(guest, handles);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), -1);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_UNLCK, FUSE_LK_FLOCK), 0);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+	crowd(guest, handles);
+	assert_int_equal(lock_file(guest, FUSE_SETLK, node, fh, 1, F_WRLCK, FUSE_LK_FLOCK), -EAGAIN);
+	guest_list(guest, guest->top, folder, 0, 4096, false, names);
+	assert_non_null(strstr(names, "crowd"));
+	assert_int_equal(guest_unshare(guest, "files"), 0);
+	assert_int_equal(guest_read(guest, node, fh, 0, 1), -ESTALE);
+	close(fd);
+}
+
 static int set_up_writeback(void **state)
 {
 	static const struct share_options plain = {.name = "files"};
@@ -364,6 +491,10 @@ int main(void)
 		AS_BOTH(times_are_set_as_asked),
 		AS_BOTH(syncing_statfs_and_flags),
 		AS_BOTH(what_the_guest_has_cached_is_kept_while_it_is_right),
+		AS_BOTH(more_files_are_open_than_there_are_descriptors),
+		AS_BOTH(an_open_file_without_a_descriptor_is_still_the_same),
+		AS_BOTH(an_open_file_without_a_descriptor_is_never_what_the_host_put_there),
+		AS_BOTH(locks_and_folders_keep_their_descriptors),
 		cmocka_unit_test_setup_teardown(a_cache_that_writes_back_may_read_and_places_what_is_appended,
 						set_up_writeback, guest_tear_down),
 		AS_BOTH(root_in_the_guest_writes_what_a_mode_closes),
