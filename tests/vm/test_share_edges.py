@@ -10,6 +10,7 @@ import stat
 
 import pytest
 
+import annex_test
 import machines
 import shares
 from machines import wait_until
@@ -782,3 +783,47 @@ def test_a_server_or_supervisor_that_is_killed_takes_all_with_it(apps, place, na
         assert "annex-share" in apps.inspect()["failure"]
     apps.up()
     assert apps.ok("tail", "-n", "1", place / "file") == "line\n"
+
+
+# The last one: what it starts has few descriptors.
+def test_more_files_are_open_than_the_server_may_have_descriptors(apps):
+    crowd = """
+        resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+        os.makedirs(base + "/crowd", exist_ok=True)
+        os.chdir(base + "/crowd")
+        names = [f"file{number}" for number in range(500)]
+        for name in names:
+            write(name, name.encode())
+        fds = [os.open(names[number % 500], os.O_RDWR) for number in range(6000)]
+        os.unlink(names[0])
+        os.rename(names[1], "renamed")
+    """
+    apps.stop()
+    started = apps.host.program(["sh", "-c", "ulimit -n 4096; exec \"$@\"", "sh", annex_test.ANNEX, "start", apps.name],
+                                timeout=machines.BOOT)
+    assert started.returncode == 0, started.stderr
+    with Guest(apps, root=True) as root, Guest(apps) as user:
+        root(crowd, base=apps.ground)
+        server, = children(apps, "annex-share")
+        assert "4096" in pathlib.Path(f"/proc/{server}/limits").read_text().split("Max open files")[1].split("\n")[0]
+        # All of them work, and so does everybody else.
+        root("""
+            for number, fd in list(enumerate(fds))[::3]:
+                assert os.pread(fd, 100, 0).rstrip(b"!") == names[number % 500].encode()
+            for fd in fds[-500::5]:
+                assert os.pwrite(fd, b"!", len(os.pread(fd, 100, 0))) == 1
+        """)
+        user("""
+            os.makedirs(base + "/others/of/mine")
+            assert len(os.listdir(base + "/crowd")) == 499
+            write(base + "/others/of/mine/file", b"fine")
+            shutil.rmtree(base + "/others")
+        """, base=apps.ground)
+        assert len(os.listdir(f"/proc/{server}/fd")) < 4096
+        assert (apps.ground / "crowd/file5").read_text() == "file5!"
+        root("""
+            for fd in fds:
+                os.close(fd)
+            os.chdir("/")
+            shutil.rmtree(base + "/crowd")
+        """)
