@@ -114,9 +114,20 @@ bool call_is_root(const struct call *call)
 	return call->header.uid == 0;
 }
 
-int call_check_name(const struct call *call, const struct inode *folder, const char *name)
+int call_second(struct inode **ret, const struct call *call, uint64_t id)
 {
-	(void)call;
+	auto_inode struct inode *inode = inode_get(call->inodes, id);
+
+	if (!inode)
+		return inode_missing(call->inodes, id);
+	if (inode->share && inode_check(inode) < 0)
+		return -ESTALE;
+	*ret = TAKE(inode);
+	return 0;
+}
+
+int call_check_name(const struct inode *folder, const char *name)
+{
 	if (!name[0] || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
 		return -EINVAL;
 	return mask_hides(mask_child(atomic_load(&folder->mask), name)) ? -EACCES : 0;

@@ -62,5 +62,7 @@ MUST_USE int cursor_string(struct cursor *cursor, char *string, size_t limit);
 MUST_USE int call_reply(struct call *call, const void *bytes, size_t size);
 /* Whether it comes from the guest's root, for whom a mode closes nothing. */
 bool call_is_root(const struct call *call);
+/* A request's second object, which need not be of the same share: a reference. -errno. */
+MUST_USE int call_second(struct inode **ret, const struct call *call, uint64_t id);
 /* -EINVAL for what can be no name in a folder; -EACCES for one that is masked there. */
-MUST_USE int call_check_name(const struct call *call, const struct inode *folder, const char *name);
+MUST_USE int call_check_name(const struct inode *folder, const char *name);

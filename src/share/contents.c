@@ -148,21 +148,19 @@ int contents_seek(struct call *call)
 int contents_copy(struct call *call)
 {
 	const struct fuse_copy_file_range_in *in = CALL_ARGUMENTS(call, struct fuse_copy_file_range_in);
-	auto_inode struct inode *to_inode = inode_get(call->inodes, in->nodeid_out);
+	auto_inode struct inode *to_inode = NULL;
 	auto_handle struct handle *from = NULL, *to = NULL;
 	struct fuse_write_out out = {0};
 	off_t from_at = (off_t)in->off_in, to_at = (off_t)in->off_out;
 	int result = opened_file(call, in->fh_in, &from);
 	ssize_t n;
 
+	if (result == 0)
+		result = call_second(&to_inode, call, in->nodeid_out); /* -EXDEV: the guest copies itself */
 	if (result < 0)
 		return result;
-	if (!to_inode && inode_missing(call->inodes, in->nodeid_out) == -EXDEV)
-		return -EXDEV; /* the guest copies itself */
-	if (!to_inode || !to_inode->share || to_inode->type != S_IFREG)
+	if (!to_inode->share || to_inode->type != S_IFREG)
 		return -EBADF;
-	if (to_inode->share->removed)
-		return -ESTALE;
 	to = handle_get(call->handles, in->fh_out, to_inode);
 	if (!to)
 		return -EBADF;

@@ -126,7 +126,7 @@ static int hold_unborn(struct inode *inode, int folder, const char *name, struct
 int entry_find(struct call *call, struct inode *folder, int fd, const char *name, struct fuse_entry_out *ret_entry,
 	       struct inode **ret_inode)
 {
-	const struct mask *mask = mask_child(atomic_load(&folder->mask), name);
+	const struct mask *mask = mask_child(atomic_load(&folder->mask), name), *known;
 	struct spot spot = {.fd = fd};
 	struct statx stx;
 	struct inode_seen seen = {
@@ -146,11 +146,13 @@ int entry_find(struct call *call, struct inode *folder, int fd, const char *name
 	}
 	if (result < 0)
 		return result;
-	if (inode_is_masked(folder->share, &stx))
+	known = inode_mask(folder->share, &stx);
+	if (mask_hides(known))
 		return -ENOENT;
 	if (makedev(stx.stx_dev_major, stx.stx_dev_minor) != folder->key.dev && is_proc(fd, name))
 		return -EACCES;
-	seen.mask = S_ISDIR(stx.stx_mode) ? mask : NULL;
+	if (S_ISDIR(stx.stx_mode))
+		seen.mask = mask ? mask : known;
 	seen.fd = TAKE_FD(held);
 	return enter(call, &seen, &spot, ret_entry, ret_inode);
 }
@@ -247,7 +249,7 @@ int entry_lookup(struct call *call)
 
 		result = share ? entry_find_share(call, share, &entry) : -ENOENT;
 	} else {
-		result = call_check_name(call, call->inode, call->name);
+		result = call_check_name(call->inode, call->name);
 		if (result == -EACCES)
 			result = -ENOENT;
 		if (result == 0)

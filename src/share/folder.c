@@ -85,7 +85,7 @@ static bool is_hidden(const struct inode *folder, int fd, const struct dirent64 
 	if (!masks_may_know(masks, entry->d_ino))
 		return false;
 	return statx(fd, entry->d_name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, INODE_STATX, &stx) == 0 &&
-	       inode_is_masked(folder->share, &stx);
+	       mask_hides(inode_mask(folder->share, &stx));
 }
 
 /* The entry and, if that is wanted, what a lookup would say; what can't be looked at has its name only. */

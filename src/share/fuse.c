@@ -257,9 +257,7 @@ static int find_inode(struct call *call, const struct operation *operation)
 	share = call->inode->share;
 	if (!share)
 		return operation->flags & ROOT ? 0 : operation->flags & CHANGES ? -EROFS : -EINVAL;
-	if (!(operation->flags & PARTING) &&
-	    (share->removed ||
-	     masks_know(share->masks, call->inode->key.dev, call->inode->key.ino, call->inode->key.born)))
+	if (!(operation->flags & PARTING) && inode_check(call->inode) < 0)
 		return -ESTALE;
 	return share->read_only && operation->flags & CHANGES ? -EROFS : 0;
 }
@@ -268,13 +266,16 @@ static int find_inode(struct call *call, const struct operation *operation)
 static int run_borrowed(struct call *call, const struct operation *operation)
 {
 	bool moves = call->header.opcode == FUSE_RENAME || call->header.opcode == FUSE_RENAME2;
-	auto_inode struct inode *to =
-		moves ? inode_get(call->inodes, CALL_ARGUMENTS(call, struct fuse_rename_in)->newdir) : NULL;
+	auto_inode struct inode *to = NULL;
 	struct borrowed folder, target;
-	int result;
+	int result = 0;
 
 	if (!call->inode || !call->inode->share || call->inode->share->read_only)
 		return -EACCES;
+	if (moves)
+		result = call_second(&to, call, CALL_ARGUMENTS(call, struct fuse_rename_in)->newdir);
+	if (result < 0)
+		return result;
 	spot_borrow(&folder, call->inode);
 	spot_borrow(&target, to ? to : call->inode);
 	result = operation->handler(call);

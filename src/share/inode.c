@@ -23,6 +23,8 @@
  * their folder. Only who holds one already may take another without the lock of the shard. No lock of a shard is taken
  * while another one is held.
  */
+#define CHECK_DEPTH_LIMIT 65536 /* folders around an inode */
+
 int inodes_new(struct inodes **ret, uint64_t base, unsigned descriptors, struct annex_error **err)
 {
 	struct inodes *inodes = calloc(1, sizeof(*inodes));
@@ -92,11 +94,11 @@ struct inode_key inode_key_of(const struct statx *stx)
 	};
 }
 
-bool inode_is_masked(const struct share *share, const struct statx *stx)
+const struct mask *inode_mask(const struct share *share, const struct statx *stx)
 {
 	struct inode_key key = inode_key_of(stx);
 
-	return masks_know(share->masks, key.dev, key.ino, key.born);
+	return masks_known(share->masks, key.dev, key.ino, key.born);
 }
 
 bool inode_is(const struct inode *inode, const struct statx *stx)
@@ -322,6 +324,7 @@ static struct inode *inode_made(struct inode_shard *shard, struct inodes *inodes
 	inode->key = inode_key_of(seen->stx);
 	inode->type = seen->stx->stx_mode & S_IFMT;
 	inode->top = !seen->parent;
+	inode->checked = seen->parent ? atomic_load(&seen->parent->checked) : 0;
 	inode->may_have_privileges = true;
 	inode->fd = -EBADF;
 	inode->share = share_ref(seen->share);
@@ -405,6 +408,64 @@ void inode_place(struct inode *inode, struct inode **ret_parent, char ret_name[N
 	*ret_parent = inode->parent ? inode_ref(inode->parent) : NULL;
 	snprintf(ret_name, NAME_MAX + 1, "%s", inode->name ? inode->name : "");
 	pthread_mutex_unlock(&inode->shard->lock);
+}
+
+/* --- what became hidden --- */
+
+static const struct mask *mask_of(const struct inode *inode)
+{
+	return masks_known(inode->share->masks, inode->key.dev, inode->key.ino, inode->key.born);
+}
+
+/* A reference, or NULL. */
+static struct inode *parent_of(struct inode *inode)
+{
+	struct inode *parent;
+
+	pthread_mutex_lock(&inode->shard->lock);
+	parent = inode->parent ? inode_ref(inode->parent) : NULL;
+	pthread_mutex_unlock(&inode->shard->lock);
+	return parent;
+}
+
+/* By the folders where it and they were seen last; looked at again only when more is hidden. */
+static bool lies_in_hidden(struct inode *inode)
+{
+	uint64_t hidden = masks_hidden(inode->share->masks);
+	struct inode *at;
+	bool found = false;
+
+	if (atomic_load(&inode->checked) == hidden)
+		return false;
+	at = parent_of(inode);
+	for (unsigned depth = 0; at && !found; depth++) {
+		struct inode *parent = parent_of(at);
+
+		/* Folders may hold on to each other: see lose_place(). */
+		found = mask_hides(mask_of(at)) || depth == CHECK_DEPTH_LIMIT;
+		inode_put(at);
+		at = parent;
+	}
+	inode_put(at);
+	if (!found)
+		atomic_store(&inode->checked, hidden);
+	return found;
+}
+
+int inode_check(struct inode *inode)
+{
+	const struct mask *mask;
+
+	if (inode->share->removed)
+		return -ESTALE;
+	if (!inode->share->masks)
+		return 0;
+	mask = mask_of(inode);
+	if (mask_hides(mask) || lies_in_hidden(inode))
+		return -ESTALE;
+	if (mask && inode->type == S_IFDIR && !atomic_load(&inode->mask))
+		atomic_store(&inode->mask, mask);
+	return 0;
 }
 
 void inode_lock_shard(struct inode *inode)

@@ -40,6 +40,7 @@ struct inode {
 	mode_t type; /* of the host's object */
 	bool top;    /* of its share */
 	_Atomic(const struct mask *) mask;
+	_Atomic(uint64_t) checked;         /* masks_hidden() when it lay in nothing hidden */
 	_Atomic(unsigned) refs;            /* of calls, handles and children; the last goes under the shard's lock */
 	uint64_t lookups;                  /* shard: the guest's */
 	int fd;                            /* shard: O_PATH, or negative */
@@ -94,8 +95,10 @@ struct inode *inode_known(struct inodes *inodes, const struct share *share, cons
 void inode_moved(struct inode *inode, struct inode *parent, const char *name);
 #define INODE_STATX (STATX_BASIC_STATS | STATX_BTIME)
 struct inode_key inode_key_of(const struct statx *stx);
-/* Whether the share hides what was seen, whatever its name. */
-bool inode_is_masked(const struct share *share, const struct statx *stx);
+/* What the share's masks say of what was seen, whatever its name. */
+const struct mask *inode_mask(const struct share *share, const struct statx *stx);
+/* -ESTALE when it is shared no longer: its share was removed, or it became masked, or lies in what is. */
+int inode_check(struct inode *inode);
 bool inode_is(const struct inode *inode, const struct statx *stx);
 /* The folder (a reference, or NULL) and the name where it was seen last. */
 void inode_place(struct inode *inode, struct inode **ret_parent, char ret_name[NAME_MAX + 1]);

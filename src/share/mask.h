@@ -34,8 +34,10 @@ const struct mask *masks_top(const struct masks *masks);
 const struct mask *mask_child(const struct mask *mask, const char *name);
 /* Whether the mask is the end of a path: what doesn't exist. NULL hides nothing. */
 bool mask_hides(const struct mask *mask);
-/* Whether this object of the host (its number and time of birth) is hidden, by whatever name it was reached. Any
+/* What this object of the host (its number and time of birth) is, by whatever name it was reached: as mask_child(). Any
  * thread; looks at the disk once in MASK_REFRESH_NS. */
-bool masks_know(struct masks *masks, uint64_t dev, uint64_t ino, uint64_t born_ns);
-/* Whether an object with this number may be hidden: cheap, for who knows no more of it yet. */
+const struct mask *masks_known(struct masks *masks, uint64_t dev, uint64_t ino, uint64_t born_ns);
+/* Whether an object with this number may have a mask: cheap, for who knows no more of it yet. */
 bool masks_may_know(struct masks *masks, uint64_t ino);
+/* How many objects became hidden until now. */
+uint64_t masks_hidden(const struct masks *masks);

@@ -93,7 +93,7 @@ static bool on_the_way(const struct inode *folder, const char *name)
 static int make(struct call *call, const struct making *what)
 {
 	auto_pin struct pin pin = {0};
-	int result = call_check_name(call, call->inode, call->name);
+	int result = call_check_name(call->inode, call->name);
 
 	if (result == 0 && what->target && on_the_way(call->inode, call->name))
 		return -EBUSY;
@@ -148,19 +148,24 @@ int name_mkdir(struct call *call)
 	return make(call, &(struct making){.mode = S_IFDIR | (in->mode & 07777), .umask = in->umask});
 }
 
-/* What the guest knows of what stands there. A name that is hidden doesn't exist, or can't be taken: `hidden`. */
+/* What the guest knows of what stands there. A name that is hidden doesn't exist, or can't be taken: `hidden`. What is
+ * on the way to a mask under another name stays there (-EBUSY): what would come into its place is not known yet. */
 static int known_at(struct call *call, const struct inode *folder, int fd, const char *name, int hidden,
 		    struct inode **ret)
 {
+	const struct mask *mask;
 	struct statx stx;
-	int result = call_check_name(call, folder, name);
+	int result = call_check_name(folder, name);
 
 	if (result < 0)
 		return result == -EACCES ? hidden : result;
 	if (statx(fd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, INODE_STATX, &stx) < 0)
 		return -errno;
-	if (inode_is_masked(folder->share, &stx))
+	mask = inode_mask(folder->share, &stx);
+	if (mask_hides(mask))
 		return hidden;
+	if (mask && S_ISDIR(stx.stx_mode) && !mask_child(atomic_load(&folder->mask), name))
+		return -EBUSY;
 	*ret = inode_known(call->inodes, folder->share, &stx);
 	return 0;
 }
@@ -224,12 +229,12 @@ static int move(struct call *call, struct inode *to, int from_fd, int to_fd, uns
 
 static int rename_to(struct call *call, uint64_t folder, unsigned flags)
 {
-	auto_inode struct inode *to = inode_get(call->inodes, folder);
+	auto_inode struct inode *to = NULL;
 	auto_pin struct pin from_pin = {0}, to_pin = {0};
-	int result;
+	int result = call_second(&to, call, folder);
 
-	if (!to)
-		return inode_missing(call->inodes, folder);
+	if (result < 0)
+		return result;
 	if (to->share != call->inode->share)
 		return -EXDEV;
 	result = pin_take(&from_pin, call->inode);
@@ -254,16 +259,16 @@ int name_rename2(struct call *call)
 
 int name_link(struct call *call)
 {
-	auto_inode struct inode *old = inode_get(call->inodes, CALL_ARGUMENTS(call, struct fuse_link_in)->oldnodeid);
+	auto_inode struct inode *old = NULL;
 	auto_pin struct pin pin = {0}, old_pin = {0};
 	char path[DESCRIPTOR_PATH];
-	int result;
+	int result = call_second(&old, call, CALL_ARGUMENTS(call, struct fuse_link_in)->oldnodeid);
 
-	if (!old)
-		return inode_missing(call->inodes, CALL_ARGUMENTS(call, struct fuse_link_in)->oldnodeid);
+	if (result < 0)
+		return result;
 	if (old->share != call->inode->share)
 		return -EXDEV;
-	result = call_check_name(call, call->inode, call->name);
+	result = call_check_name(call->inode, call->name);
 	if (result == 0 && on_the_way(call->inode, call->name))
 		return -EBUSY;
 	if (result == 0)

@@ -131,7 +131,7 @@ int opening_create(struct call *call)
 	auto_close int fd = -EBADF;
 	auto_inode struct inode *inode = NULL;
 	struct fuse_entry_out entry;
-	int result = call_check_name(call, call->inode, call->name);
+	int result = call_check_name(call->inode, call->name);
 
 	if (result == 0)
 		result = pin_take(&pin, call->inode);

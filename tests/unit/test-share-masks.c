@@ -191,6 +191,50 @@ static void what_the_guest_knew_is_stale_once_it_is_masked(void **state)
 	guest_release(guest, plain, fh);
 }
 
+/* Whoever is quick sees what is new there, for a moment; what it knows then is of no use later. */
+static void what_lies_in_what_became_masked_is_stale_too(void **state)
+{
+	struct guest *guest = *state;
+	struct fuse_getattr_in in = {0};
+	struct fuse_copy_file_range_in copy = {.len = 1};
+	uint64_t plain = guest_walk(guest, "plain"), file = guest_walk(guest, "plain/f"), from = 0, fh = 0, out = 0;
+
+	host_write(guest, "other", "x");
+	from = guest_walk(guest, "other");
+	assert_int_equal(guest_open(guest, file, O_RDWR, &fh), 0);
+	assert_int_equal(guest_open(guest, from, O_RDONLY, &out), 0);
+	assert_int_equal(renameat2(guest->host, "plain", guest->host, ".ssh", RENAME_EXCHANGE), 0);
+	let_a_second_pass();
+	assert_int_equal(guest_ask(guest, FUSE_GETATTR, file, STRUCT(in), NOTHING, NOTHING), -ESTALE);
+	assert_int_equal(guest_read(guest, file, fh, 0, 10), -ESTALE);
+	/* Nor as the second object of a request. */
+	copy.fh_in = out;
+	copy.nodeid_out = file;
+	copy.fh_out = fh;
+	assert_int_equal(guest_ask(guest, FUSE_COPY_FILE_RANGE, from, STRUCT(copy), NOTHING, NOTHING), -ESTALE);
+	assert_int_equal(guest_link(guest, file, guest->top, "copy"), -ESTALE);
+	assert_int_equal(guest_rename(guest, guest->top, "other", plain, "moved", 0), -ESTALE);
+	assert_false(host_has(guest, "copy"));
+	guest_release(guest, file, fh);
+}
+
+static void masks_hold_in_a_folder_where_a_link_on_the_way_leads(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t folder = 0;
+
+	assert_int_equal(mkdirat(guest->host, "dotfiles", 0755), 0);
+	assert_int_equal(mkdirat(guest->host, "dotfiles/er", 0755), 0);
+	assert_int_equal(symlinkat("../dotfiles", guest->host, ".config/deep"), 0);
+	folder = guest_walk(guest, "dotfiles/er");
+	let_a_second_pass();
+	expect_hidden(guest, folder, "secret");
+	/* Another one in its place would have no mask, until it is looked at. */
+	assert_int_equal(guest_rename(guest, guest->top, "dotfiles", guest->top, "x", 0), -EBUSY);
+	assert_int_equal(guest_rename(guest, guest->top, "plain", guest->top, "dotfiles", RENAME_EXCHANGE), -EBUSY);
+	assert_int_equal(guest_remove(guest, guest->top, "dotfiles", true), -EBUSY);
+}
+
 static void masks_are_paths_below_the_share(void **state)
 {
 	static const char *const wrong[] = {"", "/", "/.ssh", "a/", "a//b", "..", "a/../b", ".", "a/."};
@@ -219,6 +263,8 @@ int main(void)
 		MASKED(other_ways_to_it_are_closed),
 		MASKED(a_folder_on_the_way_keeps_its_mask_when_the_host_moves_it),
 		MASKED(what_the_guest_knew_is_stale_once_it_is_masked),
+		MASKED(what_lies_in_what_became_masked_is_stale_too),
+		MASKED(masks_hold_in_a_folder_where_a_link_on_the_way_leads),
 		MASKED(masks_are_paths_below_the_share),
 	};
 
