@@ -1,27 +1,36 @@
 #include "base/file.h"
 
+#include "share/bridge.h"
 #include "share/fuse.h"
+#include "share/router.h"
 
 #include <assert.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 /*
  * The input is a row of requests: operation, node, two bytes of length, and what stands behind the header. A node is
  * the number of one that the guest was told of (so are the nodes in arguments, where they are small numbers), since
- * ids can't be guessed. All of it happens in a temporary folder, where files can't grow large.
+ * ids can't be guessed. All of it happens in a temporary folder, where files can't grow large: first in a share of the
+ * server that is asked, then once more in one that another server has, behind a bridge.
  */
 #define NODES      16
-#define FILE_LIMIT (1 << 20)
+#define FILE_LIMIT (2 << 20)
 #define ROOM       4096
 
 struct fuzz {
-	struct fuse_server *server;
+	struct fuse_server *server, *other;
+	struct router *router;
+	int bridge[2], far; /* memory and socket; the socket's other end */
+	pthread_t thread;
 	uint64_t nodes[NODES];
 	unsigned count;
 };
@@ -81,7 +90,7 @@ static void ask(struct fuzz *fuzz, uint32_t code, uint64_t node, const void *arg
 		name_node(fuzz, second, size, 0);
 	if (code == FUSE_COPY_FILE_RANGE)
 		name_node(fuzz, second, size, 16);
-	result = fuse_serve(fuzz->server, &request);
+	result = router_serve(fuzz->router, &request);
 	assert(result >= -EPROTO && result <= ROOM);
 	learn(fuzz, code, answer, result);
 }
@@ -100,6 +109,65 @@ static void run(struct fuzz *fuzz, const uint8_t *data, size_t size)
 		data += length;
 		size -= length;
 	}
+}
+
+static ssize_t serve(struct share_request *request, void *data)
+{
+	return fuse_serve(data, request);
+}
+
+static void *serve_other(void *data)
+{
+	const struct fuzz *fuzz = data;
+	const int fds[] = {fuzz->bridge[0], fuzz->far};
+
+	assert(bridge_run(fds, 2, serve, fuzz->other, NULL) == 0);
+	return NULL;
+}
+
+/* The other server, with the share "o". */
+static void join(struct fuzz *fuzz, int fd, struct fuse_options *options)
+{
+	static const struct share_options share = {.name = "o"};
+	int pair[2], result;
+
+	options->number = 1;
+	fuzz->bridge[0] = memfd_create("bridge", MFD_CLOEXEC);
+	result = ftruncate(fuzz->bridge[0], BRIDGE_SLOT_SIZE);
+	assert(result == 0);
+	result = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+	assert(result == 0);
+	fuzz->bridge[1] = pair[0];
+	fuzz->far = pair[1];
+	if (fuse_new(&fuzz->other, options, NULL) < 0 || fuse_add_share(fuzz->other, fd, &share, NULL) < 0)
+		abort();
+	if (pthread_create(&fuzz->thread, NULL, serve_other, fuzz) != 0 ||
+	    router_join(fuzz->router, 1, "o", fuzz->bridge, 2, NULL) < 0)
+		abort();
+}
+
+static void leave(struct fuzz *fuzz)
+{
+	int result = router_leave(fuzz->router, 1, NULL);
+
+	assert(result == 0);
+	close(fuzz->bridge[1]);
+	pthread_join(fuzz->thread, NULL);
+	close(fuzz->far);
+	close(fuzz->bridge[0]);
+	fuse_free(fuzz->other);
+}
+
+static void run_there(struct fuzz *fuzz, const uint8_t *data, size_t size)
+{
+	unsigned before = fuzz->count;
+
+	ask(fuzz, FUSE_LOOKUP, FUSE_ROOT_ID, "o", 2);
+	if (fuzz->count == before)
+		return; /* the session has ended */
+	fuzz->nodes[1] = fuzz->nodes[before % NODES];
+	fuzz->count = 3;
+	run(fuzz, data, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -121,14 +189,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!mkdtemp(folder))
 		return 0;
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd >= 0 && fuse_new(&fuzz.server, &fuse, NULL) == 0) {
+	if (fd >= 0 && fuse_new(&fuzz.server, &fuse, NULL) == 0 && router_new(&fuzz.router, fuzz.server, NULL) == 0) {
+		join(&fuzz, fd, &fuse);
 		if (fuse_add_share(fuzz.server, fd, &options, NULL) == 0 &&
 		    fuse_add_share(fuzz.server, fd, &fixed, NULL) == 0) {
 			ask(&fuzz, FUSE_INIT, 0, &init, sizeof(init));
 			ask(&fuzz, FUSE_LOOKUP, FUSE_ROOT_ID, "s", 2);
 			ask(&fuzz, FUSE_LOOKUP, FUSE_ROOT_ID, "r", 2);
 			run(&fuzz, data, size);
+			run_there(&fuzz, data, size);
 		}
+		leave(&fuzz);
+		router_free(fuzz.router);
 		fuse_free(fuzz.server);
 	}
 	if (fd >= 0)
