@@ -3,7 +3,8 @@
 
 Usage: bench/run.py [--runs N] [--write] [NAME...]
 
-NAME: boot, run, memory, create, stream (machines), pull, share, cached, stages, link (images); all without an argument.
+NAME: boot, run, memory, create, stream (machines), pull, share, cached, stages, link (images), files; all without an
+argument.
 
 Every number is the median of N runs (5 unless told otherwise) with the lowest and highest; the peer is measured in turn
 with annex, so that what disturbs one disturbs the other. --write puts the tables into docs/benchmarks.md, where those of
@@ -11,16 +12,19 @@ benchmarks that were not asked for stay as they are.
 """
 
 import argparse
+import contextlib
 import subprocess
 import sys
 
+from files import Files
 from images import Images
 from machines import Machines
 from measure import write
 
 
 def main():
-    names = [*Machines.NAMES, *Images.NAMES]
+    kinds = (Machines, Images, Files)
+    names = [name for kind in kinds for name in kind.NAMES]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--write", action="store_true")
@@ -30,14 +34,16 @@ def main():
     unknown = set(wanted) - set(names)
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(names)}")
-    if set(wanted) & set(Images.NAMES):
-        Images.check()
+    for kind in (Images, Files):
+        if set(wanted) & set(kind.NAMES):
+            kind.check()
     tables = []
     try:
-        with Machines(asked.runs) as machines, Images(asked.runs) as images:
+        with contextlib.ExitStack() as stack:
+            all_kinds = [stack.enter_context(kind(asked.runs)) for kind in kinds]
             for name in wanted:
                 print(name, flush=True)
-                tables += (machines if name in Machines.NAMES else images).tables(name)
+                tables += next(kind for kind in all_kinds if name in kind.NAMES).tables(name)
     except subprocess.CalledProcessError as failed:
         said = failed.stderr or b""
         sys.stderr.write(said if isinstance(said, str) else said.decode(errors="replace"))
