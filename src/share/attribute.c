@@ -29,6 +29,19 @@ static int reply_about(struct call *call, const struct spot *spot)
 	return reply(call, &attributes);
 }
 
+/* What was just found, or made, to be without a record, is not asked for it once more. */
+static int reply_plain(struct call *call, const struct spot *spot)
+{
+	struct fuse_attr attributes;
+	struct statx stx;
+	int result = spot_stat(spot, &stx);
+
+	if (result < 0)
+		return result;
+	entry_describe_plain(call, call->inode, &stx, &attributes);
+	return reply(call, &attributes);
+}
+
 int attribute_get(struct call *call)
 {
 	const struct fuse_getattr_in *in = CALL_ARGUMENTS(call, struct fuse_getattr_in);
@@ -59,15 +72,17 @@ static uint32_t without_privileges(uint32_t mode)
 	return mode & S_IXGRP ? mode & ~(uint32_t)S_ISGID : mode;
 }
 
-static int set_owner(struct call *call, const struct spot *spot, const struct fuse_setattr_in *in)
+/* *ret_plain: it has no record of its owner now. */
+static int set_owner(struct call *call, const struct spot *spot, const struct fuse_setattr_in *in, bool *ret_plain)
 {
 	struct owner owner;
 	struct statx stx;
+	bool recorded;
 	int result = spot_stat(spot, &stx);
 
 	if (result < 0)
 		return result;
-	owner_show(call->owners, &owner, spot, &stx);
+	recorded = owner_show(call->owners, &owner, spot, &stx);
 	if (in->valid & (FATTR_UID | FATTR_GID | FATTR_KILL_SUIDGID))
 		owner.mode = without_privileges(owner.mode);
 	if (in->valid & FATTR_MODE)
@@ -76,20 +91,23 @@ static int set_owner(struct call *call, const struct spot *spot, const struct fu
 		owner.uid = in->uid;
 	if (in->valid & FATTR_GID)
 		owner.gid = in->gid;
-	return owner_set(call->owners, spot->fd, &stx, &owner);
+	result = owner_set(call->owners, spot->fd, &stx, &owner, recorded);
+	*ret_plain = result == 0;
+	return result < 0 ? result : 0;
 }
 
 int attribute_drop_privileges(struct call *call, struct inode *inode)
 {
 	static const struct fuse_setattr_in kill = {.valid = FATTR_KILL_SUIDGID};
 	auto_pin struct pin pin = {0};
+	bool plain;
 	int result;
 
 	if (!atomic_load(&inode->may_have_privileges))
 		return 0;
 	result = pin_take(&pin, inode);
 	if (result == 0)
-		result = set_owner(call, &(struct spot){.fd = pin.fd}, &kill);
+		result = set_owner(call, &(struct spot){.fd = pin.fd}, &kill, &plain);
 	if (result == 0)
 		atomic_store(&inode->may_have_privileges, false);
 	return result == -EPERM ? 0 : result; /* a file of somebody else: the host sees to it */
@@ -139,6 +157,8 @@ int attribute_set(struct call *call)
 	auto_handle struct handle *handle = NULL;
 	auto_pin struct pin pin = {0};
 	struct spot spot = {0};
+	struct statx stx;
+	bool plain = false;
 	int result = pin_take(&pin, call->inode);
 
 	if (result < 0)
@@ -147,14 +167,18 @@ int attribute_set(struct call *call)
 	if (in->valid & FATTR_FH)
 		handle = handle_get(call->handles, in->fh, call->inode);
 	if (in->valid & OWNER_BITS)
-		result = set_owner(call, &spot, in);
+		result = set_owner(call, &spot, in, &plain);
+	else if (spot_stat(&spot, &stx) == 0)
+		plain = entry_is_plain(call->inode, &stx);
 	if (result == 0 && in->valid & FATTR_SIZE)
 		result = set_size(call, handle, in->size);
 	if (result == 0 && in->valid & FATTR_SIZE && in->valid & FATTR_KILL_SUIDGID)
 		result = attribute_drop_privileges(call, call->inode);
 	if (result == 0 && in->valid & TIME_BITS)
 		result = set_times(&spot, in);
-	return result < 0 ? result : reply_about(call, &spot);
+	if (result < 0)
+		return result;
+	return plain ? reply_plain(call, &spot) : reply_about(call, &spot);
 }
 
 int attribute_statfs(struct call *call)

@@ -36,7 +36,8 @@ struct call {
 	struct cursor in;                   /* behind arguments and names */
 	struct cursor out;                  /* behind the answer's header, and what was put there */
 	size_t replied;                     /* bytes put there */
-	struct inode *inode;                /* the header's; NULL for those that need none */
+	int entered;         /* the descriptor whose folder is the thread's working folder; or negative */
+	struct inode *inode; /* the header's; NULL for those that need none */
 
 	struct fuse_server *server;
 	struct inodes *inodes;

@@ -49,20 +49,43 @@ static void attributes(struct call *call, const struct statx *stx, const struct 
  * Most files have no record, and one that is written changes the time of the last change. So it is looked for once for
  * each such time, but for times so recent that the clock may not have ticked since.
  */
+static int64_t change_ns(const struct statx *stx)
+{
+	return stx->stx_ctime.tv_sec * 1000000000 + stx->stx_ctime.tv_nsec;
+}
+
+bool entry_is_plain(const struct inode *inode, const struct statx *stx)
+{
+	return change_ns(stx) != 0 && atomic_load(&inode->plain_ns) == change_ns(stx);
+}
+
 static void show_owner(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
 		       struct owner *ret)
 {
-	int64_t changed_ns = stx->stx_ctime.tv_sec * 1000000000 + stx->stx_ctime.tv_nsec;
 	struct timespec now;
 
-	if (changed_ns != 0 && atomic_load(&inode->plain_ns) == changed_ns) {
+	if (entry_is_plain(inode, stx)) {
 		*ret = owner_native(call->owners, stx);
 		return;
 	}
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	if (!owner_show(call->owners, ret, spot, stx) &&
-	    (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - changed_ns > CLOCK_TICK_NS)
-		atomic_store(&inode->plain_ns, changed_ns);
+	    (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - change_ns(stx) > CLOCK_TICK_NS)
+		atomic_store(&inode->plain_ns, change_ns(stx));
+}
+
+static void describe(struct call *call, struct inode *inode, const struct statx *stx, const struct owner *owner,
+		     struct fuse_attr *ret)
+{
+	atomic_store(&inode->may_have_privileges, (owner->mode & (S_ISUID | S_ISGID)) != 0);
+	attributes(call, stx, owner, ret);
+}
+
+void entry_describe_plain(struct call *call, struct inode *inode, const struct statx *stx, struct fuse_attr *ret)
+{
+	struct owner owner = owner_native(call->owners, stx);
+
+	describe(call, inode, stx, &owner, ret);
 }
 
 void entry_describe(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
@@ -71,8 +94,7 @@ void entry_describe(struct call *call, struct inode *inode, const struct spot *s
 	struct owner owner;
 
 	show_owner(call, inode, spot, stx, &owner);
-	atomic_store(&inode->may_have_privileges, (owner.mode & (S_ISUID | S_ISGID)) != 0);
-	attributes(call, stx, &owner, ret);
+	describe(call, inode, stx, &owner, ret);
 }
 
 static void fill(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
@@ -127,7 +149,7 @@ int entry_find(struct call *call, struct inode *folder, int fd, const char *name
 	       struct inode **ret_inode)
 {
 	const struct mask *mask = mask_child(atomic_load(&folder->mask), name), *known;
-	struct spot spot = {.fd = fd};
+	struct spot spot = {.fd = fd, .entered = call->entered == fd};
 	struct statx stx;
 	struct inode_seen seen = {
 		.share = folder->share, .parent = folder, .name = name, .stx = &stx, .fd = -EBADF, .lookups = 1};
@@ -222,9 +244,11 @@ int entry_own(struct call *call, struct inode *folder, int folder_fd, int fd, ui
 	}
 	if (want.uid == shown.uid && want.gid == shown.gid && want.mode == shown.mode && want.device == shown.device)
 		return 0;
-	result = owner_set(call->owners, fd, &stx, &want);
+	result = owner_set(call->owners, fd, &stx, &want, false);
 	/* What is the machine's user's by default is better than what can't be made. */
-	return result == -EPERM && (mode & S_IFMT) == (stx.stx_mode & S_IFMT) ? 0 : result;
+	if (result == -EPERM && (mode & S_IFMT) == (stx.stx_mode & S_IFMT))
+		return 0;
+	return result < 0 ? result : 0;
 }
 
 /* That there is nothing is known for as long as what there is. */

@@ -20,6 +20,10 @@ MUST_USE int entry_own(struct call *call, struct inode *folder, int folder_fd, i
 /* What the guest is to know of it. */
 void entry_describe(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
 		    struct fuse_attr *ret);
+/* The same, where it is known to have no record of its owner. */
+void entry_describe_plain(struct call *call, struct inode *inode, const struct statx *stx, struct fuse_attr *ret);
+/* Whether that is known; only of what changed a while ago. */
+bool entry_is_plain(const struct inode *inode, const struct statx *stx);
 /* For how long the guest may believe them. */
 void entry_validity(const struct inode *inode, uint64_t *ret_s, uint32_t *ret_ns);
 

@@ -1,6 +1,7 @@
 #include "share/folder.h"
 
 #include "share/entry.h"
+#include "share/thread.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -129,6 +130,16 @@ static int refill(struct reader *reader, int fd, int64_t offset)
 	return 0;
 }
 
+/* The buffer is filled before it is read. */
+static struct reader *reader_made(void)
+{
+	struct reader *reader = malloc(sizeof(*reader));
+
+	if (reader)
+		reader->size = reader->at = 0;
+	return reader;
+}
+
 static int give_entries(struct call *call, struct handle *handle, bool plus, size_t room)
 {
 	struct reader *reader = handle->reader;
@@ -161,15 +172,20 @@ static int read_host(struct call *call, struct handle *handle, const struct fuse
 
 	pthread_mutex_lock(&handle->lock);
 	if (!handle->reader)
-		handle->reader = calloc(1, sizeof(*handle->reader));
+		handle->reader = reader_made();
 	if (!handle->reader)
 		result = -ENOMEM;
 	else if (in->offset == 0 || (int64_t)in->offset != handle->reader->offset) {
 		handle->reader->offset = -1; /* from the start, it is read anew */
 		result = refill(handle->reader, handle->fd, (int64_t)in->offset);
 	}
+	if (result == 0 && plus && thread_enter(handle->fd))
+		call->entered = handle->fd;
 	if (result == 0)
 		result = give_entries(call, handle, plus, room);
+	if (call->entered >= 0)
+		thread_leave();
+	call->entered = -EBADF;
 	/* At the end nothing is kept: folders stay open that nobody reads any more. */
 	if (handle->reader && (handle->reader->size == 0 || !handle_may_keep_reader(handle)))
 		handle_drop_reader(handle);

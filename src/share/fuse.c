@@ -309,6 +309,7 @@ static void set_up(struct call *call, struct fuse_server *server)
 
 	call->inode = NULL;
 	call->replied = 0;
+	call->entered = -EBADF;
 	call->name[0] = call->second[0] = '\0';
 	call->server = server;
 	call->inodes = server->inodes;

@@ -135,6 +135,8 @@ static ssize_t read_attribute(const struct spot *spot, const char *attribute, ch
 
 	if (spot->opened)
 		return fgetxattr(spot->fd, attribute, value, size);
+	if (spot->entered)
+		return lgetxattr(spot->name, attribute, value, size);
 	if (spot->name[0] && thread_enter(spot->fd)) {
 		got = lgetxattr(spot->name, attribute, value, size);
 		thread_leave();
@@ -236,20 +238,21 @@ static int keep_record(const struct owners *owners, const char *path, const stru
 		return -errno;
 	if (setxattr(path, attribute_of(owners), text, (size_t)size, 0) < 0)
 		return errno == EOPNOTSUPP || errno == EACCES ? -EPERM : -errno;
-	return 0;
+	return 1;
 }
 
-static int drop_record(const struct owners *owners, const char *path, const struct statx *stx, const struct owner *want)
+static int drop_record(const struct owners *owners, const char *path, const struct statx *stx, const struct owner *want,
+		       bool recorded)
 {
 	uint32_t mode = want->mode & (native_bits(stx->stx_mode) | SPECIAL);
 
-	if (removexattr(path, attribute_of(owners)) < 0 && errno != ENODATA && errno != EOPNOTSUPP && errno != EPERM &&
-	    errno != EACCES)
+	if (recorded && removexattr(path, attribute_of(owners)) < 0 && errno != ENODATA && errno != EOPNOTSUPP &&
+	    errno != EPERM && errno != EACCES)
 		return -errno;
 	return chmod(path, mode) < 0 ? -errno : 0;
 }
 
-int owner_set(const struct owners *owners, int fd, const struct statx *stx, const struct owner *want)
+int owner_set(const struct owners *owners, int fd, const struct statx *stx, const struct owner *want, bool recorded)
 {
 	struct owner now = owner_native(owners, stx), wanted = *want;
 	char path[DESCRIPTOR_PATH];
@@ -263,7 +266,7 @@ int owner_set(const struct owners *owners, int fd, const struct statx *stx, cons
 	if (!owners->real && stx->stx_uid != owners->self)
 		return -EPERM;
 	if (!needs_record(owners, &now, want))
-		return drop_record(owners, path, stx, want);
+		return drop_record(owners, path, stx, want, recorded);
 	if (!owners->real && !S_ISREG(stx->stx_mode) && !S_ISDIR(stx->stx_mode))
 		return -EPERM;
 	wanted.mode &= S_IFMT | SPECIAL | PERMISSIONS;

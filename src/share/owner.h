@@ -36,9 +36,11 @@ bool owners_same(const struct owners *owners);
  * owner_native() says. */
 struct owner owner_native(const struct owners *owners, const struct statx *stx);
 bool owner_show(const struct owners *owners, struct owner *ret, const struct spot *spot, const struct statx *stx);
-/* Makes it so: *want instead of what the host and the record say now. The spot is the object's own descriptor.
- * -EPERM where that can't be kept; of a symbolic link it is let be. */
-MUST_USE int owner_set(const struct owners *owners, int fd, const struct statx *stx, const struct owner *want);
+/* Makes it so: *want instead of what the host and the record say now; `recorded`: whether there is a record, as
+ * owner_show() says. `fd` is the object's own. 1: there is a record now; 0: there is none; -EPERM where that can't be
+ * kept; of a symbolic link it is let be. */
+MUST_USE int owner_set(const struct owners *owners, int fd, const struct statx *stx, const struct owner *want,
+		       bool recorded);
 /* Mode bits for the host's object when it is made. */
 mode_t owner_host_mode(uint32_t mode);
 /* Whether the guest may not see this extended attribute. */

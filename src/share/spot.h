@@ -6,6 +6,7 @@ struct spot {
 	struct pin pin;
 	int fd;
 	bool opened;             /* not by O_PATH only */
+	bool entered;            /* the folder is the thread's working folder */
 	char name[NAME_MAX + 1]; /* "": `fd` itself */
 };
 #define auto_spot CLEANUP(cleanup_spot)

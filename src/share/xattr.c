@@ -26,10 +26,11 @@ static bool is_passed(const struct call *call, const char *name)
 	return text_starts(name, "user.") || (is_acl(name) && owners_same(call->owners));
 }
 
-/* What there might be, had it been set. */
+/* What there might be, had it been set. Others there can't be: who hears that (ls does, of labels) asks for one only.
+ */
 static bool is_never_there(const char *name)
 {
-	return owner_hides(name) || text_starts(name, "security.");
+	return owner_hides(name) || text_equal(name, "security.capability");
 }
 
 static int pin_for(struct call *call, struct pin *pin, char path[DESCRIPTOR_PATH])
@@ -50,15 +51,17 @@ static int kill_sgid(struct call *call, int fd)
 	struct spot spot = {.fd = fd};
 	struct owner owner;
 	struct statx stx;
+	bool recorded;
 	int result = spot_stat(&spot, &stx);
 
 	if (result < 0)
 		return result;
-	owner_show(call->owners, &owner, &spot, &stx);
+	recorded = owner_show(call->owners, &owner, &spot, &stx);
 	if (!(owner.mode & S_ISGID))
 		return 0;
 	owner.mode &= ~(uint32_t)S_ISGID;
-	return owner_set(call->owners, fd, &stx, &owner);
+	result = owner_set(call->owners, fd, &stx, &owner, recorded);
+	return result < 0 ? result : 0;
 }
 
 int xattr_set(struct call *call)
