@@ -142,7 +142,7 @@ static int hold_unborn(struct inode *inode, int folder, const char *name, struct
 	}
 	if (fd < 0)
 		return -errno;
-	return statx(fd, "", AT_EMPTY_PATH, INODE_STATX, stx) < 0 ? -errno : TAKE_FD(fd);
+	return statx(fd, "", AT_EMPTY_PATH, INODE_STATX, stx) < 0 ? -errno : pin_settle(TAKE_FD(fd), inode);
 }
 
 int entry_find(struct call *call, struct inode *folder, int fd, const char *name, struct fuse_entry_out *ret_entry,
@@ -210,7 +210,7 @@ int entry_made(struct call *call, struct inode *folder, const char *name, int fd
 	if (result < 0)
 		return result;
 	if (!name)
-		seen.fd = descriptor_open(fd, O_PATH);
+		seen.fd = pin_settle(descriptor_open(fd, O_PATH), folder);
 	if (!name && seen.fd < 0)
 		return seen.fd;
 	return enter(call, &seen, &spot, ret_entry, ret_inode);

@@ -145,7 +145,8 @@ int opening_create(struct call *call)
 	}
 	if (fd < 0)
 		return errno == EEXIST ? create_over(call, pin.fd, in) : -errno;
-	result = entry_own(call, call->inode, pin.fd, fd, S_IFREG | (in->mode & 07777), 0);
+	fd = pin_settle(fd, call->inode);
+	result = fd < 0 ? fd : entry_own(call, call->inode, pin.fd, fd, S_IFREG | (in->mode & 07777), 0);
 	if (result < 0) {
 		unlinkat(pin.fd, call->name, 0);
 		return result;
@@ -167,8 +168,9 @@ int opening_tmpfile(struct call *call)
 		return result;
 	thread_use_umask(in->umask);
 	fd = openat(pin.fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | ((int)in->flags & O_EXCL), owner_host_mode(in->mode));
+	fd = fd < 0 ? -errno : pin_settle(fd, call->inode);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	result = entry_own(call, call->inode, pin.fd, fd, S_IFREG | (in->mode & 07777), 0);
 	if (result < 0)
 		return result;

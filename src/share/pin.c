@@ -3,6 +3,7 @@
 #include "share/shard.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 
 /*
  * Descriptors of inodes that nobody uses stay open, the one used last at the newest end of its shard's list, until the
@@ -89,6 +90,26 @@ void pin_make_room(struct inode *inode)
 	}
 }
 
+/* The kernel gives the lowest number that is free. */
+static bool is_left(int fd)
+{
+	struct rlimit limit;
+
+	return fd >= PIN_DESCRIPTORS_LEFT && getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+	       (rlim_t)fd + PIN_DESCRIPTORS_LEFT >= limit.rlim_cur;
+}
+
+int pin_settle(int fd, struct inode *inode)
+{
+	auto_close int owned = fd, settled = -EBADF;
+
+	if (!is_left(owned))
+		return TAKE_FD(owned);
+	pin_make_room(inode);
+	settled = fcntl(owned, F_DUPFD_CLOEXEC, 0);
+	return settled < 0 || is_left(settled) ? -EMFILE : TAKE_FD(settled);
+}
+
 static void close_one(struct table_entry *entry, void *data)
 {
 	const struct inode *inode = TABLE_OWNER(entry, struct inode, by_id);
@@ -143,7 +164,7 @@ static int open_in(struct inode *inode, int folder, const char *name)
 		return errno == ENOENT || errno == ENOTDIR ? -ESTALE : -errno;
 	if (statx(fd, "", AT_EMPTY_PATH, INODE_STATX, &stx) < 0)
 		return -errno;
-	return inode_is(inode, &stx) ? TAKE_FD(fd) : -ESTALE;
+	return inode_is(inode, &stx) ? pin_settle(TAKE_FD(fd), inode) : -ESTALE;
 }
 
 static int pin_from(struct inode *inode, unsigned depth)

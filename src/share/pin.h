@@ -27,5 +27,9 @@ void pin_unkeep(struct inode *inode);
 bool pin_is_open(struct inode *inode);
 /* Closes what is open and not in use, when descriptors have run out. */
 void pin_make_room(struct inode *inode);
+/* A new descriptor that is to stay, taken: it or another one. -EMFILE when what is left is kept for requests under way
+ * and for what the front end and the supervisor send. Errors pass. */
+#define PIN_DESCRIPTORS_LEFT 64
+MUST_USE int pin_settle(int fd, struct inode *inode);
 /* Lets go of the host's files of a share that was removed, even of what is in use: see share_close(). */
 void pin_close_share(struct inodes *inodes, const struct share *share);

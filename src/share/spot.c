@@ -144,5 +144,5 @@ int spot_open(struct inode *inode, int flags, bool borrow)
 	}
 	if (opened == -EPERM && flags & O_NOATIME)
 		opened = open_it(pin.fd, flags & ~O_NOATIME, borrow);
-	return opened;
+	return pin_settle(opened, inode);
 }

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 /* A place with two folders and a file, of which tests share what they like. */
@@ -593,6 +594,43 @@ static void no_process_outlives_who_started_it(void **state)
 	close(pair[0]);
 }
 
+/* Folders keep their descriptors. What others send must arrive all the same. */
+static void a_guest_that_opens_all_it_can_stops_nobody_else(void **state)
+{
+	struct place *place = *state;
+	char path[96];
+	struct share_process_share share = share_of(place, ".", path);
+	struct fuse_open_in in = {.flags = O_DIRECTORY};
+	struct fuse_open_out out;
+	struct fuse_release_in release = {0};
+	struct rlimit before;
+	uint64_t top = 0, two = 0;
+	int error = 0;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){256, 256}), 0);
+	share.options.name = "all";
+	*strrchr(path, '/') = '\0';
+	program_begin(&place->program, geteuid(), &share, 1);
+	close(share.fd);
+	boot(place);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "all", &top), 0);
+	for (int i = 0; i < 256 && error == 0; i++)
+		error = request(place, FUSE_OPENDIR, top, &in, sizeof(in), NULL, &out, sizeof(out));
+	assert_int_equal(error, -EMFILE);
+	add(place, "two");
+	program_wait(&place->program, 1);
+	assert_false(place->program.ended);
+	assert_null(place->program.refusal);
+	assert_int_equal(lookup(place, FUSE_ROOT_ID, "two", &two), 0);
+	for (release.fh = 1; release.fh < 16; release.fh++)
+		assert_int_equal(
+			request(place, FUSE_RELEASEDIR, top, &release, sizeof(release), NULL, &out, sizeof(out)), 0);
+	expect_file(place, "two", "second");
+	program_end(&place->program);
+	(void)setrlimit(RLIMIT_NOFILE, &before); /* as far as may be */
+}
+
 static void a_program_that_is_missing_is_told_at_once(void **state)
 {
 	const struct share_process_options options = {.program = "/nonexistent/annex-share", .queues = 1};
@@ -630,6 +668,7 @@ int main(void)
 		TEST(a_further_process_ends_with_its_share_and_with_the_first_one),
 		TEST(no_process_outlives_who_started_it),
 		cmocka_unit_test(a_program_that_is_missing_is_told_at_once),
+		TEST(a_guest_that_opens_all_it_can_stops_nobody_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
