@@ -7,9 +7,9 @@
 
 /*
  * Guest kernels. FOLDER is $XDG_DATA_HOME/annex/kernels (made on demand). FOLDER/NAME/ holds kernel.json, vmlinux,
- * vmlinuz where the ELF can't be booted directly, lib/modules/RELEASE/ with all modules as they were packaged, and
- * initramfs images made on demand. FOLDER/.files/SHA256/ holds kernels that machines name by a path; their modules
- * stay where they are.
+ * vmlinuz where the ELF can't be booted directly, lib/modules/RELEASE/ with all modules as they were packaged and their
+ * indexes, and initramfs images made on demand. FOLDER/.files/SHA256/ holds kernels that machines name by a path; their
+ * modules stay where they are.
  */
 #define KERNEL_NAME_LIMIT 64
 #define KERNEL_FILES      ".files"
