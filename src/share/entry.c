@@ -122,13 +122,14 @@ static int enter(struct call *call, struct inode_seen *seen, const struct spot *
 	return 0;
 }
 
-/* Another file system is mounted there: the host's processes are no files, and would lead to all that they hold. */
-static bool is_proc(int folder, const char *name)
+/* Another file system is mounted there: the host's processes and devices are no files, and processes would lead to all
+ * that they hold. */
+static bool is_kernels(int folder, const char *name)
 {
 	auto_close int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct statfs fs;
 
-	return fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC;
+	return fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC;
 }
 
 /* Where births aren't known, a number is its object's for sure only while that is held open. */
@@ -171,7 +172,7 @@ int entry_find(struct call *call, struct inode *folder, int fd, const char *name
 	known = inode_mask(folder->share, &stx);
 	if (mask_hides(known))
 		return -ENOENT;
-	if (makedev(stx.stx_dev_major, stx.stx_dev_minor) != folder->key.dev && is_proc(fd, name))
+	if (makedev(stx.stx_dev_major, stx.stx_dev_minor) != folder->key.dev && is_kernels(fd, name))
 		return -EACCES;
 	if (S_ISDIR(stx.stx_mode))
 		seen.mask = mask ? mask : known;

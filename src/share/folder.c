@@ -135,8 +135,10 @@ static struct reader *reader_made(void)
 {
 	struct reader *reader = malloc(sizeof(*reader));
 
-	if (reader)
+	if (reader) {
 		reader->size = reader->at = 0;
+		reader->offset = -1;
+	}
 	return reader;
 }
 

@@ -315,7 +315,7 @@ struct inode *inode_known(struct inodes *inodes, const struct share *share, cons
 
 static struct inode *inode_made(struct inode_shard *shard, struct inodes *inodes, const struct inode_seen *seen)
 {
-	struct inode *inode = calloc(1, sizeof(*inode));
+	struct inode *inode = shard->by_id.count < INODES_LIMIT / INODE_SHARDS ? calloc(1, sizeof(*inode)) : NULL;
 
 	if (!inode)
 		return NULL;

@@ -12,6 +12,9 @@
 
 #define INODE_ROOT   1  /* the id of the root folder, which is in no table */
 #define INODE_SHARDS 64 /* a power of two */
+/* That a guest may know at once: one that forgets none must not have all of the host's memory. Linux has more than a
+ * KiB of its own for each. */
+#define INODES_LIMIT (4u << 20)
 
 /* What makes an object of the host the one that it was. `born` is 0 where the file system doesn't know. */
 struct inode_key {

@@ -65,6 +65,20 @@ static int reply_opened(struct call *call, struct inode *inode, int *fd, uint32_
 	return result;
 }
 
+/* The kernel lets root write to a program and leaves it its set-id bits. What the guest writes must not run on the host
+ * as somebody else. */
+static int drop_host_privileges(const struct call *call, int fd)
+{
+	const mode_t privileges = S_ISUID | S_ISGID;
+	struct stat st;
+
+	if (!call->owners->real)
+		return 0;
+	if (fstat(fd, &st) < 0 || (st.st_mode & privileges && fchmod(fd, st.st_mode & 07777 & ~privileges) < 0))
+		return -errno;
+	return 0;
+}
+
 static int open_existing(struct call *call, struct inode *inode, uint32_t flags, uint32_t open_flags)
 {
 	auto_close int fd = -EBADF;
@@ -77,7 +91,9 @@ static int open_existing(struct call *call, struct inode *inode, uint32_t flags,
 	fd = spot_open(inode, host_flags(call, flags), call_is_root(call));
 	if (fd < 0)
 		return fd;
-	if (flags & O_TRUNC)
+	if (changes(flags))
+		result = drop_host_privileges(call, fd);
+	if (result == 0 && flags & O_TRUNC)
 		result = ftruncate(fd, 0) < 0 ? -errno : 0;
 	if (result == 0 && flags & O_TRUNC && open_flags & FUSE_OPEN_KILL_SUIDGID)
 		result = attribute_drop_privileges(call, inode);

@@ -99,6 +99,21 @@ static void set_id_bits_never_reach_the_host(void **state)
 	expect_owner(guest, node, 7, 7, S_IFREG | 0711);
 }
 
+static void what_the_guest_writes_loses_the_hosts_set_id_bits(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node, fh = 0;
+
+	host_write(guest, "program", "x");
+	assert_int_equal(fchmodat(guest->host, "program", 06755, 0), 0);
+	node = guest_walk(guest, "program");
+	assert_int_equal(guest_open(guest, node, O_RDONLY, &fh), 0);
+	assert_int_equal(host_stat(guest, "program").st_mode & 07777, 06755);
+	assert_int_equal(guest_open(guest, node, O_RDWR, &fh), 0);
+	assert_int_equal(guest_write(guest, node, fh, 0, "y", 1), 1);
+	assert_int_equal(host_stat(guest, "program").st_mode & 07777, 0755);
+}
+
 static void the_hosts_change_of_a_mode_counts(void **state)
 {
 	struct guest *guest = *state;
@@ -294,6 +309,7 @@ int main(void)
 		AS_USER(the_host_user_is_the_machine_user),
 		AS_USER(other_owners_are_kept_and_nobody_on_the_host_gains),
 		AS_BOTH(set_id_bits_never_reach_the_host),
+		AS_BOTH(what_the_guest_writes_loses_the_hosts_set_id_bits),
 		AS_USER(the_hosts_change_of_a_mode_counts),
 		AS_BOTH(devices_and_pipes_are_what_the_guest_made),
 		AS_BOTH(folders_pass_their_group_on),
