@@ -5,7 +5,7 @@
 #include <sys/inotify.h>
 #include <sys/statvfs.h>
 
-#define MANY 700
+#define MANY 400
 
 static void make_many(void)
 {

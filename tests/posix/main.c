@@ -87,6 +87,8 @@ static void try_case(const struct posix_case *which, const char *folder, struct 
 	for (char *at = name; *at; at++)
 		*at = *at == '_' ? ' ' : *at;
 	verdict->kind = VERDICT_NONE;
+	if (is_there(folder))
+		remove_tree(folder); /* of a run that was ended */
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0)

@@ -2,6 +2,7 @@
 
 #include <ftw.h>
 #include <grp.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -207,6 +208,16 @@ void turn_wait(const struct turns *turns)
 		if (errno != EINTR)
 			stop(__FILE__, __LINE__, "waiting for a turn failed with %s", error_name(errno));
 	}
+}
+
+bool turn_comes(const struct turns *turns, int seconds)
+{
+	struct pollfd wait = {.fd = turns->fds[0], .events = POLLIN};
+
+	if (poll(&wait, 1, seconds * 1000) <= 0)
+		return false;
+	turn_wait(turns);
+	return true;
 }
 
 void turn_give(const struct turns *turns)

@@ -92,6 +92,7 @@ struct turns {
 };
 struct turns turns_make(void);
 void turn_wait(const struct turns *turns);
+bool turn_comes(const struct turns *turns, int seconds); /* false: not by then */
 void turn_give(const struct turns *turns);
 bool is_root(void);
 

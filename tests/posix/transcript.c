@@ -72,7 +72,12 @@ static void play_open(struct player *player)
 	const char *path = PICK(player, paths);
 	int flag = PICK(player, flags), slot = (int)below(player, SLOTS);
 	mode_t mode = PICK(player, modes);
-	int fd = open(path, flag | O_NONBLOCK, mode & 06777);
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) == 0 && S_ISCHR(st.st_mode))
+		return; /* devices may be closed */
+	fd = open(path, flag | O_NONBLOCK, mode & 06777);
 
 	said(player, fd < 0 ? -1 : slot, "open %s %x %o", path, (unsigned)flag, mode);
 	if (fd < 0)
