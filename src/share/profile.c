@@ -43,7 +43,7 @@ static const struct filter filter = {
 	"readlinkat removexattr renameat renameat2 setxattr statfs statfs64 statx symlinkat umask unlinkat "
 	"utimensat utimensat_time64 "
 	/* the device: what the front end says, and the queues' events */
-	"epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 recvfrom recvmsg sched_yield sendmsg sendto "
+	"epoll_create1 epoll_ctl epoll_pwait epoll_wait eventfd2 recvfrom recvmsg sendmsg sendto "
 	"timerfd_create timerfd_settime timerfd_settime64",
 	.closed = "",
 	.refused = "",
