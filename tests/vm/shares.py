@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import textwrap
+import uuid
 
 import machines
 
@@ -26,7 +27,7 @@ SMALL = 12 << 20  # bytes that "small" holds, where we may mount something
 
 # Below the ground. What they are is made before the machine starts, but for the last three.
 MASKS = ("vault/inner", "vault/file", "linked", "later", "way/hidden", "gone/hidden")
-CANARY = "what nobody in the machine may read"
+CANARY = f"what nobody in the machine may read, {uuid.uuid4()}"
 
 
 def own(host, path):
