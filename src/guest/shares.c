@@ -172,9 +172,11 @@ static int bind_one(const struct share *share, const char *root, struct annex_er
 {
 	auto_binding struct binding binding = BINDING_NONE;
 
-	if (sharefs_open(&binding, share, err) < 0 || sharefs_bind(&binding, root, share, err) < 0)
-		return fail_while(err, "cannot share %s", share->target);
-	return 0;
+	if (sharefs_open(&binding, share, err) == 0 && sharefs_bind(&binding, root, share, err) == 0)
+		return 0;
+	fail_while(err, "cannot share %s", share->target);
+	return share->is_home ? fail_hint(err, "annex set home-mount=none")
+			      : fail_hint(err, "annex set volume=-%s", share->target);
 }
 
 int shares_bind(const struct shares *shares, const char *root, struct annex_error **err)

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import shutil
 import signal
 import struct
@@ -424,6 +425,44 @@ def test_an_initramfs_is_made_once_for_an_agent(tool, tmp_path, agent):
     agent.write_bytes(b"a third one")
     tool.ok("initramfs", agent)
     assert not os.path.exists(first), "what no start can be using any more is removed"
+
+
+DEPMOD = next((path for path in ("/usr/sbin/depmod", "/sbin/depmod", "/usr/bin/depmod") if os.path.exists(path)), None)
+HIDDEN = ["unshare", "-m", "sh", "-c", f"mount --bind /dev/null {DEPMOD} && exec \"$@\"", "sh"]
+needs_depmod = pytest.mark.skipif(not DEPMOD, reason="depmod is not installed")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="depmod can be hidden by root only")
+
+
+@needs_depmod
+def test_indexes_that_are_missing_are_made_at_the_next_start(tool, tmp_path, agent):
+    """With a PATH as ordinary users have it."""
+    environment = {**os.environ, "PATH": "/usr/local/bin:/usr/bin:/bin", "TMPDIR": str(tmp_path)}
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(bzimage(elf_kernel(virtio=False)))
+    tool.ok("install", "--file", kernel, "--modules", modules_tree(tmp_path), env=environment)
+    modules = tool.folder / RELEASE / "lib/modules" / RELEASE
+    made = {path.name: path.read_bytes() for path in modules.glob("*.bin")}
+    assert {"modules.dep.bin", "modules.alias.bin", "modules.symbols.bin", "modules.builtin.bin"} <= set(made)
+    for name in made:
+        (modules / name).unlink()
+    tool.ok("initramfs", agent, env=environment)
+    assert {path.name: path.read_bytes() for path in modules.glob("*.bin")} == made
+    assert not list(tmp_path.glob("annex-depmod-*"))
+
+
+@needs_depmod
+@needs_root
+def test_without_depmod_a_kernel_is_installed_and_what_is_missing_said(tmp_path):
+    kernel = tmp_path / "vmlinuz"
+    kernel.write_bytes(bzimage(elf_kernel(virtio=False)))
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path / "data")}
+    done = subprocess.run([*HIDDEN, build_folder() / "annex", "kernel", "install", "--file", kernel, "--modules",
+                           modules_tree(tmp_path)], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, f"{RELEASE}\n"), done.stderr
+    assert "annex: depmod is not installed: modprobe in machines will not find the kernel's modules\nhint: install kmod" in done.stderr
+    assert not list((tmp_path / "data").rglob("*.bin"))
+    told = subprocess.run([*HIDDEN, build_folder() / "annex", "doctor"], capture_output=True, text=True, env=environment).stdout
+    assert re.search(r"could be better +depmod +depmod is not installed", told), told
 
 
 def test_no_initramfs_without_modules_that_are_needed(tool, tmp_path, agent):

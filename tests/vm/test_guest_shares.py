@@ -328,6 +328,7 @@ def test_links_of_an_image_do_not_lead_out_of_its_disk(start, host):
     machine.configure(shares=["caught d /opt/out/caught"])
     machine.wait_until(lambda: machine.failures, 60, "FAILURE")
     assert machine.failures[0].message == "cannot share /opt/out/caught: /opt/out is a link to nowhere in the machine"
+    assert machine.failures[0].hint == "annex set volume=-/opt/out/caught"
 
 
 def test_a_home_of_its_own_follows_one_that_was_shared(start, host):
