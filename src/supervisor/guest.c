@@ -240,6 +240,14 @@ void guest_shutdown(struct guest *guest, uint64_t timeout_ms)
 		channel_put(guest->channel, MESSAGE_SHUTDOWN, 0, &(struct message_shutdown){timeout_ms});
 }
 
+void guest_failure(struct annex_error **err, unsigned kind, uint32_t os, const char *message, const char *hint)
+{
+	auto_free char *short_message = strndup(message, GUEST_FAILURE_MAX);
+	auto_free char *short_hint = strndup(hint, GUEST_FAILURE_MAX);
+
+	fail_relayed(err, kind, (int)os, short_message ? short_message : "", short_hint);
+}
+
 void guest_bind(struct guest *guest, const char *share)
 {
 	if (guest_is_up(guest))

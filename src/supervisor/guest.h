@@ -5,7 +5,8 @@
  * nothing. */
 
 /* Clients that write to the guest wait while this much waits for it. */
-#define GUEST_QUEUE_HIGH (1u << 20)
+#define GUEST_QUEUE_HIGH  (1u << 20)
+#define GUEST_FAILURE_MAX 1024u /* bytes kept of a failure's message as the guest tells it, and of its hint */
 
 /* Takes the descriptor. */
 MUST_USE int guest_new(struct guest **ret, struct supervisor *supervisor, int fd, struct annex_error **err);
@@ -17,6 +18,9 @@ bool guest_is_congested(const struct guest *guest);
 /* To the host's time, if the agent is up. */
 void guest_set_clock(struct guest *guest);
 void guest_shutdown(struct guest *guest, uint64_t timeout_ms);
+
+/* What the guest says of a failure, cut short. */
+void guest_failure(struct annex_error **err, unsigned kind, uint32_t os, const char *message, const char *hint);
 
 /* Show a share ("NAME FLAGS TARGET"), or no longer; shares_on_bound() gets the answer. */
 void guest_bind(struct guest *guest, const char *share);

@@ -260,7 +260,7 @@ bool shares_on_bound(struct shares *shares, const struct message_bound *bound)
 		return false;
 	task->in_guest = false;
 	if (bound->kind != 0)
-		fail_relayed(&task->failure, bound->kind, (int)bound->os, bound->message, bound->hint);
+		guest_failure(&task->failure, bound->kind, bound->os, bound->message, bound->hint);
 	if (task->is_mount != (bound->kind != 0)) { /* it is there, as it was asked for or as before */
 		finish(shares, task->failure);
 		return true;

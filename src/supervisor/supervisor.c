@@ -226,14 +226,14 @@ void supervisor_on_halted(struct supervisor *supervisor, const struct message_ha
 
 void supervisor_on_guest_failure(struct supervisor *supervisor, const struct message_failure *failure)
 {
-	auto_free char *text = copy_short(failure->message), *hint = copy_short(failure->hint);
 	struct annex_error *err = NULL;
 
+	guest_failure(&err, failure->kind, failure->os, failure->message, failure->hint);
 	if (supervisor->state != MACHINE_BOOTING) {
-		log_info("the guest says: %s", text ? text : "");
+		log_info("the guest says: %s", annex_error_message(err));
+		annex_error_free(err);
 		return;
 	}
-	fail_relayed(&err, failure->kind, (int)failure->os, text ? text : "", hint);
 	hint_at_logs(supervisor, &err);
 	break_off(supervisor, err, true);
 }
