@@ -20,7 +20,7 @@ from annex_test import BUILD, TIMEOUT
 from machines import BOOT
 
 SUITE = BUILD / "tests" / "posix" / "posix-suite"
-ROOT, OTHER = ("--root",), ("-u", "4242:4242")
+ROOT, OTHER = ("--root",), ("-u", "5252:5252")
 SLOW = 10 * TIMEOUT
 
 # What a share is not like a local file system in; docs/shares.md says so too.
