@@ -13,16 +13,6 @@
 
 static const char setting[] = "volume=";
 
-/* The last ":/" is where GUEST begins, as volume_parse() has it; NULL: there is none. */
-static const char *find_guest(const char *text)
-{
-	const char *found = NULL;
-
-	for (const char *at = text; (at = strstr(at, ":/")); at++)
-		found = at;
-	return found;
-}
-
 static int canonical(char **ret, const char *path, struct annex_error **err)
 {
 	const char *home = getenv("HOME");
@@ -49,19 +39,19 @@ static int canonical(char **ret, const char *path, struct annex_error **err)
 
 int share_volume(char **ret, const char *text, struct annex_error **err)
 {
-	const char *guest = find_guest(text);
+	const char *guest = volume_find_guest(text);
 	auto_free char *host = NULL, *real = NULL;
 
-	if (!guest || guest == text) { /* for the parser to refuse */
+	if (!guest || guest == text + 1) { /* for the parser to refuse */
 		*ret = strdup(text);
 		return *ret ? 0 : fail_memory(err);
 	}
-	host = strndup(text, (size_t)(guest - text));
+	host = strndup(text, (size_t)(guest - 1 - text));
 	if (!host)
 		return fail_memory(err);
 	if (canonical(&real, host, err) < 0)
 		return -1;
-	if (asprintf(ret, "%s%s", real, guest) < 0) {
+	if (asprintf(ret, "%s:%s", real, guest) < 0) {
 		*ret = NULL;
 		return fail_memory(err);
 	}

@@ -112,7 +112,7 @@ static int parse_options(struct volume *volume, const char *options, struct anne
 	}
 }
 
-static const char *last_guest(const char *text)
+const char *volume_find_guest(const char *text)
 {
 	const char *found = NULL;
 
@@ -123,7 +123,7 @@ static const char *last_guest(const char *text)
 
 static int parse(struct volume *volume, const char *text, struct annex_error **err)
 {
-	const char *guest = last_guest(text);
+	const char *guest = volume_find_guest(text);
 	size_t size;
 
 	if (!guest) {
@@ -175,7 +175,7 @@ char *volume_text(const struct volume *volume)
 
 int volume_compare(const char *a, const char *b)
 {
-	const char *guest_a = last_guest(a), *guest_b = last_guest(b);
+	const char *guest_a = volume_find_guest(a), *guest_b = volume_find_guest(b);
 	size_t size_a = guest_a ? strcspn(guest_a, ":") : 0, size_b = guest_b ? strcspn(guest_b, ":") : 0;
 	int order = memcmp(guest_a ? guest_a : "", guest_b ? guest_b : "", size_a < size_b ? size_a : size_b);
 

@@ -19,6 +19,8 @@ struct volume {
 /* USAGE with a hint that shows the right form. ".." is refused in either path, in GUEST also the places where the
  * machine has something of its own. */
 MUST_USE int volume_parse(struct volume *ret, const char *text, struct annex_error **err);
+/* Where in a text GUEST begins; NULL: it has none that is absolute. */
+const char *volume_find_guest(const char *text);
 /* The one spelling of it: HOST:GUEST[:ro][,cache=none]; NULL: out of memory. The caller frees it. */
 char *volume_text(const struct volume *volume);
 /* Orders texts as volume_text() gives them by GUEST; 0: the same. */

@@ -222,14 +222,13 @@ void entry_forget(struct call *call, const struct fuse_entry_out *entry)
 	inode_forget(call->inodes, entry->nodeid, 1);
 }
 
-int entry_own(struct call *call, struct inode *folder, int folder_fd, int fd, uint32_t mode, uint32_t device)
+int entry_own(struct call *call, int folder, int fd, uint32_t mode, uint32_t device)
 {
-	struct spot spot = {.fd = fd}, above = {.fd = folder_fd};
+	struct spot spot = {.fd = fd}, above = {.fd = folder};
 	struct statx stx, parent;
 	struct owner shown, want, holder;
 	int result = spot_stat(&spot, &stx);
 
-	(void)folder;
 	if (result == 0)
 		result = spot_stat(&above, &parent);
 	if (result != 0)

@@ -15,7 +15,7 @@ MUST_USE int entry_made(struct call *call, struct inode *folder, const char *nam
 void entry_forget(struct call *call, const struct fuse_entry_out *entry);
 
 /* Gives what was just made to whom the guest says: `fd` is its O_PATH descriptor, `mode` the guest's with the type. */
-MUST_USE int entry_own(struct call *call, struct inode *folder, int folder_fd, int fd, uint32_t mode, uint32_t device);
+MUST_USE int entry_own(struct call *call, int folder, int fd, uint32_t mode, uint32_t device);
 
 /* What the guest is to know of it. */
 void entry_describe(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,

@@ -16,7 +16,6 @@ struct further {
 	struct peer *peer;
 	int device_ends[BRIDGE_FDS_LIMIT], own_ends[BRIDGE_FDS_LIMIT]; /* until they are handed over */
 	unsigned device_count, own_count;
-	bool ended;
 };
 
 /* Starts it. The callbacks' data is the record. */

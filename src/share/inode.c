@@ -83,7 +83,7 @@ static uint64_t key_hash(const struct share *share, const struct inode_key *key)
 	return table_hash(table_hash(table_hash(share->id, key->dev), key->ino), key->born);
 }
 
-struct inode_key inode_key_of(const struct statx *stx)
+static struct inode_key key_of(const struct statx *stx)
 {
 	return (struct inode_key){
 		.dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
@@ -96,14 +96,14 @@ struct inode_key inode_key_of(const struct statx *stx)
 
 const struct mask *inode_mask(const struct share *share, const struct statx *stx)
 {
-	struct inode_key key = inode_key_of(stx);
+	struct inode_key key = key_of(stx);
 
 	return masks_known(share->masks, key.dev, key.ino, key.born);
 }
 
 bool inode_is(const struct inode *inode, const struct statx *stx)
 {
-	struct inode_key key = inode_key_of(stx);
+	struct inode_key key = key_of(stx);
 
 	return inode->key.dev == key.dev && inode->key.ino == key.ino && inode->key.born == key.born &&
 	       inode->type == (stx->stx_mode & S_IFMT);
@@ -301,7 +301,7 @@ static struct inode_shard *shard_of_key(struct inodes *inodes, const struct shar
 
 struct inode *inode_known(struct inodes *inodes, const struct share *share, const struct statx *stx)
 {
-	struct inode_key key = inode_key_of(stx);
+	struct inode_key key = key_of(stx);
 	struct inode_shard *shard = shard_of_key(inodes, share, &key);
 	struct inode *inode;
 
@@ -321,7 +321,7 @@ static struct inode *inode_made(struct inode_shard *shard, struct inodes *inodes
 		return NULL;
 	inode->shard = shard;
 	inode->id = inodes->base | (++shard->last * INODE_SHARDS + (uint64_t)(shard - inodes->shards));
-	inode->key = inode_key_of(seen->stx);
+	inode->key = key_of(seen->stx);
 	inode->type = seen->stx->stx_mode & S_IFMT;
 	inode->top = !seen->parent;
 	inode->checked = seen->parent ? atomic_load(&seen->parent->checked) : 0;
@@ -359,7 +359,7 @@ static void set_descriptor(struct inode *inode, int *fd, bool keep)
 
 int inode_enter(struct inode **ret, struct inodes *inodes, struct inode_seen *seen)
 {
-	struct inode_key key = inode_key_of(seen->stx);
+	struct inode_key key = key_of(seen->stx);
 	struct inode_shard *shard = shard_of_key(inodes, seen->share, &key);
 	auto_free char *name = seen->name ? strdup(seen->name) : NULL;
 	auto_inode struct inode *parent = seen->parent ? inode_ref(seen->parent) : NULL;

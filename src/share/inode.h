@@ -97,7 +97,6 @@ struct inode *inode_known(struct inodes *inodes, const struct share *share, cons
 /* Its name was changed by the guest. */
 void inode_moved(struct inode *inode, struct inode *parent, const char *name);
 #define INODE_STATX (STATX_BASIC_STATS | STATX_BTIME)
-struct inode_key inode_key_of(const struct statx *stx);
 /* What the share's masks say of what was seen, whatever its name. */
 const struct mask *inode_mask(const struct share *share, const struct statx *stx);
 /* -ESTALE when it is shared no longer: its share was removed, or it became masked, or lies in what is. */

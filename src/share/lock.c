@@ -185,21 +185,39 @@ int lock_set(struct call *call)
 	return in->lk_flags & FUSE_LK_FLOCK ? flock_of_handle(call, in) : set_posix(call, in);
 }
 
-/* Whose lock it is: to its owner alone, it is in nobody's way. 0: somebody's of the host, or of several who read. */
-static uint32_t holder_of(struct inode *inode, const struct flock *lock)
+/* A descriptor of the open file of one of the owners, for the caller to close; negative behind the last. */
+static int owner_at(struct inode *inode, size_t index, uint32_t *ret_pid)
 {
-	uint32_t pid = 0;
+	const struct lock_owner *at;
+	int fd = -ENOENT;
 
 	inode_lock_shard(inode);
-	for (const struct lock_owner *at = inode->lock_owners; at && pid == 0; at = at->next) {
-		struct flock probe = {
-			.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock->l_start, .l_len = lock->l_len};
-
-		if (fcntl(at->fd, F_OFD_GETLK, &probe) == 0 && probe.l_type == F_UNLCK)
-			pid = at->pid;
+	for (at = inode->lock_owners; at && index > 0; at = at->next)
+		index--;
+	if (at) {
+		*ret_pid = at->pid;
+		fd = fcntl(at->fd, F_DUPFD_CLOEXEC, 0);
 	}
 	inode_unlock_shard(inode);
-	return pid;
+	return fd;
+}
+
+/* Whose lock it is: to its owner alone, it is in nobody's way. 0: somebody's of the host, or of several who read. Asked
+ * without the lock of the shard, as file systems on a network take their time. */
+static uint32_t holder_of(struct inode *inode, const struct flock *lock)
+{
+	for (size_t i = 0; i < LOCK_OWNERS_LIMIT; i++) {
+		struct flock probe = {
+			.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = lock->l_start, .l_len = lock->l_len};
+		uint32_t pid = 0;
+		auto_close int fd = owner_at(inode, i, &pid);
+
+		if (fd < 0)
+			break;
+		if (fcntl(fd, F_OFD_GETLK, &probe) == 0 && probe.l_type == F_UNLCK)
+			return pid;
+	}
+	return 0;
 }
 
 int lock_get(struct call *call)

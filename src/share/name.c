@@ -67,7 +67,7 @@ static int own(struct call *call, int folder, const struct making *what)
 {
 	auto_close int fd = openat(folder, call->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	return fd < 0 ? -errno : entry_own(call, call->inode, folder, fd, what->mode, what->device);
+	return fd < 0 ? -errno : entry_own(call, folder, fd, what->mode, what->device);
 }
 
 static int reply_entry(struct call *call, int folder)

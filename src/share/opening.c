@@ -162,7 +162,7 @@ int opening_create(struct call *call)
 	if (fd < 0)
 		return errno == EEXIST ? create_over(call, pin.fd, in) : -errno;
 	fd = pin_settle(fd, call->inode);
-	result = fd < 0 ? fd : entry_own(call, call->inode, pin.fd, fd, S_IFREG | (in->mode & 07777), 0);
+	result = fd < 0 ? fd : entry_own(call, pin.fd, fd, S_IFREG | (in->mode & 07777), 0);
 	if (result < 0) {
 		unlinkat(pin.fd, call->name, 0);
 		return result;
@@ -187,7 +187,7 @@ int opening_tmpfile(struct call *call)
 	fd = fd < 0 ? -errno : pin_settle(fd, call->inode);
 	if (fd < 0)
 		return fd;
-	result = entry_own(call, call->inode, pin.fd, fd, S_IFREG | (in->mode & 07777), 0);
+	result = entry_own(call, pin.fd, fd, S_IFREG | (in->mode & 07777), 0);
 	if (result < 0)
 		return result;
 	result = entry_made(call, call->inode, NULL, fd, &entry, &inode);

@@ -44,7 +44,9 @@ int pin_idle_enter(struct inode *inode)
 /* A descriptor that would be pinned for good is one that is kept. */
 void pin_keep(struct inode *inode)
 {
-	if (pin_hold(inode) < 0)
+	struct pin pin;
+
+	if (pin_take(&pin, inode) < 0)
 		return;
 	pthread_mutex_lock(&inode->shard->lock);
 	inode->kept = true;
@@ -190,11 +192,6 @@ static int pin_from(struct inode *inode, unsigned depth)
 	return fd < 0 ? fd : pin_with(inode, &fd);
 }
 
-int pin_hold(struct inode *inode)
-{
-	return pin_from(inode, 0);
-}
-
 void pin_let_go(struct inode *inode)
 {
 	auto_close int too_many = -EBADF;
@@ -207,7 +204,7 @@ void pin_let_go(struct inode *inode)
 
 int pin_take(struct pin *pin, struct inode *inode)
 {
-	int fd = pin_hold(inode);
+	int fd = pin_from(inode, 0);
 
 	if (fd < 0)
 		return fd;

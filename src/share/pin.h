@@ -4,15 +4,13 @@
 /* Descriptors of inodes: O_PATH, opened when they are needed. */
 #define PIN_DEPTH_LIMIT 2048 /* how far below its share a folder may lie whose way must be found anew */
 
-/* A descriptor that stays until pin_let_go(); -errno, -ESTALE if the host has no longer what it was. */
-MUST_USE int pin_hold(struct inode *inode);
-void pin_let_go(struct inode *inode);
-
+/* A descriptor that stays until it is let go of; -errno, -ESTALE if the host has no longer what it was. */
 struct pin {
 	struct inode *inode;
 	int fd;
 };
 MUST_USE int pin_take(struct pin *pin, struct inode *inode);
+void pin_let_go(struct inode *inode);
 static inline void cleanup_pin(struct pin *pin)
 {
 	if (pin->inode)

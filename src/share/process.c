@@ -282,7 +282,6 @@ static void on_further_ended(const struct annex_error *why, void *data)
 	struct further *further = data;
 	struct share_process *process = further->owner;
 
-	further->ended = true;
 	if (!why)
 		(void)fail(&err, ANNEX_ERROR_SYSTEM, "annex-share ended");
 	why = why ? why : err;
