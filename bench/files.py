@@ -50,19 +50,19 @@ def source(target):
 
 
 def repository(folder, target):
-    """Files of 100 to 4,000 bytes in 400 folders, committed."""
+    """Small files in 400 folders, committed."""
     git = ["git", "-C", folder, "-c", "user.name=bench", "-c", "user.email=bench@localhost", "-c", "gc.auto=0"]
     folder.mkdir()
     subprocess.run([*git, "init", "-q"], check=True)
     for number in range(REPOSITORY_FILES):
         place = folder / f"part-{number % 20}" / f"module-{number % 400}"
         place.mkdir(parents=True, exist_ok=True)
-        (place / f"file-{number}.txt").write_text(f"{number}\n" * (20 + number % 700))
+        (place / f"file-{number}.txt").write_text(f"{number}\n" * (5 + number % 100))
     subprocess.run([*git, "add", "-A"], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "all"], check=True)
+    subprocess.run([*git, "repack", "-q", "-a", "-d"], check=True)
     with tarfile.open(target, "w") as archive:
-        archive.add(folder, "repository")
-    shutil.rmtree(folder)
+        archive.add(folder, folder.name)
 
 
 def program_with_libraries(target):
@@ -156,10 +156,17 @@ class Files:
         self.start()
         tools = self.folder / "tools"
         source(tools / "source.tar")
-        repository(self.folder / "repository", tools / "repository.tar")
+        repository(self.folder / "ours" / "repository", tools / "repository.tar")
         program_with_libraries(tools / "fio")
         for name in ("rows.sh", "many.c"):
             shutil.copy(ROOT / "bench" / name, tools / name)
+        subprocess.run(["cc", "-O2", "-o", self.folder / "many", tools / "many.c"], check=True)
+        subprocess.run(["tar", "-xf", tools / "repository.tar", "-C", self.folder / "theirs"], check=True)
+        for place in (self.folder / "ours", self.folder / "theirs"):
+            (place / "find").mkdir()
+            subprocess.run([self.folder / "many", "tree", place / "find", "50000"], check=True)
+            # The index notes how the files look here.
+            subprocess.run(["git", "-C", place / "repository", "status"], stdout=subprocess.DEVNULL, check=True)
         pack = subprocess.Popen(["tar", "-c", "-C", tools, "."], stdout=subprocess.PIPE)
         self.inside("sh", "-ec", f"mkdir -p {INSIDE} /srv/local /srv/theirs; mount -t virtiofs peer /srv/theirs; "
                     f"tar -x -C {INSIDE}; gcc -O2 -o {INSIDE}/many {INSIDE}/many.c", stdin=pack.stdout)
@@ -175,11 +182,12 @@ class Files:
                 for place in places:
                     said = self.inside(f"{INSIDE}/rows.sh", "measure", f"/srv/{place}", row).stdout
                     times[row, place].append(int(said) / 1e6)
+                print(f"  {row}: " + ", ".join(f"{place} {times[row, place][-1]:.2f} s" for place in sorted(places)), flush=True)
             places.append(places.pop(0))  # nobody is always the first
         return times
 
     def server(self):
-        supervisor = self.annex.inspect(NAME)["pid"]
+        supervisor = self.annex.inspect(NAME)["supervisorPid"]
         return [pid for pid in processes(supervisor) if pathlib.Path(f"/proc/{pid}/comm").read_text() == "annex-share\n"]
 
     def tables(self, _name):
