@@ -49,6 +49,14 @@ static void attributes(struct call *call, const struct statx *stx, const struct 
  * Most files have no record, and one that is written changes the time of the last change. So it is looked for once for
  * each such time, but for times so recent that the clock may not have ticked since.
  */
+bool entry_has_settled(int64_t time_ns)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - time_ns > CLOCK_TICK_NS;
+}
+
 static int64_t change_ns(const struct statx *stx)
 {
 	return stx->stx_ctime.tv_sec * 1000000000 + stx->stx_ctime.tv_nsec;
@@ -62,15 +70,14 @@ bool entry_is_plain(const struct inode *inode, const struct statx *stx)
 static void show_owner(struct call *call, struct inode *inode, const struct spot *spot, const struct statx *stx,
 		       struct owner *ret)
 {
-	struct timespec now;
+	bool settled;
 
 	if (entry_is_plain(inode, stx)) {
 		*ret = owner_native(call->owners, stx);
 		return;
 	}
-	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	if (!owner_show(call->owners, ret, spot, stx) &&
-	    (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - change_ns(stx) > CLOCK_TICK_NS)
+	settled = entry_has_settled(change_ns(stx)); /* before it is looked for */
+	if (!owner_show(call->owners, ret, spot, stx) && settled)
 		atomic_store(&inode->plain_ns, change_ns(stx));
 }
 

@@ -24,6 +24,8 @@ void entry_describe(struct call *call, struct inode *inode, const struct spot *s
 void entry_describe_plain(struct call *call, struct inode *inode, const struct statx *stx, struct fuse_attr *ret);
 /* Whether that is known; only of what changed a while ago. */
 bool entry_is_plain(const struct inode *inode, const struct statx *stx);
+/* Whether a file's time is long enough ago for whatever changes it now to give it another one. */
+bool entry_has_settled(int64_t time_ns);
 /* For how long the guest may believe them. */
 void entry_validity(const struct inode *inode, uint64_t *ret_s, uint32_t *ret_ns);
 
