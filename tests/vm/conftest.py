@@ -52,6 +52,13 @@ def host(sanitizers):
 
 
 @pytest.fixture(scope="session")
+def root_host(sanitizers):
+    """Root's, with a kernel; where the suite runs as root."""
+    with machines.host(annex_test.myself()) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
 def busybox_machine(host):
     return machines.create(host, "busybox", "busybox", "--memory", "512M")
 

@@ -34,9 +34,8 @@ DIFFERENT_ROOT = {"lists of a folder are inherited"}
 
 
 @pytest.fixture(scope="module", params=annex_test.accounts())
-def host(request, sanitizers):
-    with machines.host(annex_test.account(request.param)) as made:
-        yield made
+def host(request, host):
+    return host if request.param == "user" else request.getfixturevalue("root_host")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def folder(host):
 @pytest.fixture(scope="module")
 def machine(host, folder):
     made = machines.create(host, "busybox", "posix", "--memory", "512M", "--network", "none", "--no-boot")
-    host.ok("set", "-n", "posix", "home-mount=none", f"volume={folder}/auto:/srv/auto",
+    host.ok("set", "-n", "posix", f"volume={folder}/auto:/srv/auto",
             f"volume={folder}/none:/srv/none:cache=none", f"volume={folder}/ro:/srv/ro:ro")
     yield made.up()
     host.ok("delete", "-f", "posix", timeout=BOOT)

@@ -4,17 +4,10 @@ import os
 
 import pytest
 
-import annex_test
 import machines
 from machines import BOOT
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the suite does not run as root")
-
-
-@pytest.fixture(scope="module")
-def root_host(sanitizers):
-    with machines.host(annex_test.myself()) as made:
-        yield made
 
 
 def test_root_can_use_a_machine_with_busybox(root_host):
