@@ -354,23 +354,24 @@ static bool look_out(struct queue *queue)
 	struct memory *memory;
 	const uint16_t *index;
 	enum spin_result result = SPIN_CROWDED;
+	uint64_t lost_ns = 0;
 
 	if (is_unhurried(queue) || !may_take(queue) || !spin_begin(&queue->spin))
 		return false;
 	memory = memory_ref(queue->memory);
 	index = &queue->ring.available->idx;
 	pthread_mutex_unlock(&queue->lock);
-	if (!spin_is_crowded()) {
+	if (!spin_is_crowded(&lost_ns)) {
 		/* Kicked now, another worker would come; until here, one should. */
 		pthread_mutex_lock(&queue->lock);
 		if (may_take(queue))
 			ring_disarm(&queue->ring);
 		pthread_mutex_unlock(&queue->lock);
-		result = spin_look(index, seen);
+		result = spin_look(index, seen, &lost_ns);
 	}
 	memory_unref(memory);
 	pthread_mutex_lock(&queue->lock);
-	spin_end(&queue->spin, result);
+	spin_end(&queue->spin, result, lost_ns);
 	return may_take(queue) && (result == SPIN_FOUND || !ring_arm(&queue->ring));
 }
 

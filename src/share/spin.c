@@ -6,15 +6,17 @@
  *
  * It is done only where the last request came so soon, and so never for a guest that does nothing; one that pauses
  * costs a single look in vain. And only while nobody else needs the processor: one that was given away and is not back
- * at once has others waiting for it, and the next looks are left out, more and more of them while that goes on.
+ * at once has others waiting for it. Then no look is tried for LOST_PART times as long as it was away, so that looking
+ * costs no more than that part of the time however busy the host is.
  */
 #include "share/spin.h"
 
 #include <sched.h>
 #include <time.h>
 
-#define CROWDED_NS    10000 /* away for so long: somebody else ran */
-#define DECLINE_LIMIT 256
+#define CROWDED_NS 10000 /* away for so long: somebody else ran */
+#define LOST_PART  32
+#define PAUSE_NS   100000000 /* without a look, at most */
 
 static uint64_t now_ns(void)
 {
@@ -41,23 +43,23 @@ bool spin_begin(struct spin *spin)
 {
 	if (spin->looking || !spin->soon)
 		return false;
-	if (spin->declined < spin->decline) {
-		spin->declined++;
+	if (spin->not_before_ns && now_ns() < spin->not_before_ns)
 		return false;
-	}
+	spin->not_before_ns = 0;
 	spin->looking = true;
 	return true;
 }
 
-bool spin_is_crowded(void)
+bool spin_is_crowded(uint64_t *ret_lost_ns)
 {
 	uint64_t start = now_ns();
 
 	sched_yield();
-	return now_ns() - start > CROWDED_NS;
+	*ret_lost_ns = now_ns() - start;
+	return *ret_lost_ns > CROWDED_NS;
 }
 
-enum spin_result spin_look(const uint16_t *index, uint16_t seen)
+enum spin_result spin_look(const uint16_t *index, uint16_t seen, uint64_t *ret_lost_ns)
 {
 	uint64_t start = now_ns(), last = start, now = start;
 
@@ -65,20 +67,19 @@ enum spin_result spin_look(const uint16_t *index, uint16_t seen)
 		if (now - start > SPIN_NS)
 			return SPIN_NOTHING;
 		now = now_ns();
-		if (now - last > CROWDED_NS)
+		if (now - last > CROWDED_NS) {
+			*ret_lost_ns = now - last;
 			return SPIN_CROWDED;
+		}
 		last = now;
 	}
 	return SPIN_FOUND;
 }
 
-void spin_end(struct spin *spin, enum spin_result result)
+void spin_end(struct spin *spin, enum spin_result result, uint64_t lost_ns)
 {
 	spin->looking = false;
 	spin->soon = result != SPIN_NOTHING;
-	spin->declined = 0;
-	if (result != SPIN_CROWDED)
-		spin->decline = 0;
-	else if (spin->decline < DECLINE_LIMIT)
-		spin->decline = spin->decline * 2 + 1;
+	if (result == SPIN_CROWDED)
+		spin->not_before_ns = now_ns() + (lost_ns < PAUSE_NS / LOST_PART ? LOST_PART * lost_ns : PAUSE_NS);
 }
