@@ -98,6 +98,31 @@ def apps(apps_machine):
 
 
 @pytest.fixture
+def root(apps):
+    with shares.Guest(apps, root=True) as guest:
+        yield guest
+
+
+@pytest.fixture
+def user(apps):
+    with shares.Guest(apps) as guest:
+        yield guest
+
+
+@pytest.fixture(params=["user", "root"])
+def somebody(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def place(apps, request):
+    """A folder of the test in the home, by the path that it has on both sides."""
+    name = request.node.name.split("[")[0]
+    yield shares.folder(apps.host, apps.ground / name)
+    apps.sh(f"rm -rf {apps.ground / name}")
+
+
+@pytest.fixture
 def noinit(noinit_machine):
     """A running machine whose image has no init."""
     return noinit_machine.up()

@@ -13,6 +13,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import stat
 import subprocess
 import tempfile
 import textwrap
@@ -45,6 +46,19 @@ def put(host, path, content):
     """A file of the host's user, with new contents."""
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return own(host, path)
+
+
+def fingerprint(top):
+    """All that can be seen of a tree but the times of access."""
+    found = {}
+    for parent, folders, files in os.walk(top):
+        for path in (parent, *(os.path.join(parent, name) for name in folders + files)):
+            status = os.lstat(path)
+            names = os.listxattr(path, follow_symlinks=False)
+            content = pathlib.Path(path).read_bytes() if stat.S_ISREG(status.st_mode) else b""
+            found[path] = (status.st_mode, status.st_uid, status.st_gid, status.st_nlink, status.st_size, status.st_mtime_ns,
+                           status.st_ctime_ns, names, content)
+    return found
 
 
 def lay_out(host, ground):

@@ -3,21 +3,15 @@
 import os
 import pathlib
 import stat
+import subprocess
 
 import pytest
 
 from annex_test import TIMEOUT
 from machines import BOOT
-from shares import folder, put
+from shares import put
 
 LONG = 5 * TIMEOUT
-
-
-@pytest.fixture
-def place(apps, request):
-    """A folder of the test in the home, by the path that it has on both sides."""
-    yield folder(apps.host, apps.ground / request.node.name)
-    apps.sh(f"rm -r {apps.ground / request.node.name}")
 
 
 def entries(folder):
@@ -241,6 +235,39 @@ def test_sqlite_with_wal_in_several_processes(apps, place):
     check_owned(place, apps.host.account)
 
 
+# Adds numbers and counts them, until both sides have done so for some time.
+COUNTING = """
+import os, sqlite3, sys, time
+path, who, other = sys.argv[1:]
+database = sqlite3.connect(path, timeout=120, isolation_level=None)
+done = 0
+while done < 25 or not os.path.exists(f"{path}.{other}"):
+    database.execute("BEGIN IMMEDIATE")
+    database.execute("INSERT INTO entry VALUES (?, ?)", (who, done))
+    database.execute("UPDATE total SET n = n + 1")
+    database.execute("COMMIT")
+    done += 1
+    if done == 25:
+        open(f"{path}.{who}", "w").close()
+    time.sleep(0.05)  # who waits for the lock asks for it now and then
+print(done)
+"""
+
+
+def test_sqlite_without_wal_from_both_sides_at_once(apps):
+    """With cache=none. In WAL mode the processes share memory, which the two kernels don't: then what one side writes is lost."""
+    live = apps.volumes / "live"
+    apps.ok("sqlite3", "/srv/live/db", "CREATE TABLE entry (who, n); CREATE TABLE total (n); INSERT INTO total VALUES (0)")
+    ours = ["/usr/bin/python3", "-c", COUNTING, live / "db", "host", "machine"]
+    host = subprocess.Popen(ours, stdout=subprocess.PIPE, **apps.host.account.switch)
+    machine = apps.ok("python3", "-c", COUNTING, "/srv/live/db", "machine", "host", timeout=LONG)
+    done = int(host.communicate(timeout=LONG)[0]), int(machine)
+    assert host.returncode == 0 and min(done) >= 25
+    said = apps.ok("sqlite3", "/srv/live/db", "PRAGMA integrity_check; SELECT who, count(*) FROM entry GROUP BY who; SELECT n FROM total")
+    assert said.split() == ["ok", f"host|{done[0]}", f"machine|{done[1]}", str(sum(done))]
+    apps.sh("rm /srv/live/db*")
+
+
 POSTGRES = """\
 bin=$(echo /usr/lib/postgresql/*/bin)
 data=$1/data
@@ -288,7 +315,7 @@ def test_postgres_with_its_data_on_a_share(apps, volume):
     check_owned(volume, apps.host.account)
     assert (volume / "data").stat().st_mode & 0o7777 == 0o700
     assert (volume / "data/PG_VERSION").stat().st_mode & 0o7777 == 0o600
-    assert apps.sh(f"stat -c %U:%a /srv/data/data/base") == "postgres:700\n"
+    assert apps.sh("stat -c %U:%a /srv/data/data/base") == "postgres:700\n"
 
 
 SUDO = """\
