@@ -8,6 +8,7 @@
 #include "supervisor/shares.h"
 
 #include "base/log.h"
+#include "base/time.h"
 #include "machine/home.h"
 #include "share/process.h"
 #include "supervisor/clients.h"
@@ -33,6 +34,7 @@ struct shares {
 	struct task *first; /* at work */
 	struct task *last;
 	unsigned count;
+	struct loop_source *deadline; /* of the guest's answer */
 };
 
 static void begin(struct shares *shares);
@@ -117,6 +119,37 @@ static int hint_shown(const struct supervisor *supervisor, struct annex_error **
 	return fail_hint(err, "annex mount -n %s shows what is shared", supervisor->record->name);
 }
 
+/* Nobody waits longer. What was asked is done all the same, once the guest answers. */
+static void on_deadline(struct loop_source *source, void *data)
+{
+	struct shares *shares = data;
+	auto_error struct annex_error *err = NULL;
+
+	(void)source;
+	if (!shares->first || !shares->first->in_guest)
+		return;
+	fail(&err, ANNEX_ERROR_TIMEOUT, "the machine does not answer");
+	hint_shown(shares->supervisor, &err);
+	for (struct task *task = shares->first; task; task = task->next) {
+		if (task->client)
+			clients_answer(shares->supervisor->clients, task->client, err);
+		task->client = NULL;
+	}
+}
+
+/* The guest has been asked by the first task. */
+static void await(struct shares *shares)
+{
+	const struct supervisor *supervisor = shares->supervisor;
+	uint64_t after_ms = time_scaled_ms(SHARES_ANSWER_MS, supervisor_slowness(supervisor));
+
+	shares->first->in_guest = true;
+	if (shares->deadline)
+		loop_timer_restart(shares->deadline, after_ms);
+	else if (loop_add_timer(&shares->deadline, supervisor->loop, after_ms, on_deadline, shares) < 0)
+		shares->deadline = NULL; /* who asks may wait for long then */
+}
+
 static int begin_mount(struct shares *shares, struct task *task, struct annex_error **err)
 {
 	struct supervisor *supervisor = shares->supervisor;
@@ -168,7 +201,7 @@ static int begin_umount(struct shares *shares, struct task *task, struct annex_e
 	task->target = strdup(share->target);
 	if (!task->target)
 		return fail_memory(err);
-	task->in_guest = true;
+	await(shares);
 	guest_unbind(supervisor->guest, task->target, task->force);
 	return 0;
 }
@@ -241,7 +274,7 @@ static void on_done(const struct annex_error *err, void *data)
 	share = machine_shares_find(&shares->supervisor->plan.shares, task->target);
 	if (task->is_mount && !task->failure && !err && share) {
 		text = machine_share_wire(share);
-		task->in_guest = true;
+		await(shares);
 		guest_bind(shares->supervisor->guest, text ? text : "");
 		return;
 	}
@@ -331,6 +364,7 @@ void shares_free(struct shares *shares)
 
 	if (!shares)
 		return;
+	loop_source_free(shares->deadline);
 	share_process_free(shares->process);
 	for (struct task *task = shares->first; task; task = next) {
 		next = task->next;

@@ -3,6 +3,8 @@
 
 /* What the machine sees of the host's files: the process that serves them, and what clients share while it runs. */
 #define SHARES_ASKED_MAX 64u /* of clients that wait for their turn */
+#define SHARES_ANSWER_MS \
+	30000u /* for the guest to do it, or to tell that it took too long; grows with the accelerator */
 
 /* Starts annex-share with what the plan shares. *ret_device is QEMU's end of the device, the caller's. */
 MUST_USE int shares_new(struct shares **ret, struct supervisor *supervisor, int *ret_device, struct annex_error **err);

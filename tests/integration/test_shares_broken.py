@@ -67,6 +67,23 @@ def test_a_server_that_is_killed_in_the_middle(host, machine, guest):
     assert volumes(machine) == []
 
 
+def test_a_guest_that_does_not_answer(host, machine, home):
+    """Nobody waits for ever; what was asked is done when it answers."""
+    machine.env["ANNEX_TIMEOUT_SCALE"] = "0.05"
+    guest = machine.run()[1]
+    first = host.start("mount", "data", "/srv", text=True)
+    guest.link.expect("BIND")
+    second = host.start("mount", "notes", "/etc/notes", text=True)
+    for running in (first, second):
+        assert ended(running).splitlines() == ["annex: mount in dev: the machine does not answer",
+                                               "hint: annex mount -n dev shows what is shared"]
+    guest.link.send("BOUND")
+    guest.bind()
+    wait_for(lambda: sorted(row[1] for row in rows(host)) == ["/etc/notes", "/srv"])
+    assert host.start("umount", "/srv", text=True) and guest.bind("UNBIND").target == "/srv"
+    wait_for(lambda: len(rows(host)) == 1)
+
+
 def test_a_client_that_goes_away_in_the_middle(host, machine, guest, home):
     running = host.start("mount", "data", "/srv", text=True)
     guest.link.expect("BIND")
