@@ -28,8 +28,9 @@
 enum {
 	STATUS_BROKEN = 1, /* the front end, or the supervisor, broke the protocol */
 	STATUS_USAGE = 2,
-	ARENAS = 4,          /* of malloc */
-	STACK_SIZE = 4 << 20 /* of a thread, as far as it is used: share/pin.h's depth needs most of it */
+	ARENAS = 4,           /* of malloc */
+	FILES_MOST = 1 << 18, /* open: each is memory of the host's kernel */
+	STACK_SIZE = 4 << 20  /* of a thread, as far as it is used: share/pin.h's depth needs most of it */
 };
 
 /* A packet with what comes along. */
@@ -177,9 +178,12 @@ static void set_limits(void)
 	struct rlimit files;
 	pthread_attr_t attributes;
 
-	/* As many files as may be; what can't be written for its size is an error, and no signal. */
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-		setrlimit(RLIMIT_NOFILE, &(struct rlimit){files.rlim_max, files.rlim_max});
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		rlim_t most = files.rlim_max < FILES_MOST ? files.rlim_max : FILES_MOST;
+
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){most, most});
+	}
+	/* What can't be written for its size is an error, and no signal. */
 	signal(SIGXFSZ, SIG_IGN);
 	signal(SIGPIPE, SIG_IGN);
 	mallopt(M_ARENA_MAX, ARENAS);
