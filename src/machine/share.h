@@ -61,6 +61,7 @@ bool machine_share_masked(const char *mask, const char *path);
 char *machine_share_wire(const struct machine_share *share);
 /* The list of objects that STATE carries; NULL: out of memory. */
 json_t *machine_shares_encode(const struct machine_shares *shares);
-/* Where the machine has a folder of the host, given that list: by the share whose source is nearest around it and that
- * shows it there. NULL: nowhere, or out of memory. `host_path` is canonical. The caller frees it. */
+/* Where the machine has a folder of the host, given that list: at its own path if a share shows it there (compilers and
+ * git write absolute paths down), else by the share whose source is nearest around it. NULL: nowhere, or out of memory.
+ * `host_path` is canonical. The caller frees it. */
 char *machine_shares_map(const json_t *shares, const char *host_path);

@@ -94,26 +94,27 @@ static bool is_covered(const json_t *shares, const json_t *share, const char *pl
 char *machine_shares_map(const json_t *shares, const char *host_path)
 {
 	auto_free char *found = NULL;
-	size_t longest = 0, i;
+	size_t most = 0, i;
 	const json_t *share;
 
 	json_array_foreach(shares, i, share)
 	{
 		const char *below = part(share, "source", host_path);
-		size_t length = strlen(text(share, "source"));
+		size_t weight = strlen(text(share, "source"));
 		auto_free char *place = NULL;
 
-		if (!below || length <= longest || strcmp(text(share, "type"), "folder") != 0 ||
-		    is_hidden(share, below))
+		if (!below || strcmp(text(share, "type"), "folder") != 0 || is_hidden(share, below))
 			continue;
 		place = *below ? path_join(text(share, "target"), below) : strdup(text(share, "target"));
 		if (!place)
 			return NULL;
-		if (is_covered(shares, share, place))
+		if (strcmp(place, host_path) == 0)
+			weight = SIZE_MAX;
+		if (weight <= most || is_covered(shares, share, place))
 			continue;
 		free(found);
 		found = TAKE(place);
-		longest = length;
+		most = weight;
 	}
 	return TAKE(found);
 }

@@ -579,6 +579,22 @@ static void a_folder_of_the_host_is_found_in_the_machine(void **state)
 	assert_null(nowhere);
 }
 
+static void a_folder_that_has_its_own_path_in_the_machine_is_found_there(void **state)
+{
+	struct host *host = *state;
+	auto_machine_shares struct machine_shares shares = {0};
+	auto_json json_t *list = NULL;
+	auto_free char *over = place(host, "home/u/work/over"), *under = place(host, "home/u/work/under");
+
+	make_folder(host, "home/u/work/over");
+	volume(host, "/home/u/work", ":/work");
+	set(host, "volume", "/data:", over);
+	make(host, &shares);
+	list = machine_shares_encode(&shares);
+	maps(host, list, "home/u/work/under", under);
+	maps(host, list, "home/u/work/over", "/work/over");
+}
+
 static void the_list_says_all_of_a_share(void **state)
 {
 	struct host *host = *state;
@@ -629,6 +645,7 @@ int main(void)
 		ON_A_HOST(one_that_is_there_is_kept_from_then_on),
 		ON_A_HOST(one_that_is_set_is_kept_when_it_is_there_again),
 		ON_A_HOST(a_folder_of_the_host_is_found_in_the_machine),
+		ON_A_HOST(a_folder_that_has_its_own_path_in_the_machine_is_found_there),
 		ON_A_HOST(the_list_says_all_of_a_share),
 	};
 
