@@ -3,7 +3,8 @@
  * is done one after the other, each in steps that others answer: a mount is added to the server and then bound by the
  * guest, an umount the other way round. plan.shares has what is shared at any time, and STATE tells it.
  *
- * What the record has gained or lost (`kept`) is in effect from then on, so the settings in effect follow.
+ * What the record has gained or lost (`kept`) is in effect from then on, so the settings in effect follow. A mount
+ * that isn't kept, and whose client gave up before it was done, is undone: nobody was told that it is there.
  */
 #include "supervisor/shares.h"
 
@@ -20,8 +21,8 @@
 
 struct task {
 	struct task *next;
-	const void *client; /* NULL: it is gone */
-	bool is_mount, kept, force;
+	const void *client; /* NULL: it is gone, or has got an answer */
+	bool is_mount, kept, force, given_up;
 	char *what;                  /* a volume, or a target */
 	char *target;                /* NULL: not begun */
 	bool in_guest;               /* who is to answer: the guest, or the server */
@@ -150,6 +151,11 @@ static void await(struct shares *shares)
 		shares->deadline = NULL; /* who asks may wait for long then */
 }
 
+static bool is_unwanted(const struct task *task)
+{
+	return task->is_mount && !task->kept && task->given_up;
+}
+
 static int begin_mount(struct shares *shares, struct task *task, struct annex_error **err)
 {
 	struct supervisor *supervisor = shares->supervisor;
@@ -159,7 +165,8 @@ static int begin_mount(struct shares *shares, struct task *task, struct annex_er
 	auto_free char *home = NULL;
 	int result;
 
-	if (task->kept && machine_shares_keep(&plan->shares, task->what)) { /* by `annex mount` */
+	if (is_unwanted(task) ||
+	    (task->kept && machine_shares_keep(&plan->shares, task->what))) { /* by `annex mount` */
 		finish(shares, NULL);
 		return 0;
 	}
@@ -257,8 +264,12 @@ void shares_umount(struct shares *shares, const void *client, const struct messa
 
 void shares_forget(struct shares *shares, const void *client)
 {
-	for (struct task *task = shares ? shares->first : NULL; task; task = task->next)
-		task->client = task->client == client ? NULL : task->client;
+	for (struct task *task = shares ? shares->first : NULL; task; task = task->next) {
+		if (task->client != client)
+			continue;
+		task->client = NULL;
+		task->given_up = true;
+	}
 }
 
 /* The server's answer. */
@@ -292,8 +303,14 @@ bool shares_on_bound(struct shares *shares, const struct message_bound *bound)
 	if (!task || !task->in_guest)
 		return false;
 	task->in_guest = false;
-	if (bound->kind != 0)
+	if (bound->kind != 0) {
 		guest_failure(&task->failure, bound->kind, bound->os, bound->message, bound->hint);
+	} else if (is_unwanted(task)) {
+		task->is_mount = false;
+		guest_unbind(supervisor->guest, task->target, true);
+		await(shares);
+		return true;
+	}
 	if (task->is_mount != (bound->kind != 0)) { /* it is there, as it was asked for or as before */
 		finish(shares, task->failure);
 		return true;

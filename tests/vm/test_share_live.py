@@ -106,6 +106,22 @@ def test_a_share_within_needs_no_other_process(host, places, machine):
     host.ok("umount", "-n", "live", "/srv/inner", timeout=BOOT)
 
 
+def test_a_mount_that_was_given_up_is_undone(host, places, machine):
+    server = servers(machine)[0]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        client = host.start("mount", "-n", "live", f"{places}/first/inner", "/srv/given-up")
+        time.sleep(1)  # it waits for the server
+        client.send_signal(signal.SIGINT)
+        assert b"cancelled" in client.communicate(timeout=BOOT)[1]
+    finally:
+        os.kill(server, signal.SIGCONT)
+    # One request is done after the other: the place is free.
+    host.ok("mount", "-n", "live", f"{places}/first", "/srv/given-up")
+    assert machine.sh("cat /srv/given-up/file") == "first"
+    host.ok("umount", "-n", "live", "/srv/given-up")
+
+
 def test_a_process_ends_with_its_share(host, places, machine):
     before = servers(machine)
     host.ok("mount", "-n", "live", f"{places}/third/file", "/srv/file:ro", timeout=BOOT)
