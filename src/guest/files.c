@@ -146,6 +146,14 @@ static int write_resolver(const char *dns, struct annex_error **err)
 	return strcmp(now, made.data) == 0 ? 0 : put("/etc/resolv.conf", made.data, 0644, err);
 }
 
+/* As container engines do: old programs, and the scripts of sysvinit, look for mounts there. */
+static int link_mtab(struct annex_error **err)
+{
+	if (symlink("/proc/mounts", "/etc/mtab") < 0 && errno != EEXIST)
+		return fail_os(err, errno, "cannot make /etc/mtab");
+	return 0;
+}
+
 int files_write(char **ret_hostname, const char *hostname, const char *dns, struct annex_error **err)
 {
 	auto_free char *name = NULL;
@@ -155,7 +163,8 @@ int files_write(char **ret_hostname, const char *hostname, const char *dns, stru
 		result = file_make_folders(STATE, 0755);
 	if (result < 0)
 		return fail_os(err, result, "cannot make %s", STATE);
-	if (write_hostname(&name, hostname, err) < 0 || write_hosts(name, err) < 0 || write_resolver(dns, err) < 0)
+	if (write_hostname(&name, hostname, err) < 0 || write_hosts(name, err) < 0 || write_resolver(dns, err) < 0 ||
+	    link_mtab(err) < 0)
 		return -1;
 	*ret_hostname = TAKE(name);
 	return 0;

@@ -2,7 +2,7 @@
 #include "base/error.h"
 #include "base/text.h"
 
-/* The image's files that name the machine: /etc/hostname, /etc/hosts, /etc/resolv.conf. */
+/* The image's files that name the machine: /etc/hostname, /etc/hosts, /etc/resolv.conf; and /etc/mtab. */
 #define FILES_SIZE_MAX (1u << 20) /* bytes of one of them */
 
 /* Write what is absent, empty or ours; what the machine's owner changed stays. Runs with the disk as root. `dns`:

@@ -165,6 +165,26 @@ int sharefs_bind(const struct binding *binding, const char *root, const struct s
 	return result < 0 ? fail_os(err, result, "cannot bind it to %s", share->target) : 0;
 }
 
+bool sharefs_is_listed(const char *table, const struct share *share)
+{
+	enum { FIELDS_BEFORE = 3 }; /* what of the file system is mounted */
+	size_t length = strlen(share->name), size;
+
+	for (const char *line = table; *line; line += size + (line[size] == '\n')) {
+		const char *field = line, *kind = strstr(line, " - virtiofs " WIRE_SHARE_TAG " ");
+
+		size = strcspn(line, "\n");
+		for (int i = 0; i < FIELDS_BEFORE; i++) {
+			field += strcspn(field, " \n");
+			field += *field == ' ';
+		}
+		if (kind && kind < line + size && field[0] == '/' && strncmp(field + 1, share->name, length) == 0 &&
+		    field[length + 1] == ' ')
+			return true;
+	}
+	return false;
+}
+
 /* Is it our file system that is mounted at the target? 0, or 1: nothing is; -errno. */
 static int find_bound(const struct share *share, dev_t ours)
 {

@@ -34,6 +34,9 @@ MUST_USE int sharefs_open(struct binding *ret, const struct share *share, struct
 MUST_USE int sharefs_bind(const struct binding *binding, const char *root, const struct share *share,
 			  struct annex_error **err);
 
+/* Does a mount table (/proc/PID/mountinfo) have a mount of it? Pure. */
+bool sharefs_is_listed(const char *table, const struct share *share);
+
 /* Unmount it again from the mounts of `init_pidfd`, which this process enters, and write what is not yet written. BUSY:
  * it is in use, unless forced. What is no longer mounted is as good. */
 MUST_USE int sharefs_unbind(int init_pidfd, const struct share *share, bool force, struct annex_error **err);

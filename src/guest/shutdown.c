@@ -198,6 +198,15 @@ static void ask_when_it_listens(struct guest *guest)
 		ask(guest);
 }
 
+/* systemd is told of them by files (unit.c), and would unmount them until none is left. */
+static void hold_shares(const struct guest *guest)
+{
+	const struct program *program = running_program(guest);
+
+	if (!program || !program->notifies)
+		shares_hold(guest->shares, init_pid(guest->init));
+}
+
 static void on_timeout(struct loop_source *source, void *data)
 {
 	struct guest *guest = data;
@@ -227,8 +236,10 @@ void shutdown_begin(struct guest *guest, uint64_t timeout_ms)
 	}
 	guest->state = GUEST_STOPPING;
 	guest_wait_for(guest, "init to stop");
-	if (timeout_ms > 0 && !again)
+	if (timeout_ms > 0 && !again) {
+		hold_shares(guest);
 		ask_when_it_listens(guest);
+	}
 	set_timer(guest, timeout_ms, on_timeout);
 }
 

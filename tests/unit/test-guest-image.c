@@ -255,6 +255,21 @@ static void the_resolver_is_ours_only_while_it_says_so(void **state)
 	expect_file("etc/resolv.conf", ours);
 }
 
+static void mounts_are_listed_where_old_programs_look_unless_the_image_says_otherwise(void **state)
+{
+	char path[256], target[64] = "";
+
+	(void)state;
+	expect_name("box", "box");
+	in_root(path, sizeof(path), "etc/mtab");
+	assert_int_equal(readlink(path, target, sizeof(target)), strlen("/proc/mounts"));
+	assert_string_equal(target, "/proc/mounts");
+	assert_int_equal(unlink(path), 0);
+	write_file("etc/mtab", "of the image\n", 0644);
+	expect_name("box", "box");
+	expect_file("etc/mtab", "of the image\n");
+}
+
 static int choose(void *data, struct text *out, struct annex_error **err)
 {
 	const char *const *words = data;
@@ -311,6 +326,7 @@ int main(void)
 		IMAGE_TEST(an_image_without_any_file_gets_them),
 		IMAGE_TEST(the_host_name_follows_until_its_owner_changes_it),
 		IMAGE_TEST(the_resolver_is_ours_only_while_it_says_so),
+		IMAGE_TEST(mounts_are_listed_where_old_programs_look_unless_the_image_says_otherwise),
 		IMAGE_TEST(the_init_is_the_command_or_found_or_built_in),
 	};
 

@@ -6,6 +6,7 @@
 #include "guest/autoload.h"
 #include "guest/place.h"
 #include "guest/share.h"
+#include "guest/sharefs.h"
 #include "guest/unit.h"
 
 #include <stdio.h>
@@ -52,6 +53,31 @@ static void the_home_is_told_among_others(void **state)
 	assert_false(share_has_home(with + 3));
 	assert_false(share_has_home((const char *const[]){"a d /h", "h dr /h", NULL}));
 	assert_false(share_has_home(NULL));
+}
+
+static void what_is_mounted_is_read_from_a_table(void **state)
+{
+	static const char table[] =
+		"60 59 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
+		"75 60 0:38 /home /home/ada rw,nosuid,nodev,relatime shared:12 - virtiofs annex rw\n"
+		"76 60 0:38 /volume-1/part /srv/part rw,relatime - virtiofs annex rw\n"
+		"77 60 0:39 /volume-2 /srv/other rw,relatime - virtiofs other rw\n"
+		"78 60 254:0 /mount-1 /srv/bound rw,relatime - ext4 /dev/vda rw\n"
+		"79 60 0:38 /volume-30 /srv/last rw,relatime - virtiofs annex rw";
+	static const struct {
+		const char *name;
+		bool listed;
+	} shares[] = {{"home", true},      {"hom", false},     {"homely", false},   {"volume-1", false},
+		      {"volume-2", false}, {"mount-1", false}, {"volume-3", false}, {"volume-30", true}};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(shares); i++) {
+		auto_free char *name = strdup(shares[i].name);
+		struct share share = {.name = name};
+
+		assert_int_equal(sharefs_is_listed(table, &share), shares[i].listed);
+		assert_false(sharefs_is_listed("", &share));
+	}
 }
 
 static void make(const char *path)
@@ -188,6 +214,7 @@ int main(void)
 		cmocka_unit_test(a_share_is_a_name_flags_and_a_target),
 		cmocka_unit_test(what_is_no_share_is_refused),
 		cmocka_unit_test(the_home_is_told_among_others),
+		cmocka_unit_test(what_is_mounted_is_read_from_a_table),
 		cmocka_unit_test(what_is_missing_on_the_way_is_made),
 		cmocka_unit_test(what_is_of_the_other_kind_is_named),
 		cmocka_unit_test(links_mean_what_they_mean_in_the_machine),
