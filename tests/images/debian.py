@@ -19,12 +19,12 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
 UNWANTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
 
+UNNAMED = 'rm -f "$1/etc/hostname" "$1/etc/resolv.conf"\n'
 # Runs with the new root as $1, after the packages are installed. The timers would do their work in the midst of a test.
 FINISH = """\
 set -e
 chroot "$1" systemctl --quiet disable ssh.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer
-rm -f "$1/etc/hostname" "$1/etc/resolv.conf"
-"""
+""" + UNNAMED
 
 
 def inputs():
@@ -32,11 +32,20 @@ def inputs():
 
 
 def build(layout, scratch):
+    return image(layout, scratch, options(PACKAGES, FINISH), {"Cmd": ["/sbin/init"], "StopSignal": "SIGRTMIN+3"})
+
+
+def small(layout, scratch, packages):
+    """Essential packages and these, among them an init other than systemd."""
+    return image(layout, scratch, options(packages, UNNAMED, "essential"), {"Cmd": ["/sbin/init"]})
+
+
+def image(layout, scratch, arguments, config):
     archive = scratch / "root.tar"
-    bootstrap(archive, options(PACKAGES, FINISH))
+    bootstrap(archive, arguments)
     # mmdebstrap leaves out all of /dev, or else fills it.
     layers = [layout.layer(archive, "zstd"), layout.layer(oci.Tar().folder("dev"))]
-    return layout.image(layers, {"Cmd": ["/sbin/init"], "StopSignal": "SIGRTMIN+3"})
+    return layout.image(layers, config)
 
 
 def bootstrap(archive, options):
@@ -60,8 +69,8 @@ def modes():
     return [([], "unshare"), ([], "fakechroot")]
 
 
-def options(packages, finish):
-    return ["--variant=apt", f"--include={packages}", "--format=tar", "--skip=output/dev", "--customize-hook=" + finish,
+def options(packages, finish, variant="apt"):
+    return [f"--variant={variant}", f"--include={packages}", "--format=tar", "--skip=output/dev", "--customize-hook=" + finish,
             *package_options()]
 
 
