@@ -45,6 +45,7 @@ prepare() {
 		"$here/many" tree "$folder/find" 50000
 	fi
 	[ -e "$folder/repository" ] || tar -xf "$here/repository.tar" -C "$folder"
+	drop
 	git -C "$folder/repository" status >/tmp/said # notes how the files look here
 	dd if=/dev/zero of="$folder/random" bs=1M count=64 2>/tmp/said
 }
