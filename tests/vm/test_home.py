@@ -65,8 +65,9 @@ def test_volumes_lie_in_the_home_and_beside_it(host, home, machine):
     assert set(machine.ok("ls", "/srv/all").split()) >= {"home", "data"}
     assert machine.ok("ls", "-A", "/srv/all/data", "/srv/all/run") == "/srv/all/data:\n\n/srv/all/run:\n"
     assert "Read-only" in machine.sh("touch /srv/all/x 2>&1 || true")
+    # Its own path comes before that of the volume.
     work = host.ok("run", "-n", "homely", "--", "pwd", cwd=home / "annex-work")
-    assert work == "/home/w\n"
+    assert work == f"{home}/annex-work\n"
 
 
 def test_modules_of_the_kernel_are_where_it_looks_for_them(machine):
@@ -88,8 +89,8 @@ def test_the_home_may_lie_elsewhere_and_be_read_only(host, home, machine):
     machine.sh("! ls /of/host/annex-work 2>&1")
     # What is masked in the home was asked for by name, too.
     assert machine.ok("cat", "/home/w/file") == "work"
-    work = host.ok("run", "-n", "homely", "--", "pwd", cwd=home)
-    assert work == "/of/host\n"
+    for place, wanted in ((home, "/of/host\n"), (home / "annex-work", "/home/w\n")):
+        assert host.ok("run", "-n", "homely", "--", "pwd", cwd=place) == wanted
 
 
 def test_the_home_may_be_the_machines_own(host, home, machine):
