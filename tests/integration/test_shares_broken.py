@@ -61,6 +61,8 @@ def test_a_server_that_is_killed_in_the_middle(host, machine, guest):
                               text=True).stdout.split()
     assert children
     os.kill(int(children[0]), signal.SIGKILL)
+    guest.link.expect("SHUTDOWN")
+    guest.power_off()
     assert ended(running).startswith("annex: ")
     assert machine.started[0].wait(TIMEOUT) != 0
     assert "annex-share was killed by signal 9" in machine.failure["message"]
@@ -69,7 +71,7 @@ def test_a_server_that_is_killed_in_the_middle(host, machine, guest):
 
 def test_a_guest_that_does_not_answer(host, machine, home):
     """Nobody waits for ever; what was asked is done when it answers."""
-    machine.env["ANNEX_TIMEOUT_SCALE"] = "0.05"
+    machine.env["ANNEX_TIMEOUT_SCALE"] = "0.01"
     guest = machine.run()[1]
     first = host.start("mount", "data", "/srv", text=True)
     guest.link.expect("BIND")
