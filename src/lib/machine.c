@@ -236,24 +236,24 @@ static json_t *pending(const json_t *set, const json_t *effective)
 	return differences;
 }
 
+/* What the supervisor says in JSON; NULL: nothing. */
+static int told(json_t **ret, const char *text, const char *what, struct annex_error **err)
+{
+	return text && *text ? json_parse(ret, text, strlen(text), what, err) : 0;
+}
+
 static int describe(json_t *object, struct annex_machine *machine, const struct annex_machine_info *info,
 		    struct annex_error **err)
 {
 	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *differences = NULL;
 	auto_json json_t *shares = NULL;
-	const char *in_effect = machine->state.settings;
 	char created[TIME_BUFFER], started[TIME_BUFFER];
 	int result;
 
-	if (info->pid && in_effect && *in_effect &&
-	    json_parse(&effective, in_effect, strlen(in_effect), "settings", err) < 0)
+	if (info->pid && (told(&effective, machine->state.settings, "settings", err) < 0 ||
+			  told(&shares, machine->state.shares, "shares", err) < 0))
 		return -1;
-	if (info->pid && machine->state.shares && *machine->state.shares) {
-		if (json_parse(&shares, machine->state.shares, strlen(machine->state.shares), "shares", err) < 0)
-			return -1;
-	} else {
-		shares = json_array();
-	}
+	shares = shares ? shares : json_array();
 	differences = effective ? pending(set, effective) : json_object();
 	time_format(created, info->created);
 	time_format(started, info->started);

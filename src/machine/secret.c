@@ -159,7 +159,7 @@ int secret_defaults(struct text_list *list, struct annex_error **err)
 static int refuse(const char *path, const char *why, struct annex_error **err)
 {
 	fail(err, ANNEX_ERROR_USAGE, "mask '%s' %s", path, why);
-	return fail_hint(err, "masks are paths below the home, such as mask=.ssh or mask=~/work/keys");
+	return fail_hint(err, "masks are paths below the home, such as mask=.ssh or mask=~/web/keys");
 }
 
 /* The part below one of the homes: NULL when it lies elsewhere. */
@@ -172,6 +172,18 @@ static const char *part_below(const char *path, const char *const *homes)
 			return path + size;
 	}
 	return NULL;
+}
+
+/* One name of a path; `depth`: how many came before it. */
+static int check_name(const char *path, const char *name, size_t length, unsigned depth, struct annex_error **err)
+{
+	if (length == 2 && memcmp(name, "..", 2) == 0)
+		return refuse(path, "has '..' in it", err);
+	if (depth == 0 && length == 1 && *name == '~')
+		return refuse(path, "begins with a folder '~', which is how the home is written", err);
+	if (length > NAME_MAX || depth >= MASK_DEPTH_LIMIT)
+		return refuse(path, "is too deep, or a name in it too long", err);
+	return 0;
 }
 
 int secret_parse(char **ret, const char *path, const char *const *homes, struct annex_error **err)
@@ -191,12 +203,8 @@ int secret_parse(char **ret, const char *path, const char *const *homes, struct 
 		length = strcspn(name, "/");
 		if (length == 0 || (length == 1 && *name == '.'))
 			continue;
-		if (length == 2 && memcmp(name, "..", 2) == 0)
-			return refuse(path, "has '..' in it", err);
-		if (depth == 0 && length == 1 && *name == '~')
-			return refuse(path, "begins with a folder '~', which is how the home is written", err);
-		if (length > NAME_MAX || ++depth > MASK_DEPTH_LIMIT)
-			return refuse(path, "is too deep, or a name in it too long", err);
+		if (check_name(path, name, length, depth++, err) < 0)
+			return -1;
 		text_printf(&made, "%s%.*s", made.size ? "/" : "", (int)length, name);
 	}
 	if (depth == 0)

@@ -61,9 +61,9 @@ def test_volumes_are_kept_by_their_place(host, machine, home):
 def test_masks_are_kept_relative_to_the_home(host, machine):
     before = settings(host)["mask"]
     own = pwd.getpwuid(host.account.uid).pw_dir
-    shown = change(host, "mask=~/work/keys/", "mask=notes//./x", f"mask={own}/z" if own != "/" else "mask=z")
-    assert set(shown["mask"]) - set(before) == {"work/keys", "notes/x", "z"}
-    shown = change(host, "mask=-work/keys", "mask=-z", "mask=-~/notes/x", "mask=-.ssh")
+    shown = change(host, "mask=~/web/keys/", "mask=notes//./x", f"mask={own}/z" if own != "/" else "mask=z")
+    assert set(shown["mask"]) - set(before) == {"web/keys", "notes/x", "z"}
+    shown = change(host, "mask=-web/keys", "mask=-z", "mask=-~/notes/x", "mask=-.ssh")
     assert set(before) - set(shown["mask"]) == {".ssh"} and len(shown["mask"]) == len(before) - 1
     assert change(host, "mask=.ssh")["mask"] == before
 

@@ -47,7 +47,7 @@ static void make_link(const struct host *host, const char *below, const char *to
 
 static int set_up(void **state)
 {
-	static const char *const folders[] = {"home/u/.ssh",  "home/u/work", "data/annex/machines/dev",
+	static const char *const folders[] = {"home/u/.ssh",  "home/u/web", "data/annex/machines/dev",
 					      "run/annex",    "srv/x",       "modules",
 					      "home/u/dot/gh"};
 	struct host *host = calloc(1, sizeof(*host));
@@ -169,11 +169,11 @@ static void the_home_lacks_what_is_masked_and_annexs_own(void **state)
 	struct host *host = *state;
 	auto_machine_shares struct machine_shares shares = {0};
 
-	set(host, "mask", NULL, "work/keys");
+	set(host, "mask", NULL, "web/keys");
 	set(host, "mask", NULL, "-.npmrc");
 	make(host, &shares);
 	assert_int_equal(shares.count, 1);
-	assert_true(masks(&shares.items[0], ".ssh") && masks(&shares.items[0], "work/keys"));
+	assert_true(masks(&shares.items[0], ".ssh") && masks(&shares.items[0], "web/keys"));
 	assert_false(masks(&shares.items[0], ".npmrc"));
 	assert_true(masks(&shares.items[0], ".local/share/annex") && masks(&shares.items[0], ".config/annex"));
 	/* .config is a link to dot. */
@@ -285,25 +285,25 @@ static void a_link_in_the_place_of_a_volume_is_not_followed(void **state)
 	struct host *host = *state;
 	auto_machine_shares struct machine_shares shares = {0};
 	auto_error struct annex_error *err = NULL;
-	auto_free char *work = place(host, "home/u/work"), *away = place(host, "home/u/away"), *says = NULL;
+	auto_free char *work = place(host, "home/u/web"), *away = place(host, "home/u/away"), *says = NULL;
 	int fd = -1;
 
-	volume(host, "/home/u/work", ":/work");
+	volume(host, "/home/u/web", ":/web");
 	make(host, &shares);
-	assert_int_equal(machine_share_open(&fd, machine_shares_find(&shares, "/work"), NULL), 0);
+	assert_int_equal(machine_share_open(&fd, machine_shares_find(&shares, "/web"), NULL), 0);
 	assert_int_equal(close(fd), 0);
 	assert_int_equal(rename(work, away), 0);
-	make_link(host, "home/u/work", ".ssh");
-	assert_int_equal(machine_share_open(&fd, machine_shares_find(&shares, "/work"), &err), -1);
+	make_link(host, "home/u/web", ".ssh");
+	assert_int_equal(machine_share_open(&fd, machine_shares_find(&shares, "/web"), &err), -1);
 	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_USAGE);
 	assert_true(asprintf(&says, "cannot share %s: it is a link to %s/.ssh now", work, host->home) > 0);
 	assert_string_equal(annex_error_message(err), says);
-	refused(host, ANNEX_ERROR_USAGE, says, "annex set -n dev volume=-/work");
+	refused(host, ANNEX_ERROR_USAGE, says, "annex set -n dev volume=-/web");
 	make_folder(host, "home/u/away/in");
-	volume(host, "/home/u/work/in", ":/work");
+	volume(host, "/home/u/web/in", ":/web");
 	assert_int_equal(unlink(work), 0);
-	make_link(host, "home/u/work", "away");
-	refused(host, ANNEX_ERROR_USAGE, "away/in now", "annex set -n dev volume=-/work");
+	make_link(host, "home/u/web", "away");
+	refused(host, ANNEX_ERROR_USAGE, "away/in now", "annex set -n dev volume=-/web");
 }
 
 static int make_with_modules(const struct host *host, const char *below, struct machine_shares *ret,
@@ -548,11 +548,11 @@ static void a_folder_of_the_host_is_found_in_the_machine(void **state)
 	auto_json json_t *list = NULL, *again = NULL;
 	auto_free char *text = NULL, *nowhere = NULL;
 
-	make_folder(host, "home/u/work/over");
+	make_folder(host, "home/u/web/over");
 	set(host, "home-target", NULL, "/h");
 	volume(host, "/srv", ":/a/srv");
 	volume(host, "/srv/x", ":/x");
-	volume(host, "/data", ":/h/work/over");
+	volume(host, "/data", ":/h/web/over");
 	volume(host, "/home/u/file", ":/etc/file");
 	volume(host, "/home/u/.ssh", ":/keys");
 	make(host, &shares);
@@ -561,15 +561,15 @@ static void a_folder_of_the_host_is_found_in_the_machine(void **state)
 	assert_int_equal(json_parse(&again, text, strlen(text), "shares", NULL), 0);
 	assert_int_equal(json_array_size(again), 6);
 	maps(host, again, "home/u", "/h");
-	maps(host, again, "home/u/work/a b", "/h/work/a b");
+	maps(host, again, "home/u/web/a b", "/h/web/a b");
 	maps(host, again, "home/user", NULL);
 	maps(host, again, "home", NULL);
 	maps(host, again, "srv/y", "/a/srv/y");
 	maps(host, again, "srv/x", "/x");
 	maps(host, again, "srv/x/y", "/x/y");
-	maps(host, again, "home/u/work/over/y", NULL);
-	maps(host, again, "home/u/work/overt", "/h/work/overt");
-	maps(host, again, "data/z", "/h/work/over/z");
+	maps(host, again, "home/u/web/over/y", NULL);
+	maps(host, again, "home/u/web/overt", "/h/web/overt");
+	maps(host, again, "data/z", "/h/web/over/z");
 	maps(host, again, "data/annex/machines", NULL);
 	maps(host, again, "home/u/.ssh/k", "/keys/k");
 	maps(host, again, "home/u/.GnuPG/k", NULL);
@@ -584,15 +584,15 @@ static void a_folder_that_has_its_own_path_in_the_machine_is_found_there(void **
 	struct host *host = *state;
 	auto_machine_shares struct machine_shares shares = {0};
 	auto_json json_t *list = NULL;
-	auto_free char *over = place(host, "home/u/work/over"), *under = place(host, "home/u/work/under");
+	auto_free char *over = place(host, "home/u/web/over"), *under = place(host, "home/u/web/under");
 
-	make_folder(host, "home/u/work/over");
-	volume(host, "/home/u/work", ":/work");
+	make_folder(host, "home/u/web/over");
+	volume(host, "/home/u/web", ":/web");
 	set(host, "volume", "/data:", over);
 	make(host, &shares);
 	list = machine_shares_encode(&shares);
-	maps(host, list, "home/u/work/under", under);
-	maps(host, list, "home/u/work/over", "/work/over");
+	maps(host, list, "home/u/web/under", under);
+	maps(host, list, "home/u/web/over", "/web/over");
 }
 
 static void the_list_says_all_of_a_share(void **state)

@@ -139,10 +139,10 @@ static void masks_are_added_and_removed(void **state)
 	(void)state;
 	assert_int_equal(settings_default(&settings, NULL), 0);
 	count = settings.masks.count;
-	assert_int_equal(apply(&settings, "mask=~/work//keys/"), 0);
-	assert_int_equal(apply(&settings, "mask=work/keys"), 0);
+	assert_int_equal(apply(&settings, "mask=~/web//keys/"), 0);
+	assert_int_equal(apply(&settings, "mask=web/keys"), 0);
 	assert_int_equal(settings.masks.count, count + 1);
-	assert_string_equal(settings.masks.items[count], "work/keys");
+	assert_string_equal(settings.masks.items[count], "web/keys");
 	assert_int_equal(apply(&settings, "mask=-.aws"), 0);
 	assert_int_equal(apply(&settings, "mask=.aws"), 0);
 	for (size_t i = 0; i < count; i++)
