@@ -48,7 +48,7 @@ static void make_link(const struct host *host, const char *below, const char *to
 static int set_up(void **state)
 {
 	static const char *const folders[] = {"home/u/.ssh",  "home/u/web", "data/annex/machines/dev",
-					      "run/annex",    "srv/x",       "modules",
+					      "run/annex",    "srv/x",      "modules",
 					      "home/u/dot/gh"};
 	struct host *host = calloc(1, sizeof(*host));
 	auto_free char *data = NULL, *config = NULL, *runtime = NULL;
