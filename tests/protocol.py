@@ -3,7 +3,7 @@
 import socket
 import struct
 
-VERSION = 2
+VERSION = 3
 WINDOW = 256 * 1024
 DATA_MAX = 32 * 1024
 FRAME_MORE = 0x8000
@@ -32,7 +32,8 @@ MESSAGES = {
     "HALTED": (42, {"reason": 4, "text": "t"}),
     "LOG": (43, None),
     "BOUND": (44, {"kind": 4, "os": 4, "message": "t", "hint": "t"}),
-    "OPEN": (50, {"flags": 4, "argv": "l", "environment": "l", "user": "t", "folder": "t", "rows": 4, "columns": 4}),
+    "OPEN": (50, {"flags": 4, "argv": "l", "environment": "l", "user": "t", "folder": "t", "rows": 4, "columns": 4,
+                  "forwards": "l"}),
     "INPUT": (51, None),
     "RESIZE": (52, {"rows": 4, "columns": 4}),
     "SIGNAL": (53, {"number": 4}),
@@ -42,6 +43,9 @@ MESSAGES = {
     "ERRORS": (62, None),
     "EXIT": (63, {"status": 4, "signal": 4}),
     "CREDIT": (70, {"channel": 4, "bytes": 4}),
+    "CONNECT": (71, {"connection": 4, "forward": 4}),
+    "TRANSFER": (72, None),
+    "DISCONNECT": (73, {"connection": 4}),
 }
 NUMBERS = {name: number for name, (number, _) in MESSAGES.items()}
 NAMES = {number: name for name, number in NUMBERS.items()}

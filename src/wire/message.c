@@ -60,13 +60,15 @@ static const struct field ready[] = {TEXT(ready, init)};
 static const struct field halted[] = {U32(halted, reason), TEXT(halted, text)};
 static const struct field open_fields[] = {
 	U32(open, flags),   LIST(open, argv), LIST(open, environment), TEXT(open, user),
-	TEXT(open, folder), U32(open, rows),  U32(open, columns),
+	TEXT(open, folder), U32(open, rows),  U32(open, columns),      LIST(open, forwards),
 };
 static const struct field resize[] = {U32(resize, rows), U32(resize, columns)};
 static const struct field signal_fields[] = {U32(signal, number)};
 static const struct field opened[] = {TEXT(opened, id)};
 static const struct field exit_fields[] = {U32(exit, status), U32(exit, signal)};
 static const struct field credit[] = {U32(credit, channel), U32(credit, bytes)};
+static const struct field connect_fields[] = {U32(connect, connection), U32(connect, forward)};
+static const struct field disconnect[] = {U32(disconnect, connection)};
 static const struct field share_setup[] = {U32(share_setup, queues), U32(share_setup, workers),
 					   U32(share_setup, number), U32(share_setup, uid), U32(share_setup, gid)};
 static const struct field share_add[] = {TEXT(share_add, name), U32(share_add, read_only), U32(share_add, cache),
@@ -119,6 +121,9 @@ static const struct type {
 	BARE(MESSAGE_ERRORS),
 	TYPE(MESSAGE_EXIT, exit, exit_fields),
 	TYPE(MESSAGE_CREDIT, credit, credit),
+	TYPE(MESSAGE_CONNECT, connect, connect_fields),
+	BARE(MESSAGE_TRANSFER),
+	TYPE(MESSAGE_DISCONNECT, disconnect, disconnect),
 	TYPE(MESSAGE_SHARE_SETUP, share_setup, share_setup),
 	TYPE(MESSAGE_SHARE_ADD, share_add, share_add),
 	TYPE(MESSAGE_SHARE_REMOVE, share_remove, share_remove),
@@ -317,6 +322,23 @@ int message_get(void *body, enum message_kind kind, const uint8_t *payload, size
 	if (result < 0)
 		message_clear(body, kind);
 	return result;
+}
+
+void message_put_connection(uint8_t payload[TRANSFER_HEADER], uint32_t connection)
+{
+	for (unsigned i = 0; i < TRANSFER_HEADER; i++)
+		payload[i] = (uint8_t)(connection >> (8 * i));
+}
+
+int message_get_connection(uint32_t *ret, const uint8_t *payload, size_t size)
+{
+	struct cursor in = {payload, size};
+	uint64_t number = 0;
+
+	if (get_number(&number, &in, TRANSFER_HEADER) < 0)
+		return -EPROTO;
+	*ret = (uint32_t)number;
+	return 0;
 }
 
 void message_clear(void *body, enum message_kind kind)

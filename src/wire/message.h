@@ -11,11 +11,22 @@
  * the supervisor passes sessions on by changing only their stream number. Stream 0 is the link itself; every other
  * number is a session. Pure encoding and decoding, no I/O. docs/protocol.md describes the exchanges.
  */
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 
 /* Flow control: a sender of INPUT, OUTPUT or ERRORS may have at most this many bytes that the receiver has not given
  * back by CREDIT; the receiver gives credit when it has passed the bytes on. More is a broken protocol. */
 #define WIRE_WINDOW (256u << 10)
+
+/* Forwards: sockets whose connections a session passes on (docs/protocol.md). The same flow control with a window of
+ * its own for each connection and direction; a connection's number stands for it where a flow's kind stands for a flow.
+ */
+#define WIRE_FORWARDS_MAX      32u         /* of a session */
+#define WIRE_CONNECTIONS_MAX   64u         /* of a session, at once, of those that one side began */
+#define WIRE_CONNECTION_WINDOW (64u << 10) /* as WIRE_WINDOW */
+#define WIRE_CONNECTION_FIRST  256u        /* the lowest number; those that the guest begins are odd, the others even */
+#define WIRE_FORWARD_AGENT     "agent"     /* the guest listens where SSH_AUTH_SOCK tells the session */
+#define WIRE_FORWARD_LISTEN    "listen:"   /* PATH: the guest listens */
+#define WIRE_FORWARD_CONNECT   "connect:"  /* PATH: the guest connects */
 
 /* Shares are folders and files in the root of one virtio-fs with this tag. A share as a text is "NAME FLAGS TARGET":
  * its name there; letters: d (a folder) or f (a file), r (read-only), h (it is the user's home); where the machine has
@@ -70,6 +81,10 @@ enum message_kind {
 
 	/* sessions, both ways: the receiver's answer to data */
 	MESSAGE_CREDIT = 70,
+	/* connections through a session's forwards, both ways */
+	MESSAGE_CONNECT = 71,    /* somebody connected to a socket of the sender */
+	MESSAGE_TRANSFER = 72,   /* the connection's number (4 bytes) and bytes; none: the sender's end */
+	MESSAGE_DISCONNECT = 73, /* the sender is done with it; the number is free when both are */
 
 	/* supervisor → annex-share, each a packet of its own; DONE or FAILURE answers each (share/control.h) */
 	MESSAGE_SHARE_SETUP = 80, /* the first */
@@ -207,6 +222,7 @@ struct message_open {
 	const char *folder;             /* empty: the home */
 	uint32_t rows;
 	uint32_t columns;
+	const char *const *forwards; /* WIRE_FORWARD_…; a forward's number is its place here */
 };
 
 struct message_resize {
@@ -228,8 +244,17 @@ struct message_exit {
 };
 
 struct message_credit {
-	uint32_t channel; /* MESSAGE_INPUT, MESSAGE_OUTPUT or MESSAGE_ERRORS */
+	uint32_t channel; /* MESSAGE_INPUT, MESSAGE_OUTPUT or MESSAGE_ERRORS; or a connection's number */
 	uint32_t bytes;
+};
+
+struct message_connect {
+	uint32_t connection;
+	uint32_t forward;
+};
+
+struct message_disconnect {
+	uint32_t connection;
 };
 
 struct message_share_setup {
@@ -274,6 +299,10 @@ MUST_USE int message_put_data(struct text *out, enum message_kind kind, uint16_t
  * NUL-terminated and never NULL, every list NULL-terminated. -EPROTO, -ENOMEM. Free with message_clear() on success. */
 MUST_USE int message_get(void *body, enum message_kind kind, const uint8_t *payload, size_t size);
 void message_clear(void *body, enum message_kind kind);
+/* The head of a TRANSFER's payload: its connection. */
+#define TRANSFER_HEADER 4u
+void message_put_connection(uint8_t payload[TRANSFER_HEADER], uint32_t connection);
+MUST_USE int message_get_connection(uint32_t *ret, const uint8_t *payload, size_t size); /* -EPROTO */
 /* "OPEN", for logs; "?" when unknown. */
 const char *message_name(unsigned kind);
 

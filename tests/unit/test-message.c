@@ -6,13 +6,15 @@
 
 static void an_open_request_arrives_whole(void **state)
 {
-	const char *const argv[] = {"printf", "", "a b\n", NULL}, *const environment[] = {"K=V", NULL};
+	const char *const argv[] = {"printf", "", "a b\n", NULL}, *const environment[] = {"K=V", NULL},
+			  *const forwards[] = {"agent", "listen:/x", NULL};
 	struct message_open sent = {.flags = OPEN_TERMINAL,
 				    .argv = argv,
 				    .environment = environment,
 				    .user = "me",
 				    .rows = 24,
-				    .columns = 80},
+				    .columns = 80,
+				    .forwards = forwards},
 			    got;
 	auto_text struct text wire = {0};
 	struct message_reader reader = {0};
@@ -32,8 +34,24 @@ static void an_open_request_arrives_whole(void **state)
 	assert_string_equal(got.user, "me");
 	assert_string_equal(got.folder, "");
 	assert_int_equal(got.columns, 80);
+	assert_string_equal(got.forwards[1], "listen:/x");
+	assert_null(got.forwards[2]);
 	message_clear(&got, MESSAGE_OPEN);
 	message_reader_clear(&reader);
+}
+
+static void a_connection_s_number_stands_before_its_bytes(void **state)
+{
+	const uint8_t head[TRANSFER_HEADER] = {0x01, 0x02, 0x03, 0x80};
+	uint8_t payload[TRANSFER_HEADER];
+	uint32_t number = 0;
+
+	(void)state;
+	message_put_connection(payload, 0x80030201);
+	assert_memory_equal(payload, head, sizeof(head));
+	assert_int_equal(message_get_connection(&number, head, sizeof(head)), 0);
+	assert_int_equal(number, 0x80030201);
+	assert_int_equal(message_get_connection(&number, head, 3), -EPROTO);
 }
 
 static void a_long_message_goes_in_several_frames(void **state)
@@ -124,6 +142,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_open_request_arrives_whole),
+		cmocka_unit_test(a_connection_s_number_stands_before_its_bytes),
 		cmocka_unit_test(a_long_message_goes_in_several_frames),
 		cmocka_unit_test(what_is_too_long_is_refused_by_both_sides),
 		cmocka_unit_test(parts_of_two_messages_do_not_mix),
