@@ -8,7 +8,7 @@ WINDOW = 256 * 1024
 DATA_MAX = 32 * 1024
 FRAME_MORE = 0x8000
 
-# Per message: its number and its fields; 4 and 8 are numbers of that many bytes, "t" texts, "l" lists of texts.
+# Per message: its number and its fields; 4 and 8 are numbers of that many bytes, "t" texts, "l" lists of texts, "b" bytes.
 MESSAGES = {
     "HELLO": (1, {"version": 4, "who": "t"}),
     "FAILURE": (2, {"kind": 4, "os": 4, "message": "t", "hint": "t"}),
@@ -22,7 +22,8 @@ MESSAGES = {
     "CONFIG": (30, {"hostname": "t", "machine_id": "t", "user_name": "t", "uid": 4, "gid": 4, "group_name": "t",
                     "home": "t", "shell": "t", "environment": "l", "init": "t", "init_argv": "l", "stop_signal": 4,
                     "network": "t", "address": "t", "gateway": "t", "dns": "t", "realtime_ns": 8,
-                    "deadline_factor": 4, "debug": 4, "shares": "l"}),
+                    "deadline_factor": 4, "debug": 4, "shares": "l", "image_environment": 4, "time_zone": "t",
+                    "time_zone_rule": "t"}),
     "SHUTDOWN": (31, {"timeout_ms": 8}),
     "CLOCK": (32, {"realtime_ns": 8}),
     "BIND": (33, {"share": "t"}),
@@ -33,7 +34,7 @@ MESSAGES = {
     "LOG": (43, None),
     "BOUND": (44, {"kind": 4, "os": 4, "message": "t", "hint": "t"}),
     "OPEN": (50, {"flags": 4, "argv": "l", "environment": "l", "user": "t", "folder": "t", "rows": 4, "columns": 4,
-                  "forwards": "l"}),
+                  "forwards": "l", "login": "l", "time_zone_rule": "t", "terminfo": "b"}),
     "INPUT": (51, None),
     "RESIZE": (52, {"rows": 4, "columns": 4}),
     "SIGNAL": (53, {"number": 4}),
@@ -65,6 +66,8 @@ def put_field(kind, value):
     if kind == "l":
         items = value or []
         return struct.pack("<I", len(items)) + b"".join(map(put_text, items))
+    if kind == "b":
+        return struct.pack("<I", len(value or b"")) + (value or b"")
     return (int(value or 0) & (1 << 8 * kind) - 1).to_bytes(kind, "little")
 
 
@@ -97,6 +100,9 @@ def decode(number, payload):
             for _ in range(count):
                 text, payload = take_text(payload)
                 fields[field].append(text)
+        elif kind == "b":
+            size = struct.unpack_from("<I", payload)[0]
+            fields[field], payload = payload[4:4 + size], payload[4 + size:]
         else:
             fields[field], payload = int.from_bytes(payload[:kind], "little"), payload[kind:]
     assert payload == b""

@@ -1,13 +1,14 @@
 /*
  * Messages are rows of fields. On the wire a number is little-endian in its full width; a text is u32 length (with its
- * NUL) and the bytes; a list is u32 count and its texts. The NUL travels with the text so that decoding copies nothing.
+ * NUL) and the bytes; a list is u32 count and its texts; bytes are
+ * u32 length and the bytes. The NUL travels with the text so that decoding copies nothing.
  */
 #include "wire/message.h"
 
 #include <assert.h>
 #include <string.h>
 
-enum field_type { FIELD_U32, FIELD_U64, FIELD_TEXT, FIELD_LIST };
+enum field_type { FIELD_U32, FIELD_U64, FIELD_TEXT, FIELD_LIST, FIELD_BYTES };
 
 struct field {
 	enum field_type type;
@@ -25,6 +26,10 @@ struct field {
 #define TEXT(body, name)                                          \
 	{                                                         \
 		FIELD_TEXT, offsetof(struct message_##body, name) \
+	}
+#define BYTES(body, name)                                          \
+	{                                                          \
+		FIELD_BYTES, offsetof(struct message_##body, name) \
 	}
 #define LIST(body, name)                                          \
 	{                                                         \
@@ -44,11 +49,29 @@ static const struct field state[] = {
 	TEXT(state, shares),
 };
 static const struct field config[] = {
-	TEXT(config, hostname),    TEXT(config, machine_id),     TEXT(config, user_name), U32(config, uid),
-	U32(config, gid),          TEXT(config, group_name),     TEXT(config, home),      TEXT(config, shell),
-	LIST(config, environment), TEXT(config, init),           LIST(config, init_argv), U32(config, stop_signal),
-	TEXT(config, network),     TEXT(config, address),        TEXT(config, gateway),   TEXT(config, dns),
-	U64(config, realtime_ns),  U32(config, deadline_factor), U32(config, debug),      LIST(config, shares),
+	TEXT(config, hostname),
+	TEXT(config, machine_id),
+	TEXT(config, user_name),
+	U32(config, uid),
+	U32(config, gid),
+	TEXT(config, group_name),
+	TEXT(config, home),
+	TEXT(config, shell),
+	LIST(config, environment),
+	TEXT(config, init),
+	LIST(config, init_argv),
+	U32(config, stop_signal),
+	TEXT(config, network),
+	TEXT(config, address),
+	TEXT(config, gateway),
+	TEXT(config, dns),
+	U64(config, realtime_ns),
+	U32(config, deadline_factor),
+	U32(config, debug),
+	LIST(config, shares),
+	U32(config, image_environment),
+	TEXT(config, time_zone),
+	TEXT(config, time_zone_rule),
 };
 static const struct field bind_fields[] = {TEXT(bind, share)};
 static const struct field unbind[] = {TEXT(unbind, target), U32(unbind, force)};
@@ -59,8 +82,10 @@ static const struct field waiting[] = {TEXT(waiting, what)};
 static const struct field ready[] = {TEXT(ready, init)};
 static const struct field halted[] = {U32(halted, reason), TEXT(halted, text)};
 static const struct field open_fields[] = {
-	U32(open, flags),   LIST(open, argv), LIST(open, environment), TEXT(open, user),
-	TEXT(open, folder), U32(open, rows),  U32(open, columns),      LIST(open, forwards),
+	U32(open, flags),           LIST(open, argv),      LIST(open, environment),
+	TEXT(open, user),           TEXT(open, folder),    U32(open, rows),
+	U32(open, columns),         LIST(open, forwards),  LIST(open, login),
+	TEXT(open, time_zone_rule), BYTES(open, terminfo),
 };
 static const struct field resize[] = {U32(resize, rows), U32(resize, columns)};
 static const struct field signal_fields[] = {U32(signal, number)};
@@ -173,6 +198,12 @@ static void put_list(struct text *out, const char *const *list)
 		put_text(out, list[i]);
 }
 
+static void put_bytes(struct text *out, const struct message_bytes *bytes)
+{
+	put_number(out, bytes->size, 4);
+	text_add_bytes(out, bytes->size ? bytes->bytes : "", bytes->size);
+}
+
 static void put_field(struct text *out, const struct field *field, const void *body)
 {
 	const char *at = (const char *)body + field->offset;
@@ -189,6 +220,9 @@ static void put_field(struct text *out, const struct field *field, const void *b
 		break;
 	case FIELD_LIST:
 		put_list(out, *(const char *const *const *)(const void *)at);
+		break;
+	case FIELD_BYTES:
+		put_bytes(out, (const struct message_bytes *)(const void *)at);
 		break;
 	}
 }
@@ -285,6 +319,18 @@ static int get_list(const char ***ret, struct cursor *in)
 	return 0;
 }
 
+static int get_bytes(struct message_bytes *ret, struct cursor *in)
+{
+	uint64_t size = 0;
+
+	if (get_number(&size, in, 4) < 0 || size > in->left)
+		return -EPROTO;
+	*ret = (struct message_bytes){.bytes = in->at, .size = size};
+	in->at += size;
+	in->left -= size;
+	return 0;
+}
+
 static int get_field(void *body, const struct field *field, struct cursor *in)
 {
 	void *at = (char *)body + field->offset;
@@ -302,6 +348,8 @@ static int get_field(void *body, const struct field *field, struct cursor *in)
 		return get_text(at, in);
 	case FIELD_LIST:
 		return get_list(at, in);
+	case FIELD_BYTES:
+		return get_bytes(at, in);
 	}
 	return -EPROTO;
 }

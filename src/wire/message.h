@@ -96,6 +96,12 @@ enum message_kind {
 	MESSAGE_SHARE_LEAVE = 85,
 };
 
+/* May hold any byte. */
+struct message_bytes {
+	const void *bytes;
+	size_t size;
+};
+
 struct message_hello {
 	uint32_t version;
 	const char *who; /* "client", "supervisor", or "guest RELEASE" */
@@ -157,9 +163,12 @@ struct message_config {
 	const char *gateway;
 	const char *dns;
 	int64_t realtime_ns;
-	uint32_t deadline_factor;  /* by which waits grow under emulation */
-	uint32_t debug;            /* log what is done to the console */
-	const char *const *shares; /* in the order in which they are bound */
+	uint32_t deadline_factor;   /* by which waits grow under emulation */
+	uint32_t debug;             /* log what is done to the console */
+	const char *const *shares;  /* in the order in which they are bound */
+	uint32_t image_environment; /* how many of `environment` are the image's: the first */
+	const char *time_zone;      /* of the host, "Europe/Berlin", or empty */
+	const char *time_zone_rule; /* the same as POSIX has it, "CET-1CEST,M3.5.0,M10.5.0/3", or empty */
 };
 
 struct message_bind {
@@ -223,6 +232,10 @@ struct message_open {
 	uint32_t rows;
 	uint32_t columns;
 	const char *const *forwards; /* WIRE_FORWARD_…; a forward's number is its place here */
+	/* What the client's terminal, language and time zone are: TERM, COLORTERM, LANG, LC_…, TZ as "K=V". */
+	const char *const *login;
+	const char *time_zone_rule;    /* of that TZ */
+	struct message_bytes terminfo; /* the compiled entry of that TERM, or nothing */
 };
 
 struct message_resize {

@@ -14,7 +14,8 @@ static void an_open_request_arrives_whole(void **state)
 				    .user = "me",
 				    .rows = 24,
 				    .columns = 80,
-				    .forwards = forwards},
+				    .forwards = forwards,
+				    .terminfo = {"a\0b", 3}},
 			    got;
 	auto_text struct text wire = {0};
 	struct message_reader reader = {0};
@@ -36,6 +37,9 @@ static void an_open_request_arrives_whole(void **state)
 	assert_int_equal(got.columns, 80);
 	assert_string_equal(got.forwards[1], "listen:/x");
 	assert_null(got.forwards[2]);
+	assert_null(got.login[0]);
+	assert_int_equal(got.terminfo.size, 3);
+	assert_memory_equal(got.terminfo.bytes, "a\0b", 3);
 	message_clear(&got, MESSAGE_OPEN);
 	message_reader_clear(&reader);
 }
