@@ -31,7 +31,8 @@ const char *annex_machine_state_name(enum annex_machine_state state);
 struct annex_machine_options {
 	size_t size;
 	const char *name;            /* NULL: from the image, made unique with a number */
-	const char *const *settings; /* "key=value" as for annex_machine_set(), NULL-terminated; NULL: defaults */
+	const char *const *settings; /* "key=value" as for annex_machine_set(), NULL-terminated, on top of the
+				      * defaults of annex and of config.json; may be NULL */
 	const char *platform;        /* of the image; NULL: the host's */
 	int input_fd;                /* for image "-" */
 	int make_default;            /* the first machine becomes the default anyway */
@@ -79,7 +80,9 @@ struct annex_machine_info {
 	enum annex_machine_state state;
 	int is_default;
 	int pid;    /* of the supervisor, or 0 */
-	int vm_pid; /* of QEMU, or 0 */
+	int vm_pid;          /* of QEMU, or 0 */
+	const char *pending; /* a JSON object: settings that wait for the next start, "{}" for none */
+	const char *waiting; /* what it waits for: a boot, space on the host's disk; or NULL */
 };
 int annex_machine_info(const struct annex_machine_info **ret, struct annex_machine *machine, struct annex_error **err);
 /* Every setting, effective and pending, and the state, as a JSON object; the caller frees *ret. */
@@ -102,7 +105,7 @@ int annex_machine_delete(struct annex_machine *machine, int64_t timeout_ms, stru
 /* "key=value" pairs, NULL-terminated: all are checked, then all are kept. *ret_pending (may be NULL): non-zero when
  * something takes effect at the next start only. USAGE for an unknown key (the message lists the valid ones) or a bad
  * value. volume= takes effect at once on a machine that runs; when that fails, nothing is kept. Its HOST may begin with
- * "~" or be relative to the working folder. */
+ * "~" or be relative to the working folder. KEY=default is what a new machine has, by the user's config.json. */
 int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,
 		      struct annex_error **err);
 int annex_machine_set_default(struct annex_machine *machine, struct annex_error **err);
@@ -110,6 +113,8 @@ int annex_machine_set_default(struct annex_machine *machine, struct annex_error 
 /* The setting keys, in the order of the documentation; NULL past the end. */
 const char *annex_setting_key(size_t index);
 const char *annex_setting_help(size_t index);
+/* The words that it takes, with a bar between them ("rw|ro|none"); NULL: others. */
+const char *annex_setting_words(size_t index);
 
 /*
  * Share a folder or a file of the host with a machine that runs, until it stops or annex_machine_umount(). `volume` is

@@ -211,6 +211,20 @@ static void offer_shares(const struct completer *completer, bool only_volumes)
 
 static void offer_value(const struct completer *completer, const struct option *row);
 
+/* Of a setting that takes some words only. */
+static bool offer_words(const struct completer *completer, const char *key, size_t length)
+{
+	for (size_t i = 0; annex_setting_key(i); i++) {
+		const char *words = annex_setting_words(i);
+
+		if (!words || strlen(annex_setting_key(i)) != length || strncmp(annex_setting_key(i), key, length) != 0)
+			continue;
+		offer_choices(completer, words);
+		return true;
+	}
+	return false;
+}
+
 static void offer_settings(const struct completer *completer)
 {
 	const char *key, *prefix = prefix_of(completer);
@@ -223,7 +237,7 @@ static void offer_settings(const struct completer *completer)
 		if (text_starts(prefix, "volume=-")) {
 			inner.done++;
 			offer_shares(&inner, true);
-		} else if (row && option_takes_value(row)) {
+		} else if (!offer_words(&inner, prefix, length) && row && option_takes_value(row)) {
 			offer_value(&inner, row);
 		}
 		return;

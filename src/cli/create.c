@@ -23,12 +23,14 @@ struct create_options {
 	const char *kernel;
 	const char *accelerator;
 	const char *network;
+	const char *restart;
 	const char *platform;
 	const char *architecture;
 	const char *pull;
 	const char *scheme;
 	const char *progress;
 	bool virtualization;
+	bool autostart;
 	bool set_default;
 	bool no_boot;
 };
@@ -64,6 +66,10 @@ static const struct option options[] = {
 	 COMPLETES_NOTHING},
 	{OPTION_CHOICE, 0, "network", AT(network), "auto|slirp|none",
 	 "how the machine reaches the network (default auto)", COMPLETES_NOTHING},
+	{OPTION_FLAG, 0, "autostart", AT(autostart), NULL, "let systemd start it with this host, or as you log in",
+	 COMPLETES_NOTHING},
+	{OPTION_CHOICE, 0, "restart", AT(restart), "no|on-failure|always",
+	 "whether it is started again when it ends (default no)", COMPLETES_NOTHING},
 	PLATFORM_ROWS(struct create_options),
 	{OPTION_CHOICE, 0, "pull", AT(pull), "missing|always|never",
 	 "when to ask the image's registry (default missing: when it is not here)", COMPLETES_NOTHING},
@@ -79,51 +85,67 @@ static const struct option options[] = {
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
-static int add_text(struct text_list *settings, const char *key, const char *value, struct annex_error **err)
+static int add_setting(struct text_list *settings, const struct option *row, const void *field,
+		       struct annex_error **err)
 {
-	return !value || text_list_printf(settings, "%s=%s", key, value) == 0 ? 0 : fail_memory(err);
+	const struct option_number *number = field;
+	const struct option_list *list = field;
+	int result = 0;
+
+	switch (row->type) {
+	case OPTION_FLAG:
+		result = *(const bool *)field ? text_list_printf(settings, "%s=true", row->name) : 0;
+		break;
+	case OPTION_NUMBER:
+	case OPTION_SIZE:
+		if (number->set)
+			result = text_list_printf(settings, "%s=%llu", row->name, (unsigned long long)number->value);
+		break;
+	case OPTION_LIST:
+		for (size_t i = 0; i < list->count && result == 0; i++)
+			result = text_list_printf(settings, "%s=%s", row->name, list->words[i]);
+		break;
+	default:
+		if (*(const char *const *)field)
+			result = text_list_printf(settings, "%s=%s", row->name, *(const char *const *)field);
+		break;
+	}
+	return result < 0 ? fail_memory(err) : 0;
 }
 
-static int add_number(struct text_list *settings, const char *key, const struct option_number *number,
-		      struct annex_error **err)
+static bool is_setting(const char *name)
 {
-	if (!number->set || text_list_printf(settings, "%s=%llu", key, (unsigned long long)number->value) == 0)
-		return 0;
-	return fail_memory(err);
+	const char *key;
+
+	for (size_t i = 0; (key = annex_setting_key(i)); i++) {
+		if (text_equal(key, name))
+			return true;
+	}
+	return false;
 }
 
-static int add_texts(struct text_list *settings, const char *key, const struct option_list *values,
-		     struct annex_error **err)
+static int check_environment(const struct option_list *environment, struct annex_error **err)
 {
-	for (size_t i = 0; i < values->count; i++) {
-		if (add_text(settings, key, values->words[i], err) < 0)
-			return -1;
+	for (size_t i = 0; i < environment->count; i++) {
+		const char *word = environment->words[i];
+
+		if (strchr(word, '=') && *word != '=')
+			continue;
+		fail(err, ANNEX_ERROR_USAGE, "-e: '%s' is not KEY=VALUE", word);
+		return fail_hint(err, "annex create --help");
 	}
 	return 0;
 }
 
+/* The options that are settings: they have the same names. */
 static int collect(struct text_list *settings, const struct create_options *wanted, struct annex_error **err)
 {
-	if (add_number(settings, "cpus", &wanted->cpus, err) < 0 ||
-	    add_number(settings, "memory", &wanted->memory, err) < 0 ||
-	    add_number(settings, "disk", &wanted->disk, err) < 0 || add_text(settings, "init", wanted->init, err) < 0 ||
-	    add_text(settings, "kernel", wanted->kernel, err) < 0 ||
-	    add_text(settings, "virtualization", wanted->virtualization ? "true" : NULL, err) < 0 ||
-	    add_text(settings, "accel", wanted->accelerator, err) < 0 ||
-	    add_text(settings, "network", wanted->network, err) < 0 ||
-	    add_text(settings, "home-mount", wanted->home_mount, err) < 0 ||
-	    add_text(settings, "home-target", wanted->home_target, err) < 0 ||
-	    add_texts(settings, "volume", &wanted->volumes, err) < 0 ||
-	    add_texts(settings, "mask", &wanted->masks, err) < 0)
+	if (check_environment(&wanted->environment, err) < 0)
 		return -1;
-	for (size_t i = 0; i < wanted->environment.count; i++) {
-		const char *word = wanted->environment.words[i];
+	for (const struct option *row = options; row->type != OPTION_END; row++) {
+		const void *field = (const char *)wanted + row->at;
 
-		if (!strchr(word, '=') || *word == '=') {
-			fail(err, ANNEX_ERROR_USAGE, "-e: '%s' is not KEY=VALUE", word);
-			return fail_hint(err, "annex create --help");
-		}
-		if (add_text(settings, "env", word, err) < 0)
+		if (row->name && is_setting(row->name) && add_setting(settings, row, field, err) < 0)
 			return -1;
 	}
 	return 0;

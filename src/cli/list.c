@@ -19,12 +19,31 @@ static const struct option options[] = {
 };
 
 static const struct output_column columns[] = {
-	{"NAME", false},  {"CREATED", false}, {"IP", false},    {"CPUS", true},
-	{"MEMORY", true}, {"DISK", true},     {"STATE", false}, {"DEFAULT", false},
+	{"NAME", false}, {"CREATED", false}, {"IP", false},      {"CPUS", true},  {"MEMORY", true},
+	{"DISK", true},  {"STATE", false},   {"DEFAULT", false}, {"NOTE", false},
 };
+
+/* What it waits for, why it failed, and which settings wait. NULL: out of memory. */
+static char *make_note(const struct annex_machine_info *info)
+{
+	auto_text struct text note = {0};
+	auto_json json_t *pending = json_loads(info->pending, 0, NULL);
+	const char *key;
+	json_t *value;
+
+	if (info->waiting)
+		text_printf(&note, "%s%s", info->state == ANNEX_MACHINE_BOOTING ? "waits for " : "", info->waiting);
+	if (info->failure)
+		text_printf(&note, "%s%s", note.size ? ": " : "", info->failure);
+	if (json_object_size(pending))
+		text_printf(&note, "%safter restart:", note.size ? "; " : "");
+	json_object_foreach(pending, key, value) text_printf(&note, " %s", key);
+	return text_take(&note);
+}
 
 static int add_row(struct libscols_table *table, const struct annex_machine_info *info, struct annex_error **err)
 {
+	auto_free char *note = make_note(info);
 	char created[TIME_BUFFER], memory[TEXT_SIZE_BUFFER], disk[TEXT_SIZE_BUFFER], cpus[16];
 	const char *const cells[] = {
 		info->name,
@@ -35,7 +54,11 @@ static int add_row(struct libscols_table *table, const struct annex_machine_info
 		text_from_size(disk, info->disk),
 		annex_machine_state_name(info->state),
 		info->is_default ? "*" : "",
+		note,
 	};
+
+	if (!note)
+		return fail_memory(err);
 
 	snprintf(cpus, sizeof(cpus), "%u", info->cpus);
 	return output_table_row(table, cells, err);
@@ -44,12 +67,13 @@ static int add_row(struct libscols_table *table, const struct annex_machine_info
 static int add_object(json_t *array, const struct annex_machine_info *info, struct annex_error **err)
 {
 	json_t *object =
-		json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:b}", "name", info->name, "id",
-			  info->id, "image", info->image, "created", output_json_time(info->created), "started",
-			  output_json_time(info->started), "ip", output_json_text(info->ip), "cpus", (int)info->cpus,
-			  "memory", (json_int_t)info->memory, "disk", (json_int_t)info->disk, "diskUsed",
-			  (json_int_t)info->disk_used, "state", annex_machine_state_name(info->state), "failure",
-			  output_json_text(info->failure), "default", info->is_default);
+		json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:b, s:o, s:o}", "name",
+			  info->name, "id", info->id, "image", info->image, "created", output_json_time(info->created),
+			  "started", output_json_time(info->started), "ip", output_json_text(info->ip), "cpus",
+			  (int)info->cpus, "memory", (json_int_t)info->memory, "disk", (json_int_t)info->disk,
+			  "diskUsed", (json_int_t)info->disk_used, "state", annex_machine_state_name(info->state),
+			  "failure", output_json_text(info->failure), "default", info->is_default, "pending",
+			  json_loads(info->pending, 0, NULL), "waiting", output_json_text(info->waiting));
 
 	return object && json_array_append_new(array, object) == 0 ? 0 : fail_memory(err);
 }
@@ -94,6 +118,7 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	    output_table_new(&table, columns, COUNT_OF(columns), err) < 0 ||
 	    annex_machine_list(&list, &count, cli->context, err) < 0)
 		return fail_while(err, "list");
+	output_table_cut_last(table);
 	listing.table = table;
 	for (size_t i = 0; i < count && result == 0; i++)
 		result = add(&listing, list[i], err);
@@ -108,8 +133,10 @@ const struct command list_command = {
 	.aliases = "ls",
 	.section = "Machines",
 	.summary = "show all machines",
-	.description = "Shows all machines, whether they run or not. IP is the address on this host where a machine is "
-		       "reached; * marks the default machine.",
+	.description =
+		"Shows all machines, whether they run or not. IP is the address on this host where a machine is "
+		"reached; * marks the default machine; NOTE says why one failed, what it waits for, and which settings "
+		"take effect when it is restarted.",
 	.example = "annex list\nannex stop $(annex list -q)",
 	.options = options,
 	.size = sizeof(struct list_options),

@@ -35,6 +35,11 @@ int output_table_row(struct libscols_table *table, const char *const *cells, str
 	return 0;
 }
 
+void output_table_cut_last(struct libscols_table *table)
+{
+	scols_column_set_flags(scols_table_get_column(table, scols_table_get_ncols(table) - 1), SCOLS_FL_TRUNC);
+}
+
 int output_table_print(struct libscols_table *table, struct annex_error **err)
 {
 	size_t count = scols_table_get_ncols(table);

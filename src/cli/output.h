@@ -29,6 +29,8 @@ MUST_USE int output_table_new(struct libscols_table **ret, const struct output_c
 			      struct annex_error **err);
 /* One text per column; NULL shows as "-". */
 MUST_USE int output_table_row(struct libscols_table *table, const char *const *cells, struct annex_error **err);
+/* Let the last column end where the terminal does; elsewhere it is printed whole. */
+void output_table_cut_last(struct libscols_table *table);
 MUST_USE int output_table_print(struct libscols_table *table, struct annex_error **err);
 
 /* Takes the value, also on failure; NULL: memory ran out. */

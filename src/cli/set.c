@@ -15,12 +15,15 @@ struct set_options {
 };
 #define AT(field) offsetof(struct set_options, field)
 
+enum { SHOWN_ITEMS = 8 }; /* of a list */
+
 static const struct option options[] = {
 	{OPTION_TEXT, 'n', "name", AT(name), "NAME", "the machine", COMPLETES_MACHINE},
 	{OPTION_FLAG, 0, "now", AT(now), NULL, "restart the machine if it runs and the change needs it",
 	 COMPLETES_NOTHING},
 	PROGRESS_ROW(struct set_options),
-	{OPTION_WORDS_SOME, 0, NULL, AT(settings), "KEY=VALUE", "the settings, see below", COMPLETES_SETTING},
+	{OPTION_WORDS, 0, NULL, AT(settings), "KEY=VALUE", "the settings, see below; none: show them",
+	 COMPLETES_SETTING},
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
@@ -67,6 +70,67 @@ static int change(struct cli *cli, struct annex_machine *machine, const struct s
 	return tell_pending(cli, machine, &wanted->settings, err);
 }
 
+static const struct output_column columns[] = {{"SETTING", false}, {"VALUE", false}, {"PENDING", false}};
+
+/* As `set` takes it; sizes in their largest unit, and of long lists only how long. */
+static void add_value(struct text *text, const char *key, const json_t *value)
+{
+	static const char units[] = "KMGT";
+	unsigned long long number = (unsigned long long)json_integer_value(value), unit = 0;
+	size_t count = json_array_size(value);
+
+	if (json_is_boolean(value))
+		text_add(text, json_is_true(value) ? "true" : "false");
+	if (json_is_string(value))
+		text_add(text, json_string_value(value));
+	if (json_is_integer(value)) {
+		bool is_size = text_equal(key, "memory") || text_equal(key, "disk");
+
+		for (; is_size && unit < strlen(units) && number && number % 1024 == 0; unit++)
+			number /= 1024;
+		text_printf(text, "%llu%.*s", number, unit ? 1 : 0, units + (unit ? unit - 1 : 0));
+	}
+	if (count > SHOWN_ITEMS)
+		text_printf(text, "%zu of them", count);
+	for (size_t i = 0; i < count && count <= SHOWN_ITEMS; i++)
+		text_printf(text, "%s%s", i ? " " : "", json_string_value(json_array_get(value, i)));
+}
+
+static int add_row(struct libscols_table *table, const char *key, const json_t *value, const json_t *waits,
+		   struct annex_error **err)
+{
+	auto_text struct text now = {0}, then = {0};
+	const char *cells[] = {key, "", ""};
+
+	add_value(&now, key, value);
+	add_value(&then, key, waits);
+	if (!text_ok(&now) || !text_ok(&then))
+		return fail_memory(err);
+	cells[1] = now.size ? now.data : "";
+	cells[2] = then.size ? then.data : waits ? "(none)" : "";
+	return output_table_row(table, cells, err);
+}
+
+static int show(struct annex_machine *machine, struct annex_error **err)
+{
+	auto_table struct libscols_table *table = NULL;
+	auto_json json_t *array = json_array();
+	auto_free char *text = NULL;
+	const json_t *object;
+	const char *key;
+
+	if (annex_machine_describe(&text, machine, err) < 0 || output_json_append(array, text, err) < 0 ||
+	    output_table_new(&table, columns, COUNT_OF(columns), err) < 0)
+		return -1;
+	object = json_array_get(array, 0);
+	for (size_t i = 0; (key = annex_setting_key(i)); i++) {
+		if (add_row(table, key, json_object_get(json_object_get(object, "settings"), key),
+			    json_object_get(json_object_get(object, "pending"), key), err) < 0)
+			return -1;
+	}
+	return output_table_print(table, err);
+}
+
 static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct set_options *wanted = parsed;
@@ -75,6 +139,10 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	progress_set_mode(cli->progress, wanted->progress);
 	if (machines_open(&machine, cli, NULL, wanted->name, err) < 0)
 		return -1;
+	if (!wanted->settings.count && wanted->now)
+		return fail(err, ANNEX_ERROR_USAGE, "set: --now goes with settings only");
+	if (!wanted->settings.count)
+		return show(machine, err);
 	return change(cli, machine, wanted, err) < 0 ? fail_while(err, "set %s", annex_machine_name(machine)) : 0;
 }
 
@@ -121,8 +189,9 @@ const struct command set_command = {
 	.section = "Machines",
 	.summary = "change a machine's settings",
 	.description = "Changes settings of a machine. Volumes of a running machine change at once; other settings "
-		       "wait for its next start, and 'annex inspect' shows them as pending.",
-	.example = "annex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64\n"
+		       "wait for its next start. KEY=default is what a new machine has. Without KEY=VALUE, shows what "
+		       "is set, and what waits.",
+	.example = "annex set -n dev\nannex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64\n"
 		   "annex set volume=~/data:/data:ro volume=-/srv mask=.netrc",
 	.options = options,
 	.add_help = add_help,

@@ -5,14 +5,12 @@
 #include "lib/machine.h"
 
 #include "base/file.h"
-#include "base/inits.h"
 #include "base/time.h"
+#include "lib/defaults.h"
 #include "lib/obtain.h"
-#include "lib/share.h"
 #include "machine/name.h"
 #include "machine/plan.h"
 #include "rootfs/overlay.h"
-#include "rootfs/rootfs.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -49,42 +47,10 @@ static int refuse_taken(const struct machine_paths *paths, struct annex_error **
 static int fill_settings(struct machine_record *record, const struct annex_context *context, const char *const *pairs,
 			 struct annex_error **err)
 {
-	if (settings_default(&record->settings, err) < 0)
+	if (defaults_load(&record->settings, context, err) < 0 ||
+	    defaults_apply(&record->settings, context, pairs, err) < 0)
 		return -1;
-	for (; pairs && *pairs; pairs++) {
-		auto_free char *pair = NULL;
-
-		if (share_setting(&pair, *pairs, err) < 0 || settings_apply(&record->settings, pair, err) < 0)
-			return -1;
-	}
 	return machine_check_settings(context, &record->settings, NULL, err);
-}
-
-static bool is_program(struct rootfs *rootfs, const char *path)
-{
-	uint32_t mode = 0;
-
-	return rootfs_resolve(rootfs, path, NULL, &mode) == 0 && S_ISREG(mode) && (mode & 0111);
-}
-
-/* init=image is refused when the image brings none: never a record that can't boot. */
-static int check_init(const struct machine_record *record, const char *base, struct annex_error **err)
-{
-	auto_rootfs struct rootfs *rootfs = NULL;
-	const char *command = record->init_argv.count > 0 ? record->init_argv.items[0] : NULL;
-
-	if (strcmp(record->settings.init, "image") != 0)
-		return 0;
-	if (rootfs_open(&rootfs, base, err) < 0)
-		return -1;
-	if (command && init_is_named_by(command) && is_program(rootfs, command))
-		return 0;
-	for (const char *const *place = init_places; *place; place++) {
-		if (is_program(rootfs, *place))
-			return 0;
-	}
-	fail(err, ANNEX_ERROR_UNSUPPORTED, "init=image: image %s brings no init", record->image);
-	return fail_hint(err, "leave out --init, or use --init builtin");
 }
 
 static int add_texts(struct text_list *to, const struct text_list *from)
@@ -206,7 +172,7 @@ API int annex_machine_create(struct annex_machine **ret, struct annex_context *c
 	machine_sweep(context);
 	if (check_first(&record, &paths, context, image, &chosen, err) < 0 ||
 	    obtain_image(&found, context, image, &with, err) < 0 || fill_record(&record, &found, paths.name, err) < 0 ||
-	    check_init(&record, found.image->base_path, err) < 0 ||
+	    machine_check_init(&record, found.image->base_path, err) < 0 ||
 	    make(&record, &paths, context, found.image, err) < 0)
 		return fail_while(err, "cannot create machine from %s", image);
 	if (machine_default_name(&standard, context, err) < 0)

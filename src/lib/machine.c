@@ -85,6 +85,7 @@ API void annex_machine_unref(struct annex_machine *machine)
 	machine_record_clear(&machine->record);
 	link_state_clear(&machine->state);
 	machine_failure_clear(&machine->failure);
+	free(machine->pending);
 	annex_context_unref(machine->context);
 	free(machine);
 }
@@ -186,6 +187,59 @@ static int look(struct annex_machine *machine, struct annex_error **err)
 	return 0;
 }
 
+/* What the supervisor says in JSON; NULL: nothing. */
+static int told(json_t **ret, const char *text, const char *what, struct annex_error **err)
+{
+	return text && *text ? json_parse(ret, text, strlen(text), what, err) : 0;
+}
+
+/* The settings in effect: those of the record where nothing runs, and where they need no restart. */
+static int effective_settings(json_t **ret, const struct annex_machine *machine, const json_t *set,
+			      struct annex_error **err)
+{
+	auto_json json_t *effective = NULL;
+	const char *key;
+
+	if (told(&effective, machine->state.settings, "settings", err) < 0)
+		return -1;
+	if (!effective)
+		effective = json_copy((json_t *)set);
+	for (size_t i = 0; effective && (key = setting_key(i)); i++) {
+		if (setting_is_at_once(key))
+			json_object_set(effective, key, json_object_get(set, key));
+	}
+	*ret = TAKE(effective);
+	return *ret ? 0 : fail_memory(err);
+}
+
+json_t *machine_pending(const json_t *set, const json_t *effective)
+{
+	json_t *differences = json_object();
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)set, key, value)
+	{
+		if (differences && !setting_is_at_once(key) && !json_equal(value, json_object_get(effective, key)))
+			json_object_set(differences, key, value);
+	}
+	return differences;
+}
+
+static int find_pending(struct annex_machine *machine, struct annex_error **err)
+{
+	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *pending = NULL;
+
+	if (!set)
+		return fail_memory(err);
+	if (effective_settings(&effective, machine, set, err) < 0)
+		return -1;
+	pending = machine_pending(set, effective);
+	free(machine->pending);
+	machine->pending = pending ? json_text(pending, false) : NULL;
+	return machine->pending ? 0 : fail_memory(err);
+}
+
 API int annex_machine_info(const struct annex_machine_info **ret, struct annex_machine *machine,
 			   struct annex_error **err)
 {
@@ -195,7 +249,7 @@ API int annex_machine_info(const struct annex_machine_info **ret, struct annex_m
 	uint64_t disk = record->settings.disk, used = 0;
 	bool runs;
 
-	if (machine_reload(machine, err) < 0 || look(machine, err) < 0 ||
+	if (machine_reload(machine, err) < 0 || look(machine, err) < 0 || find_pending(machine, err) < 0 ||
 	    machine_default_name(&standard, machine->context, err) < 0)
 		return -1;
 	runs = state->state != MACHINE_STOPPED && state->state != MACHINE_FAILED;
@@ -216,68 +270,75 @@ API int annex_machine_info(const struct annex_machine_info **ret, struct annex_m
 		.is_default = text_equal(standard, record->name),
 		.pid = runs ? (int)state->pid : 0,
 		.vm_pid = runs ? (int)state->vm_pid : 0,
+		.pending = machine->pending,
+		.waiting = runs && state->waiting && *state->waiting ? state->waiting : NULL,
 	};
 	*ret = &machine->info;
 	return 0;
 }
 
-/* What differs between what is set and what is in effect. */
-static json_t *pending(const json_t *set, const json_t *effective)
+/* Each mask is told once, by the setting. */
+static int list_shares(json_t **ret, const struct annex_machine *machine, struct annex_error **err)
 {
-	json_t *differences = json_object();
-	const char *key;
-	json_t *value;
+	auto_json json_t *shares = NULL;
+	json_t *share;
+	size_t i;
 
-	json_object_foreach((json_t *)set, key, value)
-	{
-		if (differences && !json_equal(value, json_object_get(effective, key)))
-			json_object_set(differences, key, value);
-	}
-	return differences;
+	if (told(&shares, machine->state.shares, "shares", err) < 0)
+		return -1;
+	json_array_foreach(shares, i, share) json_object_del(share, "masks");
+	*ret = shares ? TAKE(shares) : json_array();
+	return *ret ? 0 : fail_memory(err);
 }
 
-/* What the supervisor says in JSON; NULL: nothing. */
-static int told(json_t **ret, const char *text, const char *what, struct annex_error **err)
+static json_t *text_or_null(const char *text)
 {
-	return text && *text ? json_parse(ret, text, strlen(text), what, err) : 0;
+	return text && *text ? json_string(text) : json_null();
+}
+
+static json_t *number_or_null(int number)
+{
+	return number ? json_integer(number) : json_null();
 }
 
 static int describe(json_t *object, struct annex_machine *machine, const struct annex_machine_info *info,
 		    struct annex_error **err)
 {
-	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *differences = NULL;
-	auto_json json_t *shares = NULL;
+	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *shares = NULL;
 	char created[TIME_BUFFER], started[TIME_BUFFER];
-	int result;
+	bool runs = info->pid != 0, complete = true;
 
-	if (info->pid && (told(&effective, machine->state.settings, "settings", err) < 0 ||
-			  told(&shares, machine->state.shares, "shares", err) < 0))
+	if (!set)
+		return fail_memory(err);
+	if (effective_settings(&effective, machine, set, err) < 0 || list_shares(&shares, machine, err) < 0)
 		return -1;
-	shares = shares ? shares : json_array();
-	differences = effective ? pending(set, effective) : json_object();
-	time_format(created, info->created);
-	time_format(started, info->started);
-	result = json_object_set_new(object, "name", json_string(info->name)) +
-		 json_object_set_new(object, "id", json_string(info->id)) +
-		 json_object_set_new(object, "state", json_string(annex_machine_state_name(info->state))) +
-		 json_object_set_new(object, "failure", info->failure ? json_string(info->failure) : json_null()) +
-		 json_object_set_new(object, "default", json_boolean(info->is_default)) +
-		 json_object_set_new(object, "created", json_string(created)) +
-		 json_object_set_new(object, "started", info->started ? json_string(started) : json_null()) +
-		 json_object_set_new(object, "image", json_string(info->image)) +
-		 json_object_set_new(object, "imageId", json_string(machine->record.image_id)) +
-		 json_object_set_new(object, "ip", info->ip ? json_string(info->ip) : json_null()) +
-		 json_object_set_new(object, "diskUsed", json_integer((json_int_t)info->disk_used)) +
-		 json_object_set_new(object, "accelerator",
-				     info->pid && machine->state.accelerator ? json_string(machine->state.accelerator)
-									     : json_null()) +
-		 json_object_set_new(object, "supervisorPid", info->pid ? json_integer(info->pid) : json_null()) +
-		 json_object_set_new(object, "vmPid", info->vm_pid ? json_integer(info->vm_pid) : json_null()) +
-		 json_object_set_new(object, "folder", json_string(machine->paths.folder)) +
-		 json_object_set(object, "shares", shares) +
-		 json_object_set(object, "settings", effective ? effective : set) +
-		 json_object_set(object, "pending", differences);
-	return result < 0 ? fail_memory(err) : 0;
+	const struct {
+		const char *key;
+		json_t *value;
+	} members[] = {
+		{"name", json_string(info->name)},
+		{"id", json_string(info->id)},
+		{"state", json_string(annex_machine_state_name(info->state))},
+		{"failure", text_or_null(info->failure)},
+		{"waiting", text_or_null(info->waiting)},
+		{"default", json_boolean(info->is_default)},
+		{"created", json_string(time_format(created, info->created))},
+		{"started", text_or_null(info->started ? time_format(started, info->started) : NULL)},
+		{"image", json_string(info->image)},
+		{"imageId", json_string(machine->record.image_id)},
+		{"ip", text_or_null(info->ip)},
+		{"diskUsed", json_integer((json_int_t)info->disk_used)},
+		{"accelerator", text_or_null(runs ? machine->state.accelerator : NULL)},
+		{"supervisorPid", number_or_null(info->pid)},
+		{"vmPid", number_or_null(info->vm_pid)},
+		{"folder", json_string(machine->paths.folder)},
+		{"shares", TAKE(shares)},
+		{"settings", json_incref(effective)},
+		{"pending", machine_pending(set, effective)},
+	};
+	for (size_t i = 0; i < COUNT_OF(members); i++)
+		complete = json_object_set_new(object, members[i].key, members[i].value) == 0 && complete;
+	return complete ? 0 : fail_memory(err);
 }
 
 API int annex_machine_describe(char **ret, struct annex_machine *machine, struct annex_error **err)

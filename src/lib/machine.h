@@ -14,6 +14,7 @@ struct annex_machine {
 	struct annex_machine_info info; /* as last asked for, with the texts below */
 	struct link_state state;
 	struct machine_failure failure;
+	char *pending; /* JSON */
 };
 
 static inline void cleanup_machine(struct annex_machine **machine)
@@ -50,3 +51,8 @@ MUST_USE int machine_supervisor_argv(struct text_list *ret, const struct annex_c
  * machine. A kernel's relative path becomes absolute. */
 MUST_USE int machine_check_settings(const struct annex_context *context, struct machine_settings *settings,
 				    const struct machine_settings *before, struct annex_error **err);
+/* init=image is refused when the image, of which `base` is the disk, brings none: never a record that can't boot. */
+MUST_USE int machine_check_init(const struct machine_record *record, const char *base, struct annex_error **err);
+
+/* What is set and waits for the next start. NULL: out of memory. */
+json_t *machine_pending(const json_t *set, const json_t *effective);

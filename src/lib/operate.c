@@ -2,11 +2,15 @@
 #include "lib/machine.h"
 
 #include "base/file.h"
+#include "base/inits.h"
 #include "kernel/kernel.h"
+#include "lib/defaults.h"
 #include "lib/image.h"
 #include "lib/share.h"
 #include "machine/plan.h"
 #include "qemu/args.h"
+#include "rootfs/rootfs.h"
+#include "store/base.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -97,22 +101,64 @@ API int annex_machine_delete(struct annex_machine *machine, int64_t timeout_ms, 
 	return image_collect(machine->context, err);
 }
 
-/* What needs more than the table knows: kernels must be there, disks only grow. */
-int machine_check_settings(const struct annex_context *context, struct machine_settings *settings,
-			   const struct machine_settings *before, struct annex_error **err)
+static bool is_program(struct rootfs *rootfs, const char *path)
+{
+	uint32_t mode = 0;
+
+	return rootfs_resolve(rootfs, path, NULL, &mode) == 0 && S_ISREG(mode) && (mode & 0111);
+}
+
+int machine_check_init(const struct machine_record *record, const char *base, struct annex_error **err)
+{
+	auto_rootfs struct rootfs *rootfs = NULL;
+	const char *command = record->init_argv.count > 0 ? record->init_argv.items[0] : NULL;
+
+	if (strcmp(record->settings.init, "image") != 0)
+		return 0;
+	if (rootfs_open(&rootfs, base, err) < 0)
+		return -1;
+	if (command && init_is_named_by(command) && is_program(rootfs, command))
+		return 0;
+	for (const char *const *place = init_places; *place; place++) {
+		if (is_program(rootfs, *place))
+			return 0;
+	}
+	fail(err, ANNEX_ERROR_UNSUPPORTED, "init=image: image %s brings no init", record->image);
+	return fail_hint(err,
+			 "init=auto takes the image's, or one that is installed later, and annex's own until then");
+}
+
+/* Less than nothing is left of what the host has: it would only end in its out-of-memory killer. */
+static int check_memory(const struct machine_settings *settings, struct annex_error **err)
+{
+	uint64_t host = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	char wanted[TEXT_SIZE_BUFFER], there[TEXT_SIZE_BUFFER];
+
+	if (settings->memory <= host)
+		return 0;
+	return fail(err, ANNEX_ERROR_USAGE, "memory=%s: this host has %s", text_from_size(wanted, settings->memory),
+		    text_from_size(there, host));
+}
+
+static int check_disk(const struct machine_settings *settings, const struct machine_settings *before,
+		      struct annex_error **err)
 {
 	char now[TEXT_SIZE_BUFFER], wanted[TEXT_SIZE_BUFFER];
+
+	if (settings->disk >= before->disk)
+		return 0;
+	fail(err, ANNEX_ERROR_USAGE, "disk=%s: the disk has %s, and a disk can only grow",
+	     text_from_size(wanted, settings->disk), text_from_size(now, before->disk));
+	return fail_hint(err, "a smaller disk needs a new machine: annex create --disk SIZE");
+}
+
+static int check_kernel(const struct annex_context *context, struct machine_settings *settings,
+			struct annex_error **err)
+{
 	auto_free char *folder = path_join(context->data, "kernels"), *absolute = NULL;
 
 	if (!folder)
 		return fail_memory(err);
-	if (before && settings->disk < before->disk) {
-		fail(err, ANNEX_ERROR_USAGE, "disk=%s: the disk has %s, and a disk can only grow",
-		     text_from_size(wanted, settings->disk), text_from_size(now, before->disk));
-		return fail_hint(err, "a smaller disk needs a new machine: annex create --disk SIZE");
-	}
-	if (before && text_equal(settings->kernel, before->kernel))
-		return 0;
 	if (strcmp(settings->kernel, "default") == 0)
 		return 0;
 	if (strchr(settings->kernel, '/')) {
@@ -122,30 +168,52 @@ int machine_check_settings(const struct annex_context *context, struct machine_s
 			settings->kernel = TAKE(absolute);
 		}
 	}
-	return kernel_check(folder, settings->kernel, err);
+	return kernel_check(folder, settings->kernel, err) < 0 ? fail_while(err, "kernel=%s", settings->kernel) : 0;
+}
+
+/* What was so before is no business of this change. */
+int machine_check_settings(const struct annex_context *context, struct machine_settings *settings,
+			   const struct machine_settings *before, struct annex_error **err)
+{
+	if ((!before || settings->memory != before->memory) && check_memory(settings, err) < 0)
+		return -1;
+	if (before && check_disk(settings, before, err) < 0)
+		return -1;
+	return before && text_equal(settings->kernel, before->kernel) ? 0 : check_kernel(context, settings, err);
+}
+
+/* A base that is gone is told by start. */
+static int check_new_init(struct annex_machine *machine, const struct machine_settings *before,
+			  struct annex_error **err)
+{
+	auto_free char *base = NULL;
+
+	if (text_equal(machine->record.settings.init, before->init))
+		return 0;
+	if (asprintf(&base, "%s/images/bases/%s" BASE_DISK, machine->context->data, machine->record.base) < 0) {
+		base = NULL;
+		return fail_memory(err);
+	}
+	return file_exists(AT_FDCWD, base) ? machine_check_init(&machine->record, base, err) : 0;
 }
 
 static int change(struct annex_machine *machine, const char *const *pairs, struct annex_error **err)
 {
 	auto_close int lock = file_lock(AT_FDCWD, machine->paths.edit_lock, LOCK_EX);
 	auto_settings struct machine_settings before = {0};
+	struct machine_settings *settings = &machine->record.settings;
 
 	if (lock < 0)
 		return fail_os(err, lock, "cannot lock machine '%s'", machine->record.name);
-	if (machine_reload(machine, err) < 0 || settings_copy(&before, &machine->record.settings, err) < 0)
-		return -1;
-	for (; *pairs; pairs++) {
-		auto_free char *pair = NULL;
-
-		if (share_setting(&pair, *pairs, err) < 0 || settings_apply(&machine->record.settings, pair, err) < 0)
-			return -1;
-	}
-	if (machine_check_settings(machine->context, &machine->record.settings, &before, err) < 0 ||
-	    share_change(machine, &before.volumes, &machine->record.settings.volumes, err) < 0)
+	if (machine_reload(machine, err) < 0 || settings_copy(&before, settings, err) < 0 ||
+	    defaults_apply(settings, machine->context, pairs, err) < 0 ||
+	    machine_check_settings(machine->context, settings, &before, err) < 0 ||
+	    check_new_init(machine, &before, err) < 0 ||
+	    share_change(machine, &before.volumes, &settings->volumes, err) < 0)
 		return -1;
 	if (machine_record_save(&machine->record, machine->paths.record, err) == 0)
 		return 0;
-	(void)!share_change(machine, &machine->record.settings.volumes, &before.volumes, NULL);
+	(void)!share_change(machine, &settings->volumes, &before.volumes, NULL);
 	return -1;
 }
 
@@ -154,7 +222,7 @@ API int annex_machine_set(struct annex_machine *machine, const char *const *sett
 {
 	auto_error struct annex_error *ignored = NULL;
 	auto_machine_run struct machine_run run = {0};
-	auto_json json_t *set = NULL;
+	auto_json json_t *set = NULL, *differences = NULL;
 	auto_link struct link *link = NULL;
 
 	if (change(machine, settings, err) < 0) {
@@ -167,8 +235,9 @@ API int annex_machine_set(struct annex_machine *machine, const char *const *sett
 	if (link_open(&link, machine->context, &machine->paths, false, err) < 0)
 		return -1;
 	set = settings_encode(&machine->record.settings);
-	*ret_pending = link && machine_run_load(&run, &machine->paths, &ignored) == 0 && run.settings &&
-		       !json_equal(run.settings, set);
+	if (link && machine_run_load(&run, &machine->paths, &ignored) == 0 && run.settings)
+		differences = machine_pending(set, run.settings);
+	*ret_pending = json_object_size(differences) > 0;
 	return 0;
 }
 
@@ -180,4 +249,9 @@ API const char *annex_setting_key(size_t index)
 API const char *annex_setting_help(size_t index)
 {
 	return setting_help(index);
+}
+
+API const char *annex_setting_words(size_t index)
+{
+	return setting_words(index);
 }

@@ -22,6 +22,8 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_TEXT, "accel", struct machine_settings, accel, true),
 	JSON_ROW(JSON_ROW_TEXT, "network", struct machine_settings, network, true),
 	JSON_ROW(JSON_ROW_TEXTS, "mask", struct machine_settings, masks, false),
+	JSON_ROW(JSON_ROW_BOOL, "autostart", struct machine_settings, autostart, false),
+	JSON_ROW(JSON_ROW_TEXT, "restart", struct machine_settings, restart, false),
 };
 
 struct setting {
@@ -30,7 +32,8 @@ struct setting {
 	int (*apply)(const struct setting *setting, void *field, const char *value, struct annex_error **err);
 	size_t offset;
 	uint64_t lowest, highest; /* of numbers and sizes */
-	const char *const *words; /* of choices */
+	const char *words;        /* of choices, with a bar between them */
+	bool at_once;             /* nothing of the virtual machine depends on it */
 };
 
 static int refuse(const struct setting *setting, const char *value, struct annex_error **err, const char *why)
@@ -67,21 +70,36 @@ static int apply_size(const struct setting *setting, void *field, const char *va
 	return 0;
 }
 
+static bool is_one_of(const char *words, const char *value)
+{
+	size_t length;
+
+	for (const char *at = words; *at; at += length + (at[length] == '|')) {
+		length = strcspn(at, "|");
+		if (strlen(value) == length && strncmp(at, value, length) == 0)
+			return true;
+	}
+	return false;
+}
+
 static int apply_choice(const struct setting *setting, void *field, const char *value, struct annex_error **err)
 {
 	auto_text struct text list = {0};
 	char *copy;
 
-	for (size_t i = 0; setting->words[i]; i++) {
-		if (strcmp(setting->words[i], value) == 0) {
-			copy = strdup(value);
-			if (!copy)
-				return fail_memory(err);
-			free(*(char **)field);
-			*(char **)field = copy;
-			return 0;
-		}
-		text_printf(&list, "%s%s", i ? ", " : "", setting->words[i]);
+	if (is_one_of(setting->words, value)) {
+		copy = strdup(value);
+		if (!copy)
+			return fail_memory(err);
+		free(*(char **)field);
+		*(char **)field = copy;
+		return 0;
+	}
+	for (const char *at = setting->words; *at; at++) {
+		if (*at == '|')
+			text_add(&list, ", ");
+		else
+			text_add_char(&list, *at);
 	}
 	return fail(err, ANNEX_ERROR_USAGE, "%s=%s: must be one of %s", setting->key, value, list.data);
 }
@@ -270,32 +288,39 @@ static int apply_mask(const struct setting *setting, void *field, const char *va
 	return insert(list, index, TAKE(mask)) < 0 ? fail_memory(err) : 0;
 }
 
-static const char *const mounts[] = {"rw", "ro", "none", NULL};
-static const char *const inits[] = {"auto", "image", "builtin", NULL};
-static const char *const accels[] = {"auto", "kvm", "tcg", NULL};
-static const char *const networks[] = {"auto", "slirp", "none", NULL};
+static const char mounts[] = "rw|ro|none";
+static const char restarts[] = "no|on-failure|always";
+
+static const char truths[] = "true|false";
 
 #define AT(field) offsetof(struct machine_settings, field)
 
 static const struct setting settings_table[] = {
-	{"cpus", "number of virtual processors", apply_number, AT(cpus), 1, SETTING_CPUS_MAX, NULL},
-	{"memory", "memory, such as 2G", apply_size, AT(memory), SETTING_MEMORY_MIN, 1ull << 42, NULL},
+	{"cpus", "number of virtual processors", apply_number, AT(cpus), 1, SETTING_CPUS_MAX, NULL, false},
+	{"memory", "memory, such as 2G", apply_size, AT(memory), SETTING_MEMORY_MIN, 1ull << 42, NULL, false},
 	{"disk", "size of the disk, such as 64G; it can only grow", apply_size, AT(disk), SETTING_DISK_MIN,
-	 SETTING_DISK_MAX, NULL},
+	 SETTING_DISK_MAX, NULL, false},
 	{"home-mount", "rw, ro or none: whether the machine has the user's home", apply_choice, AT(home_mount), 0, 0,
-	 mounts},
-	{"home-target", "where the machine has it; empty: at its own path", apply_target, AT(home_target), 0, 0, NULL},
+	 mounts, false},
+	{"home-target", "where the machine has it; empty: at its own path", apply_target, AT(home_target), 0, 0, NULL,
+	 false},
 	{"volume", "HOST:GUEST[:ro][,cache=none]: a folder or file of the host; -GUEST removes it", apply_volume,
-	 AT(volumes), 0, 0, NULL},
+	 AT(volumes), 0, 0, NULL, false},
 	{"env", "NAME=VALUE for every program of the machine; -NAME removes it", apply_environment, AT(environment), 0,
-	 0, NULL},
-	{"init", "auto, image (the image's own) or builtin", apply_choice, AT(init), 0, 0, inits},
-	{"kernel", "an installed kernel's name, a kernel file's path, or default", apply_text, AT(kernel), 0, 0, NULL},
-	{"virtualization", "true: virtual machines can run inside", apply_bool, AT(virtualization), 0, 0, NULL},
-	{"accel", "auto, kvm or tcg (emulation)", apply_choice, AT(accel), 0, 0, accels},
-	{"network", "auto, slirp or none", apply_choice, AT(network), 0, 0, networks},
-	{"mask", "a path of the home that the machine doesn't see; -PATH removes it", apply_mask, AT(masks), 0, 0,
-	 NULL},
+	 0, NULL, false},
+	{"init", "auto, image (the image's own) or builtin", apply_choice, AT(init), 0, 0, "auto|image|builtin", false},
+	{"kernel", "an installed kernel's name, a kernel file's path, or default", apply_text, AT(kernel), 0, 0, NULL,
+	 false},
+	{"virtualization", "true: virtual machines can run inside", apply_bool, AT(virtualization), 0, 0, truths,
+	 false},
+	{"accel", "auto, kvm or tcg (emulation)", apply_choice, AT(accel), 0, 0, "auto|kvm|tcg", false},
+	{"network", "auto, slirp or none", apply_choice, AT(network), 0, 0, "auto|slirp|none", false},
+	{"mask", "a path of the home that the machine doesn't see; -PATH removes it", apply_mask, AT(masks), 0, 0, NULL,
+	 false},
+	{"autostart", "true: it starts with the host, or as you log in (by systemd)", apply_bool, AT(autostart), 0, 0,
+	 truths, true},
+	{"restart", "no, on-failure or always: whether it is started again when it ends", apply_choice, AT(restart), 0,
+	 0, restarts, true},
 };
 
 const char *setting_key(size_t index)
@@ -308,24 +333,81 @@ const char *setting_help(size_t index)
 	return index < COUNT_OF(settings_table) ? settings_table[index].help : NULL;
 }
 
-int settings_apply(struct machine_settings *settings, const char *pair, struct annex_error **err)
+const char *setting_words(size_t index)
+{
+	return index < COUNT_OF(settings_table) ? settings_table[index].words : NULL;
+}
+
+static const struct setting *find(const char *key, size_t length)
+{
+	for (size_t i = 0; i < COUNT_OF(settings_table); i++) {
+		if (strlen(settings_table[i].key) == length && strncmp(settings_table[i].key, key, length) == 0)
+			return &settings_table[i];
+	}
+	return NULL;
+}
+
+bool setting_exists(const char *key)
+{
+	return find(key, strlen(key)) != NULL;
+}
+
+bool setting_is_at_once(const char *key)
+{
+	const struct setting *setting = find(key, strlen(key));
+
+	return setting && setting->at_once;
+}
+
+bool setting_is_list(const char *key)
+{
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		if (strcmp(rows[i].name, key) == 0)
+			return rows[i].type == JSON_ROW_TEXTS;
+	}
+	return false;
+}
+
+static int refuse_key(const char *key, size_t length, struct annex_error **err)
 {
 	auto_text struct text keys = {0};
+
+	for (size_t i = 0; i < COUNT_OF(settings_table); i++)
+		text_printf(&keys, "%s%s", i ? ", " : "", settings_table[i].key);
+	fail(err, ANNEX_ERROR_USAGE, "there is no setting '%.*s'", (int)length, key);
+	return fail_hint(err, "the settings are %s", keys.data);
+}
+
+int settings_apply(struct machine_settings *settings, const char *pair, struct annex_error **err)
+{
+	const struct setting *setting;
 	size_t length = strcspn(pair, "=");
 
 	if (pair[length] != '=') {
 		fail(err, ANNEX_ERROR_USAGE, "'%s' is not of the form KEY=VALUE", pair);
 		return fail_hint(err, "annex set memory=4G");
 	}
-	for (size_t i = 0; i < COUNT_OF(settings_table); i++) {
-		const struct setting *setting = &settings_table[i];
+	setting = find(pair, length);
+	if (!setting)
+		return refuse_key(pair, length, err);
+	return setting->apply(setting, (char *)settings + setting->offset, pair + length + 1, err);
+}
 
-		if (strlen(setting->key) == length && strncmp(setting->key, pair, length) == 0)
-			return setting->apply(setting, (char *)settings + setting->offset, pair + length + 1, err);
-		text_printf(&keys, "%s%s", i ? ", " : "", setting->key);
-	}
-	fail(err, ANNEX_ERROR_USAGE, "there is no setting '%.*s'", (int)length, pair);
-	return fail_hint(err, "the settings are %s", keys.data);
+int settings_reset(struct machine_settings *settings, const struct machine_settings *from, const char *key,
+		   struct annex_error **err)
+{
+	auto_json json_t *ours = settings_encode(settings), *theirs = settings_encode(from);
+	struct machine_settings made = {0};
+
+	if (!setting_exists(key))
+		return refuse_key(key, strlen(key), err);
+	if (!ours || !theirs || json_object_set(ours, key, json_object_get(theirs, key)) < 0)
+		return fail_memory(err);
+	if (settings_decode(&made, ours, "settings", err) < 0)
+		return -1;
+	settings_clear(settings);
+	*settings = made;
+	return 0;
 }
 
 int settings_default(struct machine_settings *ret, struct annex_error **err)
@@ -345,7 +427,9 @@ int settings_default(struct machine_settings *ret, struct annex_error **err)
 	made.kernel = strdup("default");
 	made.accel = strdup("auto");
 	made.network = strdup("auto");
-	if (!made.home_mount || !made.home_target || !made.init || !made.kernel || !made.accel || !made.network)
+	made.restart = strdup("no");
+	if (!made.home_mount || !made.home_target || !made.init || !made.kernel || !made.accel || !made.network ||
+	    !made.restart)
 		return fail_memory(err);
 	if (secret_defaults(&made.masks, err) < 0)
 		return -1;
@@ -381,11 +465,9 @@ static int check_files(const struct machine_settings *settings, const char *what
 	}
 	if (result < 0)
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s: %s", what, annex_error_message(cause));
-	for (size_t i = 0; mounts[i]; i++) {
-		if (strcmp(mounts[i], settings->home_mount) == 0)
-			return 0;
-	}
-	return fail(err, ANNEX_ERROR_CORRUPT, "%s: home-mount: '%s' is not known", what, settings->home_mount);
+	if (!is_one_of(mounts, settings->home_mount))
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: home-mount: '%s' is not known", what, settings->home_mount);
+	return 0;
 }
 
 int settings_decode(struct machine_settings *ret, const json_t *object, const char *what, struct annex_error **err)
@@ -398,8 +480,12 @@ int settings_decode(struct machine_settings *ret, const json_t *object, const ch
 		made.home_mount = strdup("rw");
 	if (!made.home_target)
 		made.home_target = strdup("");
-	if (!made.home_mount || !made.home_target)
+	if (!made.restart)
+		made.restart = strdup("no");
+	if (!made.home_mount || !made.home_target || !made.restart)
 		return fail_memory(err);
+	if (!is_one_of(restarts, made.restart))
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: restart: '%s' is not known", what, made.restart);
 	if (!json_object_get(object, "mask") && secret_defaults(&made.masks, err) < 0)
 		return -1;
 	if (check_files(&made, what, err) < 0)

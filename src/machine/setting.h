@@ -25,6 +25,8 @@ struct machine_settings {
 	char *network;                /* "auto", "slirp", "none" */
 	struct text_list masks;       /* paths that the machine doesn't see, relative to the home */
 	bool virtualization;
+	bool autostart; /* with the host, or as its user logs in */
+	char *restart;  /* "no", "on-failure", "always" */
 };
 
 void settings_clear(struct machine_settings *settings);
@@ -45,6 +47,17 @@ MUST_USE int settings_decode(struct machine_settings *ret, const json_t *object,
 			     struct annex_error **err);
 json_t *settings_encode(const struct machine_settings *settings);
 
+/* Give `key` what it has in `from`. USAGE for one that doesn't exist. */
+MUST_USE int settings_reset(struct machine_settings *settings, const struct machine_settings *from, const char *key,
+			    struct annex_error **err);
+
 /* The keys in the order of the documentation; NULL past the end. */
 const char *setting_key(size_t index);
 const char *setting_help(size_t index);
+/* The words that it takes, with a bar between them; NULL: others. */
+const char *setting_words(size_t index);
+bool setting_exists(const char *key);
+/* Does a machine that runs need no restart for it? */
+bool setting_is_at_once(const char *key);
+/* May it be set more than once, each time with one more value? */
+bool setting_is_list(const char *key);

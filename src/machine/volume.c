@@ -10,7 +10,8 @@
  * OpenRC's would delete the host's files. */
 static const char *const guests_own[] = {"/proc", "/sys", "/dev", "/run/host", "/tmp"};
 
-static const char *const caches[] = {"auto", "none", "always"};
+static const char *const accesses[] = {"ro", "rw"};
+static const char *const caches[] = {"cache=auto", "cache=none", "cache=always"};
 
 void volume_clear(struct volume *volume)
 {
@@ -78,22 +79,29 @@ int volume_guest(char **ret, const char *path, struct annex_error **err)
 	return parse_guest(ret, path, strlen(path), err);
 }
 
-static int parse_option(struct volume *volume, const char *option, size_t size, struct annex_error **err)
+/* What the options have said so far. */
+struct said {
+	const char *access, *cache;
+};
+
+static int say(const char **said, const char *word, struct annex_error **err)
 {
-	if (size == 2 && memcmp(option, "ro", 2) == 0) {
-		volume->read_only = true;
-		return 0;
+	if (*said && strcmp(*said, word) != 0)
+		return fail(err, ANNEX_ERROR_USAGE, "the options %s and %s of a volume contradict each other", *said,
+			    word);
+	*said = word;
+	return 0;
+}
+
+static int parse_option(struct said *said, const char *option, size_t size, struct annex_error **err)
+{
+	for (size_t i = 0; i < COUNT_OF(accesses); i++) {
+		if (size == strlen(accesses[i]) && memcmp(option, accesses[i], size) == 0)
+			return say(&said->access, accesses[i], err);
 	}
-	if (size == 2 && memcmp(option, "rw", 2) == 0) {
-		volume->read_only = false;
-		return 0;
-	}
-	for (size_t i = 0; i < COUNT_OF(caches) && size > 6 && text_starts(option, "cache="); i++) {
-		if (size - 6 != strlen(caches[i]) || memcmp(option + 6, caches[i], size - 6) != 0)
-			continue;
-		free(volume->cache);
-		volume->cache = strdup(caches[i]);
-		return volume->cache ? 0 : fail_memory(err);
+	for (size_t i = 0; i < COUNT_OF(caches); i++) {
+		if (size == strlen(caches[i]) && memcmp(option, caches[i], size) == 0)
+			return say(&said->cache, caches[i], err);
 	}
 	return fail(err, ANNEX_ERROR_USAGE, "'%.*s' is no option of a volume: ro, rw, cache=auto, none or always",
 		    (int)size, option);
@@ -101,15 +109,22 @@ static int parse_option(struct volume *volume, const char *option, size_t size, 
 
 static int parse_options(struct volume *volume, const char *options, struct annex_error **err)
 {
-	for (;;) {
-		size_t size = strcspn(options, ",");
+	struct said said = {0};
+	size_t size;
 
-		if (parse_option(volume, options, size, err) < 0)
+	for (;; options += size + 1) {
+		size = strcspn(options, ",");
+		if (parse_option(&said, options, size, err) < 0)
 			return -1;
 		if (!options[size])
-			return 0;
-		options += size + 1;
+			break;
 	}
+	volume->read_only = said.access && strcmp(said.access, "ro") == 0;
+	if (!said.cache)
+		return 0;
+	free(volume->cache);
+	volume->cache = strdup(said.cache + strlen("cache="));
+	return volume->cache ? 0 : fail_memory(err);
 }
 
 const char *volume_find_guest(const char *text)

@@ -105,7 +105,6 @@ USAGE = [
     ("start --all x", "start: --all and a name contradict each other", None),
     ("start --foreground a b", "start: only one machine can be in the foreground", None),
     ("stop --time x y", "stop: --time: 'x' is not a number", "annex stop --help"),
-    ("set", "set: KEY=VALUE is missing", "annex set --help"),
     ("set-default", "set-default: NAME is missing", "annex list"),
     ("moutn", "unknown command 'moutn'", "did you mean 'annex mount'?"),
     ("mount src", "mount: GUEST is missing, where the machine is to have 'src'", "annex mount --help"),
@@ -189,7 +188,7 @@ def test_several_names_all_get_their_turn(quiet_host):
 
 
 def test_empty_lists(host):
-    assert host.ok("list").split() == "NAME CREATED IP CPUS MEMORY DISK STATE DEFAULT".split()
+    assert host.ok("list").split() == "NAME CREATED IP CPUS MEMORY DISK STATE DEFAULT NOTE".split()
     assert host.ok("m", "ls", "-q") == host.ok("machine", "list", "--quiet") == ""
     assert host.ok("image", "list").split() == "NAME ID PLATFORM CREATED SIZE".split()
     assert host.ok("kernel", "ls").split() == "NAME SOURCE INSTALLED SIZE DEFAULT".split()

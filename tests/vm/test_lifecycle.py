@@ -26,7 +26,7 @@ def test_a_new_machine_runs(busybox):
     assert shown["accelerator"] in ("tcg", "kvm")
     assert machines.is_alive(shown["supervisorPid"]) and machines.is_alive(shown["vmPid"])
     table = busybox.host.ok("list").splitlines()
-    assert table[0].split() == ["NAME", "CREATED", "IP", "CPUS", "MEMORY", "DISK", "STATE", "DEFAULT"]
+    assert table[0].split() == ["NAME", "CREATED", "IP", "CPUS", "MEMORY", "DISK", "STATE", "DEFAULT", "NOTE"]
     assert any(line.startswith("busybox ") and " running" in line for line in table[1:])
     assert "busybox" in busybox.host.ok("list", "-q").splitlines()
 
