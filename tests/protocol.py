@@ -13,11 +13,13 @@ MESSAGES = {
     "HELLO": (1, {"version": 4, "who": "t"}),
     "FAILURE": (2, {"kind": 4, "os": 4, "message": "t", "hint": "t"}),
     "WATCH": (10, {}),
+    "START": (18, {}),
     "STOP": (11, {"timeout_ms": 8}),
     "MOUNT": (12, {"volume": "t", "kept": 4}),
     "UMOUNT": (13, {"target": "t", "force": 4, "kept": 4}),
     "STATE": (20, {"state": 4, "waiting": "t", "failure": "t", "hint": "t", "failure_kind": 4, "pid": 4, "vm_pid": 4,
-                   "cpus": 4, "memory": 8, "started": 8, "accelerator": "t", "settings": "t", "shares": "t"}),
+                   "cpus": 4, "memory": 8, "started": 8, "accelerator": "t", "settings": "t", "shares": "t",
+                   "restarts": 4}),
     "DONE": (21, {}),
     "CONFIG": (30, {"hostname": "t", "machine_id": "t", "user_name": "t", "uid": 4, "gid": 4, "group_name": "t",
                     "home": "t", "shell": "t", "environment": "l", "init": "t", "init_argv": "l", "stop_signal": 4,
@@ -50,7 +52,7 @@ MESSAGES = {
 }
 NUMBERS = {name: number for name, (number, _) in MESSAGES.items()}
 NAMES = {number: name for name, number in NUMBERS.items()}
-STATES = ["stopped", "starting", "booting", "running", "stopping", "failed"]
+STATES = ["stopped", "starting", "booting", "running", "stopping", "failed", "restarting"]
 KINDS = {"SYSTEM": 1, "USAGE": 2, "NOT_FOUND": 3, "BUSY": 5, "TIMEOUT": 10, "GUEST": 12}
 OPEN_DETACH, OPEN_NO_INPUT = 2, 8
 

@@ -23,7 +23,8 @@ enum annex_machine_state {
 	ANNEX_MACHINE_BOOTING,  /* it runs, its services are not up yet */
 	ANNEX_MACHINE_RUNNING,
 	ANNEX_MACHINE_STOPPING,
-	ANNEX_MACHINE_FAILED /* it ended without being asked to; see annex_machine_info.failure */
+	ANNEX_MACHINE_FAILED,    /* it ended without being asked to; see annex_machine_info.failure */
+	ANNEX_MACHINE_RESTARTING /* it ended, and waits to be started again, by the setting restart */
 };
 /* "stopped", "starting", … */
 const char *annex_machine_state_name(enum annex_machine_state state);
@@ -79,10 +80,11 @@ struct annex_machine_info {
 	unsigned cpus;
 	enum annex_machine_state state;
 	int is_default;
-	int pid;    /* of the supervisor, or 0 */
+	int pid;             /* of the supervisor, or 0 */
 	int vm_pid;          /* of QEMU, or 0 */
 	const char *pending; /* a JSON object: settings that wait for the next start, "{}" for none */
-	const char *waiting; /* what it waits for: a boot, space on the host's disk; or NULL */
+	const char *waiting; /* what it waits for: a boot, space on the host's disk, its next start; or NULL */
+	unsigned restarts;   /* how often it was started again, in a row, by the setting restart */
 };
 int annex_machine_info(const struct annex_machine_info **ret, struct annex_machine *machine, struct annex_error **err);
 /* Every setting, effective and pending, and the state, as a JSON object; the caller frees *ret. */

@@ -184,6 +184,7 @@ static int keep_state(struct link *link, const struct message_state *told, struc
 		.cpus = told->cpus,
 		.memory = told->memory,
 		.started = told->started,
+		.restarts = told->restarts,
 		.waiting = copy(told->waiting),
 		.failure = copy(told->failure),
 		.hint = copy(told->hint),
@@ -357,7 +358,7 @@ static enum attempt join_one(struct link **ret, struct annex_context *context, c
 		return ATTEMPT_AGAIN;
 	*ret = TAKE(link);
 	if (!start || (*ret)->state.state == MACHINE_STARTING || (*ret)->state.state == MACHINE_BOOTING ||
-	    (*ret)->state.state == MACHINE_RUNNING)
+	    (*ret)->state.state == MACHINE_RUNNING || (*ret)->state.state == MACHINE_RESTARTING)
 		return ATTEMPT_LINKED;
 	return ATTEMPT_ENDING;
 }
@@ -450,6 +451,8 @@ int link_wait_running(struct link *link, struct annex_error **err)
 		result = expect(link, MESSAGE_STATE, LINK_ANSWER_MS, err);
 	else if (result == 0)
 		result = 1;
+	if (result > 0 && link->state.state == MACHINE_RESTARTING && ask(link, MESSAGE_START, NULL, err) < 0)
+		return -1;
 	link->report = report_boot;
 	for (; result > 0; result = expect(link, MESSAGE_STATE, -1, err)) {
 		report_boot(link);
@@ -484,9 +487,14 @@ static void report_stop(struct link *link)
 
 int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 {
+	auto_machine_record struct machine_record record = {0};
+	auto_free char *socket = NULL;
 	uint64_t end;
 	int result;
 
+	if (machine_record_load(&record, link->paths, err) < 0 ||
+	    machine_socket_path(&socket, link->paths, record.id, err) < 0)
+		return -1;
 	if (watch(link, err) < 0 || ask(link, MESSAGE_STOP, &(struct message_stop){timeout_ms}, err) < 0)
 		return -1;
 	link->report = report_stop;
@@ -495,6 +503,10 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 		return -1;
 	end = time_monotonic_ms() + LINK_ANSWER_MS;
 	while ((result = try_lock(link->paths, "", err)) == 0 && !is_another(link)) {
+		auto_close int again = connect_to(socket);
+
+		if (again >= 0)
+			return 1;
 		if (time_monotonic_ms() > end)
 			return fail(err, ANNEX_ERROR_TIMEOUT, "the machine's supervisor has not ended");
 		if (wait_fd(link->context, -1, 0, RETRY_MS, err) < 0)

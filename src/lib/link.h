@@ -32,7 +32,8 @@ static inline void cleanup_link(struct link **link)
 MUST_USE int link_wait_running(struct link *link, struct annex_error **err);
 
 /* Stop the machine and wait until its supervisor is gone: the machine's lock is free then. timeout_ms as in
- * annex_machine_stop(). Reports progress (step "stop"). */
+ * annex_machine_stop(). Reports progress (step "stop"). 1: at that moment it failed by itself, and waits to be started
+ * again: that is to be stopped too. */
 MUST_USE int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err);
 
 /* What struct message_state carries, with texts of its own; free with link_state_clear(). */
@@ -50,6 +51,7 @@ struct link_state {
 	char *accelerator;
 	char *settings; /* JSON object of the settings in effect */
 	char *shares;   /* JSON list of what is shared */
+	uint32_t restarts;
 };
 MUST_USE int link_state(struct link *link, struct link_state *ret, struct annex_error **err);
 void link_state_clear(struct link_state *state);

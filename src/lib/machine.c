@@ -259,7 +259,7 @@ API int annex_machine_info(const struct annex_machine_info **ret, struct annex_m
 		.name = record->name,
 		.id = record->id,
 		.image = record->image,
-		.failure = machine->failure.message,
+		.failure = runs && state->failure && *state->failure ? state->failure : machine->failure.message,
 		.created = record->created,
 		.started = runs ? state->started : 0,
 		.memory = runs && state->memory ? state->memory : record->settings.memory,
@@ -271,6 +271,7 @@ API int annex_machine_info(const struct annex_machine_info **ret, struct annex_m
 		.pid = runs ? (int)state->pid : 0,
 		.vm_pid = runs ? (int)state->vm_pid : 0,
 		.pending = machine->pending,
+		.restarts = runs ? state->restarts : 0,
 		.waiting = runs && state->waiting && *state->waiting ? state->waiting : NULL,
 	};
 	*ret = &machine->info;
@@ -321,6 +322,7 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		{"state", json_string(annex_machine_state_name(info->state))},
 		{"failure", text_or_null(info->failure)},
 		{"waiting", text_or_null(info->waiting)},
+		{"restarts", json_integer(info->restarts)},
 		{"default", json_boolean(info->is_default)},
 		{"created", json_string(time_format(created, info->created))},
 		{"started", text_or_null(info->started ? time_format(started, info->started) : NULL)},

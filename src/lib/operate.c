@@ -58,13 +58,16 @@ API int annex_machine_command_line(char **ret, struct annex_machine *machine, st
 
 API int annex_machine_stop(struct annex_machine *machine, int64_t timeout_ms, struct annex_error **err)
 {
-	auto_link struct link *link = NULL;
+	int result;
 
-	if (link_open(&link, machine->context, &machine->paths, false, err) < 0)
-		return -1;
-	if (link && link_stop(link, timeout_ms, err) < 0)
-		return fail_while(err, "cannot stop machine '%s'", machine->record.name);
-	return 0;
+	do {
+		auto_link struct link *link = NULL;
+
+		if (link_open(&link, machine->context, &machine->paths, false, err) < 0)
+			return -1;
+		result = link ? link_stop(link, timeout_ms, err) : 0;
+	} while (result > 0);
+	return result < 0 ? fail_while(err, "cannot stop machine '%s'", machine->record.name) : 0;
 }
 
 /* Move it out of sight while holding its lock, so that it can't be started, then remove it at leisure. */

@@ -5,8 +5,9 @@
 #include <assert.h>
 
 static const char *const names[] = {
-	[MACHINE_STOPPED] = "stopped", [MACHINE_STARTING] = "starting", [MACHINE_BOOTING] = "booting",
-	[MACHINE_RUNNING] = "running", [MACHINE_STOPPING] = "stopping", [MACHINE_FAILED] = "failed",
+	[MACHINE_STOPPED] = "stopped",       [MACHINE_STARTING] = "starting", [MACHINE_BOOTING] = "booting",
+	[MACHINE_RUNNING] = "running",       [MACHINE_STOPPING] = "stopping", [MACHINE_FAILED] = "failed",
+	[MACHINE_RESTARTING] = "restarting",
 };
 static_assert(COUNT_OF(names) == MACHINE_STATE_COUNT, "a state has no name");
 
@@ -36,6 +37,9 @@ static const struct {
 	{MACHINE_BOOTING, MACHINE_QEMU_EXITED, MACHINE_FAILED},
 	{MACHINE_RUNNING, MACHINE_QEMU_EXITED, MACHINE_FAILED},
 	{MACHINE_STOPPING, MACHINE_QEMU_EXITED, MACHINE_STOPPED},
+	{MACHINE_STOPPED, MACHINE_RETRY, MACHINE_RESTARTING},
+	{MACHINE_RESTARTING, MACHINE_START, MACHINE_STARTING},
+	{MACHINE_RESTARTING, MACHINE_STOP, MACHINE_STOPPED},
 };
 
 const char *machine_state_name(enum machine_state state)

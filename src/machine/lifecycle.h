@@ -9,6 +9,7 @@ enum machine_state {
 	MACHINE_RUNNING,
 	MACHINE_STOPPING,
 	MACHINE_FAILED,
+	MACHINE_RESTARTING, /* it ended, and waits to be started again */
 	MACHINE_STATE_COUNT,
 };
 
@@ -21,6 +22,7 @@ enum machine_event {
 	MACHINE_BROKE,       /* panic, protocol violation, a deadline passed: it is ended, and the reason kept */
 	MACHINE_GUEST_OFF,   /* the guest powers itself off */
 	MACHINE_QEMU_EXITED,
+	MACHINE_RETRY, /* it is to be started again, after a while */
 	MACHINE_EVENT_COUNT,
 };
 

@@ -155,6 +155,14 @@ static void on_stop(struct client *client, const struct message *message)
 		supervisor_stop(client->clients->supervisor, stop.timeout_ms);
 }
 
+static void on_start(struct client *client, const struct message *message)
+{
+	if (message->size > 0)
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: START that is malformed", NULL);
+	else
+		supervisor_start_now(client->clients->supervisor);
+}
+
 static bool is_running(struct client *client, uint16_t stream)
 {
 	const struct supervisor *supervisor = client->clients->supervisor;
@@ -223,8 +231,8 @@ static const struct {
 	enum message_kind kind;
 	void (*handle)(struct client *client, const struct message *message);
 } handlers[] = {
-	{MESSAGE_HELLO, on_hello}, {MESSAGE_WATCH, on_watch},   {MESSAGE_STOP, on_stop},
-	{MESSAGE_MOUNT, on_mount}, {MESSAGE_UMOUNT, on_umount},
+	{MESSAGE_HELLO, on_hello}, {MESSAGE_WATCH, on_watch}, {MESSAGE_STOP, on_stop},
+	{MESSAGE_START, on_start}, {MESSAGE_MOUNT, on_mount}, {MESSAGE_UMOUNT, on_umount},
 };
 
 static void on_message(struct channel *channel, const struct message *message, void *data)

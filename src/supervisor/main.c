@@ -1,19 +1,24 @@
 /*
- * annex-supervisor --data DIR --config DIR --runtime DIR [--foreground] NAME
+ * annex-supervisor --data DIR --config DIR --runtime DIR [--foreground] [--restart ATTEMPT --lock FD] NAME
  *
  * Started by libannex with its first client's connection as descriptor 3, in a session of its own; or by hand with
  * --foreground. Before the machine's lock is held nothing is touched: of several supervisors that are started at once
  * all but one end here, with FAILURE (BUSY) to their client.
+ *
+ * When a machine is to be started again, this process executes itself with --restart and its lock: nothing of the run
+ * that has ended is left but that, and service managers still know it.
  */
 #include "base/file.h"
 #include "base/log.h"
 #include "base/spawn.h"
+#include "base/text.h"
 #include "machine/name.h"
 #include "supervisor/logfile.h"
 #include "supervisor/supervisor.h"
 
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,8 +29,10 @@
 enum { FIRST_CLIENT_FD = 3 };
 
 struct options {
-	const char *data, *config, *runtime, *name;
+	const char *program, *data, *config, *runtime, *name;
 	bool foreground;
+	uint32_t attempt; /* 0: no restart */
+	int lock;         /* of a restart; else -1 */
 };
 
 static bool parse(struct options *ret, int argc, char **argv)
@@ -35,10 +42,15 @@ static bool parse(struct options *ret, int argc, char **argv)
 		{"config", required_argument, NULL, 'c'},
 		{"runtime", required_argument, NULL, 'r'},
 		{"foreground", no_argument, NULL, 'f'},
+		{"restart", required_argument, NULL, 'a'},
+		{"lock", required_argument, NULL, 'l'},
 		{NULL, 0, NULL, 0},
 	};
+	uint32_t lock = 0;
 	int c;
 
+	ret->program = argv[0];
+	ret->lock = -1;
 	while ((c = getopt_long(argc, argv, "", known, NULL)) >= 0) {
 		switch (c) {
 		case 'd':
@@ -52,6 +64,15 @@ static bool parse(struct options *ret, int argc, char **argv)
 			break;
 		case 'f':
 			ret->foreground = true;
+			break;
+		case 'a':
+			if (text_to_u32(&ret->attempt, optarg, 10) < 0)
+				return false;
+			break;
+		case 'l':
+			if (text_to_u32(&lock, optarg, 10) < 0 || lock > INT_MAX)
+				return false;
+			ret->lock = (int)lock;
 			break;
 		default:
 			return false;
@@ -79,12 +100,13 @@ static int find_program(char **ret, const char *name, struct annex_error **err)
 
 static int take_lock(int *ret, const struct machine_paths *paths, struct annex_error **err)
 {
-	int lock = file_lock(AT_FDCWD, paths->lock, LOCK_EX | LOCK_NB);
+	int lock = *ret >= 0 ? *ret : file_lock(AT_FDCWD, paths->lock, LOCK_EX | LOCK_NB);
 
 	if (lock == -EWOULDBLOCK)
 		return fail(err, ANNEX_ERROR_BUSY, "machine '%s' runs already", paths->name);
 	if (lock < 0)
 		return fail_os(err, lock, "cannot lock machine '%s'", paths->name);
+	fcntl(lock, F_SETFD, FD_CLOEXEC);
 	*ret = lock;
 	return 0;
 }
@@ -168,13 +190,34 @@ static void report_foreground(const struct annex_error *err)
 		fprintf(stderr, "hint: %s\n", annex_error_hint(err));
 }
 
+/* The lock is held throughout. Returns only when it can't be done. */
+static void start_again(const struct options *options, unsigned attempt, int lock)
+{
+	char attempt_text[16], lock_text[16];
+	const char *argv[] = {options->program, "--data",         options->data, "--config",   options->config,
+			      "--runtime",      options->runtime, "--restart",   attempt_text, "--lock",
+			      lock_text,        options->name,    NULL,          NULL};
+
+	snprintf(attempt_text, sizeof(attempt_text), "%u", attempt);
+	snprintf(lock_text, sizeof(lock_text), "%d", lock);
+	if (options->foreground)
+		argv[COUNT_OF(argv) - 2] = "--foreground";
+	fcntl(lock, F_SETFD, 0);
+	execv(options->program, (char *const *)argv);
+	execv("/proc/self/exe", (char *const *)argv); /* another annex has taken its place */
+	log_info("cannot start the machine again: %s", strerror(errno));
+}
+
 /* 0: the machine ran and ended as it was asked to. */
 static int run(const struct options *options, int *client, struct annex_error **err)
 {
 	auto_machine_paths struct machine_paths paths = {0};
 	auto_machine_record struct machine_record record = {0};
-	struct supervisor supervisor = {.lock = -1, .foreground = options->foreground};
+	struct supervisor supervisor = {
+		.lock = options->lock, .foreground = options->foreground, .attempt = options->attempt};
 	auto_free char *agent = NULL, *share_program = NULL, *socket = NULL;
+	auto_close int lock = -1;
+	unsigned next;
 	int result;
 
 	if (machine_name_check(options->name, err) < 0 ||
@@ -200,7 +243,14 @@ static int run(const struct options *options, int *client, struct annex_error **
 		*err = TAKE(supervisor.failure);
 		result = -1;
 	}
+	next = supervisor.next_attempt;
+	lock = TAKE_FD(supervisor.lock);
 	supervisor_clear(&supervisor);
+	if (next > 0) {
+		if (result < 0)
+			(options->foreground ? report_foreground : report)(*err);
+		start_again(options, next, lock);
+	}
 	return result;
 }
 
@@ -215,11 +265,11 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (!parse(&options, argc, argv))
 		return 2;
-	if (!options.foreground && fstat(FIRST_CLIENT_FD, &st) == 0 && S_ISSOCK(st.st_mode)) {
+	if (!options.foreground && options.lock < 0 && fstat(FIRST_CLIENT_FD, &st) == 0 && S_ISSOCK(st.st_mode)) {
 		client = FIRST_CLIENT_FD;
 		fcntl(client, F_SETFD, FD_CLOEXEC);
 	}
-	if (!options.foreground)
+	if (!options.foreground && options.lock < 0)
 		leave_parent();
 	if (chdir("/") < 0)
 		return 1;

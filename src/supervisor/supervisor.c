@@ -5,6 +5,10 @@
  *
  * Why a machine has failed is recorded once, by the first who knows. A machine that has failed but whose QEMU still
  * runs is STOPPING; it becomes FAILED at its end.
+ *
+ * A machine that is started again gets a supervisor as new: when everyone was told of the end, the process executes
+ * itself anew and hands the lock to itself (main.c). That one waits in RESTARTING and can be told to stop, or to start
+ * at once.
  */
 #include "supervisor/supervisor.h"
 
@@ -19,6 +23,7 @@
 #include "supervisor/logfile.h"
 #include "supervisor/notify.h"
 #include "supervisor/relay.h"
+#include "supervisor/restart.h"
 #include "supervisor/shares.h"
 
 #include <malloc.h>
@@ -84,6 +89,36 @@ static void quit(struct supervisor *supervisor)
 		qemu_vm_kill(supervisor->vm);
 }
 
+/* Is it started again if it ends now? The record's policy counts, which may have changed meanwhile. */
+static unsigned next_attempt(const struct supervisor *supervisor)
+{
+	auto_machine_record struct machine_record record = {0};
+	auto_error struct annex_error *err = NULL;
+
+	if (machine_record_load(&record, supervisor->paths, &err) < 0)
+		return 0; /* it has been deleted */
+	return restart_next(&(struct restart_end){
+		.policy = record.settings.restart,
+		.asked = supervisor->asked,
+		.failed = supervisor->failure != NULL,
+		.attempt = supervisor->attempt,
+		.up_ms = supervisor->up_at ? time_monotonic_ms() - supervisor->up_at + 1 : 0,
+	});
+}
+
+/* Tell the service manager, with how long that may take, besides QEMU's own end. For it, a machine that is started
+ * again doesn't stop. */
+static void tell_stopping(const struct supervisor *supervisor, uint64_t within_ms)
+{
+	char text[64];
+
+	if (next_attempt(supervisor) > 0)
+		return;
+	snprintf(text, sizeof(text), "STOPPING=1\nEXTEND_TIMEOUT_USEC=%llu",
+		 (unsigned long long)(within_ms + 2ull * SUPERVISOR_QUIT_MS) * 1000);
+	notify(text);
+}
+
 /* Let the guest stop by itself for so long, if there is one that listens. */
 static void shut_down(struct supervisor *supervisor, uint64_t timeout_ms, uint64_t grace_ms)
 {
@@ -95,14 +130,22 @@ static void shut_down(struct supervisor *supervisor, uint64_t timeout_ms, uint64
 	set_deadline(supervisor, PHASE_STOP, timeout_ms + grace_ms);
 }
 
+static void give_up(struct supervisor *supervisor);
+
 void supervisor_stop(struct supervisor *supervisor, int64_t timeout_ms)
 {
 	uint64_t timeout = timeout_ms < 0 ? scaled(supervisor, SUPERVISOR_STOP_MS) : (uint64_t)timeout_ms;
 
 	timeout = timeout < UINT32_MAX ? timeout : UINT32_MAX;
+	supervisor->asked = true;
+	supervisor->next_attempt = 0; /* it may just have ended by itself */
+	if (!supervisor->finished && supervisor->state == MACHINE_RESTARTING) {
+		give_up(supervisor);
+		return;
+	}
 	if (supervisor->finished || !happens(supervisor, MACHINE_STOP) || supervisor->phase == PHASE_QUIT)
 		return;
-	notify("STOPPING=1");
+	tell_stopping(supervisor, timeout + scaled(supervisor, SUPERVISOR_GRACE_MS));
 	if (timeout == 0)
 		quit(supervisor);
 	else if (supervisor->phase != PHASE_STOP || time_monotonic_ms() + timeout < supervisor->deadline_at)
@@ -118,7 +161,7 @@ static void break_off(struct supervisor *supervisor, struct annex_error *err, bo
 	say(supervisor, "fails", annex_error_message(supervisor->failure));
 	if (!happens(supervisor, MACHINE_BROKE) || supervisor->phase == PHASE_QUIT)
 		return;
-	notify("STOPPING=1");
+	tell_stopping(supervisor, scaled(supervisor, SUPERVISOR_BROKEN_MS));
 	if (in_order)
 		shut_down(supervisor, scaled(supervisor, SUPERVISOR_BROKEN_MS), 0);
 	else
@@ -157,6 +200,9 @@ static void on_deadline(struct loop_source *source, void *data)
 		if (supervisor->vm)
 			qemu_vm_kill(supervisor->vm);
 		return;
+	case PHASE_WAIT:
+		supervisor_start_now(supervisor);
+		return;
 	}
 }
 
@@ -191,6 +237,7 @@ void supervisor_on_ready(struct supervisor *supervisor, const char *init)
 	if (!happens(supervisor, MACHINE_AGENT_READY))
 		return;
 	set_deadline(supervisor, PHASE_NONE, 0);
+	supervisor->up_at = time_monotonic_ms();
 	notify("READY=1");
 	malloc_trim(0); /* what making the plan took */
 }
@@ -220,7 +267,7 @@ void supervisor_on_halted(struct supervisor *supervisor, const struct message_ha
 	if (!happens(supervisor, MACHINE_GUEST_OFF) || supervisor->phase == PHASE_STOP ||
 	    supervisor->phase == PHASE_QUIT)
 		return;
-	notify("STOPPING=1");
+	tell_stopping(supervisor, scaled(supervisor, SUPERVISOR_STOP_MS));
 	set_deadline(supervisor, PHASE_STOP, scaled(supervisor, SUPERVISOR_STOP_MS));
 }
 
@@ -311,6 +358,7 @@ static void finish(struct supervisor *supervisor)
 	const struct annex_error *failure = supervisor->failure;
 
 	supervisor->finished = true;
+	supervisor->next_attempt = next_attempt(supervisor);
 	set_deadline(supervisor, PHASE_NONE, 0);
 	guest_free(TAKE(supervisor->guest));
 	clients_end_sessions(supervisor->clients, failure ? annex_error_message(failure) : "the machine has stopped",
@@ -320,12 +368,24 @@ static void finish(struct supervisor *supervisor)
 	unlink(supervisor->socket);
 	unlink(supervisor->paths->run);
 	clients_tell_state(supervisor->clients);
-	cleanup_close(&supervisor->lock);
-	supervisor->lock = -1;
+	if (!supervisor->next_attempt) {
+		cleanup_close(&supervisor->lock);
+		supervisor->lock = -1;
+	}
 	clients_close(supervisor->clients);
 	loop_source_free(TAKE(supervisor->deadline));
 	if (loop_add_timer(&supervisor->deadline, supervisor->loop, SUPERVISOR_DRAIN_MS, on_drain_over, supervisor) < 0)
 		supervisor->drained = true;
+}
+
+/* It is not to be started again. */
+static void give_up(struct supervisor *supervisor)
+{
+	annex_error_free(TAKE(supervisor->failure));
+	unlink(supervisor->paths->failure);
+	happens(supervisor, MACHINE_STOP);
+	tell_stopping(supervisor, SUPERVISOR_DRAIN_MS);
+	finish(supervisor);
 }
 
 static void on_ended(struct supervisor *supervisor, const struct qemu_event *event)
@@ -434,7 +494,9 @@ static void on_vm_event(struct qemu_vm *vm, const struct qemu_event *event, void
 void supervisor_describe(const struct supervisor *supervisor, struct message_state *ret)
 {
 	const struct annex_error *failure =
-		supervisor->finished || supervisor->state == MACHINE_FAILED ? supervisor->failure : NULL;
+		supervisor->finished || supervisor->state == MACHINE_FAILED || supervisor->state == MACHINE_RESTARTING
+			? supervisor->failure
+			: NULL;
 
 	*ret = (struct message_state){
 		.state = supervisor->state,
@@ -450,6 +512,7 @@ void supervisor_describe(const struct supervisor *supervisor, struct message_sta
 		.accelerator = supervisor->run.accelerator,
 		.settings = supervisor->settings,
 		.shares = supervisor->shared,
+		.restarts = supervisor->attempt,
 	};
 }
 
@@ -558,21 +621,75 @@ static int make(struct supervisor *supervisor, int *first_client, struct annex_e
 	return clients_new(&supervisor->clients, supervisor, first_client, err);
 }
 
+static void launch(struct supervisor *supervisor)
+{
+	unlink(supervisor->paths->failure);
+	happens(supervisor, MACHINE_START);
+	if (start(supervisor, &supervisor->failure) == 0)
+		return;
+	if (supervisor->vm) {
+		happens(supervisor, MACHINE_BROKE);
+		quit(supervisor);
+	} else {
+		happens(supervisor, MACHINE_QEMU_EXITED);
+		finish(supervisor);
+	}
+}
+
+/* What was set while it waited counts. */
+static int read_record(struct supervisor *supervisor, struct annex_error **err)
+{
+	struct machine_record record = {0};
+
+	if (machine_record_load(&record, supervisor->paths, err) < 0)
+		return -1;
+	machine_record_clear(supervisor->record);
+	*supervisor->record = record;
+	return describe(supervisor, err);
+}
+
+void supervisor_start_now(struct supervisor *supervisor)
+{
+	if (supervisor->finished || supervisor->state != MACHINE_RESTARTING)
+		return;
+	set_deadline(supervisor, PHASE_NONE, 0);
+	annex_error_free(TAKE(supervisor->failure));
+	free(TAKE(supervisor->waiting));
+	supervisor->run.started = time_realtime_ns() / 1000000000;
+	if (read_record(supervisor, &supervisor->failure) == 0) {
+		launch(supervisor);
+		return;
+	}
+	happens(supervisor, MACHINE_START);
+	happens(supervisor, MACHINE_QEMU_EXITED);
+	finish(supervisor);
+}
+
+/* This process is what one that ended made of itself: it waits, and tells why the machine has ended. */
+static void wait_to_start(struct supervisor *supervisor)
+{
+	auto_machine_failure struct machine_failure failure = {0};
+	uint64_t wait = time_scaled_ms(restart_wait_ms(supervisor->attempt), 1);
+	char at[TIME_BUFFER], text[64 + TIME_BUFFER];
+
+	if (machine_failure_load(&failure, supervisor->paths, NULL) == 0)
+		fail_relayed(&supervisor->failure, (unsigned)failure.kind, 0, failure.message, failure.hint);
+	snprintf(text, sizeof(text), "starts again at %s",
+		 time_format(at, time_realtime_ns() / 1000000000 + (int64_t)(wait / 1000)));
+	supervisor->waiting = strdup(text);
+	happens(supervisor, MACHINE_RETRY);
+	log_info("machine '%s' %s", supervisor->record->name, text);
+	set_deadline(supervisor, PHASE_WAIT, wait);
+}
+
 int supervisor_run(struct supervisor *supervisor, int *first_client, struct annex_error **err)
 {
 	if (make(supervisor, first_client, err) < 0)
 		return -1;
-	unlink(supervisor->paths->failure);
-	happens(supervisor, MACHINE_START);
-	if (start(supervisor, &supervisor->failure) < 0) {
-		if (supervisor->vm) {
-			happens(supervisor, MACHINE_BROKE);
-			quit(supervisor);
-		} else {
-			happens(supervisor, MACHINE_QEMU_EXITED);
-			finish(supervisor);
-		}
-	}
+	if (supervisor->attempt > 0)
+		wait_to_start(supervisor);
+	else
+		launch(supervisor);
 	while (!supervisor->finished || !(supervisor->drained || clients_are_gone(supervisor->clients)))
 		loop_turn(supervisor->loop, -1);
 	return 0;

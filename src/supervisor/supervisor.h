@@ -31,6 +31,7 @@ enum supervisor_phase {
 	PHASE_BOOT, /* for READY */
 	PHASE_STOP, /* for the guest to stop in order */
 	PHASE_QUIT, /* for QEMU to quit */
+	PHASE_WAIT, /* for the next start of a machine that has ended */
 };
 
 /* One machine at work. The files of this folder share it; each part is driven by its own callbacks on the loop. */
@@ -55,6 +56,10 @@ struct supervisor {
 	char *waiting;               /* what the boot waits for, or NULL */
 	struct annex_error *failure; /* why the machine is ending or has ended; NULL: it was asked to */
 	bool panicked, reset;        /* the virtual machine was, before it ended */
+	bool asked;                  /* somebody wants it to end */
+	unsigned attempt;            /* which restart in a row this is; 0: none */
+	unsigned next_attempt;       /* when finished: which one this process is to make of itself, holding the lock */
+	uint64_t up_at;              /* time_monotonic_ms() when it was up; 0: not yet */
 	bool finished;               /* the machine has ended and everyone was told */
 	bool drained;                /* nobody is waited for any more */
 
@@ -70,13 +75,16 @@ struct supervisor {
 	struct relay *relay;
 };
 
-/* Start the machine and serve it until it has ended. A machine that fails is no failure of this function, but of
- * supervisor->failure; it fails when nobody could be served, and leaves *first_client alone then. */
+/* Start the machine, after a while if this is a restart, and serve it until it has ended. A machine that fails is no
+ * failure of this function, but of supervisor->failure; it fails when nobody could be served, and leaves *first_client
+ * alone then. */
 MUST_USE int supervisor_run(struct supervisor *supervisor, int *first_client, struct annex_error **err);
 void supervisor_clear(struct supervisor *supervisor);
 
 /* timeout_ms as in struct message_stop. */
 void supervisor_stop(struct supervisor *supervisor, int64_t timeout_ms);
+/* Wait no longer to start it again. */
+void supervisor_start_now(struct supervisor *supervisor);
 /* What clients are told; the texts are the supervisor's. */
 void supervisor_describe(const struct supervisor *supervisor, struct message_state *ret);
 

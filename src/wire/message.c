@@ -46,7 +46,7 @@ static const struct field state[] = {
 	U32(state, state),        TEXT(state, waiting), TEXT(state, failure),     TEXT(state, hint),
 	U32(state, failure_kind), U32(state, pid),      U32(state, vm_pid),       U32(state, cpus),
 	U64(state, memory),       U64(state, started),  TEXT(state, accelerator), TEXT(state, settings),
-	TEXT(state, shares),
+	TEXT(state, shares),      U32(state, restarts),
 };
 static const struct field config[] = {
 	TEXT(config, hostname),
@@ -121,6 +121,7 @@ static const struct type {
 	TYPE(MESSAGE_HELLO, hello, hello),
 	TYPE(MESSAGE_FAILURE, failure, failure),
 	BARE(MESSAGE_WATCH),
+	BARE(MESSAGE_START),
 	TYPE(MESSAGE_STOP, stop, stop),
 	TYPE(MESSAGE_MOUNT, mount, mount),
 	TYPE(MESSAGE_UMOUNT, umount, umount),

@@ -47,6 +47,7 @@ enum message_kind {
 	MESSAGE_STOP = 11,
 	MESSAGE_MOUNT = 12, /* share more; DONE or FAILURE answers it, as UMOUNT, in order */
 	MESSAGE_UMOUNT = 13,
+	MESSAGE_START = 18, /* empty: start the machine now, if it waits to be started again */
 
 	/* supervisor → client, stream 0 */
 	MESSAGE_STATE = 20,
@@ -143,6 +144,7 @@ struct message_state {
 	const char *accelerator;
 	const char *settings; /* JSON object of the settings in effect */
 	const char *shares;   /* JSON list of what is shared */
+	uint32_t restarts;    /* in a row, by the setting */
 };
 
 struct message_config {

@@ -45,6 +45,21 @@ static void a_reboot_boots_again(void **state)
 	assert_int_equal(now, MACHINE_BOOTING);
 }
 
+static void what_waits_to_be_started_again_can_be_stopped(void **state)
+{
+	enum machine_state now = MACHINE_STOPPED;
+
+	(void)state;
+	assert_true(machine_next_state(&now, MACHINE_RETRY));
+	assert_string_equal(machine_state_name(now), "restarting");
+	assert_true(machine_next_state(&now, MACHINE_STOP));
+	assert_int_equal(now, MACHINE_STOPPED);
+	assert_true(machine_next_state(&now, MACHINE_RETRY));
+	assert_true(machine_next_state(&now, MACHINE_START));
+	assert_int_equal(now, MACHINE_STARTING);
+	assert_false(machine_next_state(&now, MACHINE_RETRY));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -52,6 +67,7 @@ int main(void)
 		cmocka_unit_test(an_exit_that_nobody_asked_for_is_a_failure),
 		cmocka_unit_test(an_event_out_of_place_changes_nothing),
 		cmocka_unit_test(a_reboot_boots_again),
+		cmocka_unit_test(what_waits_to_be_started_again_can_be_stopped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
