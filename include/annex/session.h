@@ -29,16 +29,27 @@ struct annex_session_options {
 	int input_fd;                   /* read for its standard input; -1: none, it sees the end at once */
 	int output_fd;                  /* written with its standard output; -1: dropped */
 	int error_fd;
+	/* The SSH agent of this process ($SSH_AUTH_SOCK), for as long as the session lives: 1 yes, 0 no, -1 as the
+	 * machine's setting "ssh-agent" says. Without an agent here, and where `environment` has SSH_AUTH_SOCK, there
+	 * is none. */
+	int ssh_agent;
+	/* "HOST:GUEST", NULL-terminated; NULL: none. Unix stream sockets: of forward_sockets GUEST is made in the
+	 * machine, and who connects to it reaches HOST; of publish_sockets HOST is made here, and who connects to it
+	 * reaches GUEST. This process connects and listens, with its own rights and those of the session's user.
+	 * HOST may be relative or begin with "~"; GUEST is absolute. Gone with the session. */
+	const char *const *forward_sockets;
+	const char *const *publish_sockets;
 };
-#define ANNEX_SESSION_OPTIONS_INIT                                                                        \
-	{                                                                                                 \
-		sizeof(struct annex_session_options), NULL, NULL, NULL, NULL, NULL, 0, 24, 80, 0, 0, 1, 2 \
+#define ANNEX_SESSION_OPTIONS_INIT                                                                                   \
+	{                                                                                                            \
+		sizeof(struct annex_session_options), NULL, NULL, NULL, NULL, NULL, 0, 24, 80, 0, 0, 1, 2, -1, NULL, \
+			NULL                                                                                         \
 	}
 
 /*
  * Start a program in a machine that runs (BUSY otherwise). Descriptors stay the caller's and must outlive the session.
  * Errors: NOT_FOUND with errno ENOENT (no such program), SYSTEM with EACCES or ENOEXEC (not executable), USAGE (user,
- * folder).
+ * folder, sockets), EXISTS (something is where a socket is to be made).
  */
 int annex_session_open(struct annex_session **ret, struct annex_machine *machine,
 		       const struct annex_session_options *options, struct annex_error **err);

@@ -24,6 +24,7 @@ struct create_options {
 	const char *accelerator;
 	const char *network;
 	const char *restart;
+	const char *ssh_agent;
 	const char *platform;
 	const char *architecture;
 	const char *pull;
@@ -70,6 +71,8 @@ static const struct option options[] = {
 	 COMPLETES_NOTHING},
 	{OPTION_CHOICE, 0, "restart", AT(restart), "no|on-failure|always",
 	 "whether it is started again when it ends (default no)", COMPLETES_NOTHING},
+	{OPTION_CHOICE, 0, "ssh-agent", AT(ssh_agent), "on|off",
+	 "whether sessions can use the SSH agent of who runs them (default on)", COMPLETES_NOTHING},
 	PLATFORM_ROWS(struct create_options),
 	{OPTION_CHOICE, 0, "pull", AT(pull), "missing|always|never",
 	 "when to ask the image's registry (default missing: when it is not here)", COMPLETES_NOTHING},

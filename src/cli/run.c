@@ -31,7 +31,10 @@ struct run_options {
 	const char *folder;
 	const char *shell_command;
 	const char *progress;
+	struct option_list forwarded;
+	struct option_list published;
 	struct option_list command;
+	bool no_agent;
 	bool detach;
 	bool root;
 	bool interactive;
@@ -61,6 +64,14 @@ static const struct option options[] = {
 	 "with a terminal (default: if standard input and output are terminals)", COMPLETES_NOTHING},
 	{OPTION_FLAG, 'T', "no-tty", AT(no_terminal), NULL, "without a terminal", COMPLETES_NOTHING},
 	{OPTION_TEXT, 'c', NULL, AT(shell_command), "STRING", "give STRING to the login shell", COMPLETES_NOTHING},
+	{OPTION_FLAG, 0, "no-ssh-agent", AT(no_agent), NULL,
+	 "without your SSH agent, which the command can use otherwise while it runs", COMPLETES_NOTHING},
+	{OPTION_LIST, 0, "forward-socket", AT(forwarded), "HOST:GUEST",
+	 "make the Unix socket GUEST in the machine; who connects to it reaches HOST here (repeatable)",
+	 COMPLETES_VOLUME},
+	{OPTION_LIST, 0, "publish-socket", AT(published), "HOST:GUEST",
+	 "make the Unix socket HOST here; who connects to it reaches GUEST in the machine (repeatable)",
+	 COMPLETES_VOLUME},
 	PROGRESS_ROW(struct run_options),
 	{OPTION_REST, 0, NULL, AT(command), "CMD", "the command and its arguments (default: a login shell)",
 	 COMPLETES_FILE},
@@ -75,6 +86,9 @@ static int check(const struct run_options *wanted, struct annex_error **err)
 		return fail(err, ANNEX_ERROR_USAGE, contradict, "-t", "-T");
 	if (wanted->detach && (wanted->terminal || wanted->interactive))
 		return fail(err, ANNEX_ERROR_USAGE, contradict, "-d", wanted->terminal ? "-t" : "-i");
+	if (wanted->detach && (wanted->forwarded.count || wanted->published.count))
+		return fail(err, ANNEX_ERROR_USAGE, contradict, "-d",
+			    wanted->forwarded.count ? "--forward-socket" : "--publish-socket");
 	if (wanted->shell_command && wanted->command.count)
 		return fail(err, ANNEX_ERROR_USAGE, contradict, "-c", "a command");
 	if (wanted->root && (wanted->user || wanted->uid.set))
@@ -272,6 +286,9 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	asked.user = user;
 	asked.folder = wanted->folder;
 	asked.detach = wanted->detach;
+	asked.ssh_agent = wanted->no_agent ? 0 : -1;
+	asked.forward_sockets = wanted->forwarded.words;
+	asked.publish_sockets = wanted->published.words;
 	status = converse(cli, machine, &asked, err);
 	return status < 0 ? fail_while(err, "run in %s", annex_machine_name(machine)) : status;
 }

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "guest/cgroup.h"
 #include "guest/env.h"
+#include "guest/offering.h"
 #include "guest/passwd.h"
 #include "guest/process.h"
 #include "guest/report.h"
@@ -77,7 +78,7 @@ static int make_terminal(const struct launch *launch, const struct passwd_user *
 
 	if (terminal_open(&master, &terminal, user->uid, launch->open->rows, launch->open->columns, err) < 0)
 		return -1;
-	result = report_send_fd(launch->report, master);
+	result = report_send_fd(launch->report, master, LAUNCH_TERMINAL);
 	if (result == 0)
 		result = process_set_standard(terminal, terminal, terminal);
 	if (result == 0)
@@ -109,7 +110,7 @@ static int set_default(struct text_list *env, const char *name, const char *valu
 }
 
 static int make_environment(struct text_list *env, const struct launch *launch, const struct passwd_user *user,
-			    struct annex_error **err)
+			    const char *agent, struct annex_error **err)
 {
 	char runtime[64];
 	int result = env_set_all(env, launch->config->environment);
@@ -125,11 +126,13 @@ static int make_environment(struct text_list *env, const struct launch *launch, 
 	snprintf(runtime, sizeof(runtime), "/run/user/%u", user->uid);
 	if (file_exists(AT_FDCWD, runtime))
 		result |= env_set_pair(env, "XDG_RUNTIME_DIR", runtime);
+	if (agent)
+		result |= set_default(env, "SSH_AUTH_SOCK", agent);
 	result |= env_set_all(env, launch->open->environment);
 	return result < 0 ? fail_memory(err) : 0;
 }
 
-static int take_identity(const struct passwd_identity *identity, struct annex_error **err)
+int launch_take_identity(const struct passwd_identity *identity, struct annex_error **err)
 {
 	gid_t groups[PASSWD_GROUPS_MAX];
 
@@ -200,23 +203,30 @@ static int execute(const char *name, const char *const *argv, const struct text_
 	return refused ? fail_os(err, refused, "cannot run %s", name) : not_found(name, err);
 }
 
+int launch_enter(struct passwd_identity *ret, const struct launch *launch, struct annex_error **err)
+{
+	if (setns(launch->init_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0)
+		return fail_os(err, errno, "cannot enter the machine");
+	return resolve(ret, launch, err);
+}
+
 static int start(const struct launch *launch, struct annex_error **err)
 {
 	auto_text_list struct text_list env = {0}, arguments = {0};
+	auto_free char *agent = NULL;
 	struct passwd_identity identity = {0};
 	const char *const *argv = launch->open->argv;
 	const char *program = argv[0], *shell;
 
 	if (cgroup_enter_as_session(launch->number, err) < 0)
 		return -1;
-	if (setns(launch->init_pidfd, CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP) < 0)
-		return fail_os(err, errno, "cannot enter the machine");
-	if (resolve(&identity, launch, err) < 0)
+	if (launch_enter(&identity, launch, err) < 0)
 		return -1;
 	if (launch->open->flags & OPEN_TERMINAL ? make_terminal(launch, &identity.user, err) < 0
 						: make_pipes(launch, &identity.user, err) < 0)
 		return -1;
-	if (make_environment(&env, launch, &identity.user, err) < 0)
+	if (offering_make_agent(&agent, launch, &identity.user, err) < 0 ||
+	    make_environment(&env, launch, &identity.user, agent, err) < 0)
 		return -1;
 	if (launch->open->flags & OPEN_SHELL) {
 		shell = choose_shell(&identity.user);
@@ -227,7 +237,8 @@ static int start(const struct launch *launch, struct annex_error **err)
 	}
 	if (!program)
 		return fail(err, ANNEX_ERROR_USAGE, "there is no command to run");
-	if (take_identity(&identity, err) < 0 || change_folder(launch->open, identity.user.home, err) < 0)
+	if (launch_take_identity(&identity, err) < 0 || offering_listen(launch, err) < 0 ||
+	    change_folder(launch->open, identity.user.home, err) < 0)
 		return -1;
 	return execute(program, argv, &env, err);
 }

@@ -1,5 +1,9 @@
 #pragma once
+#include "guest/passwd.h"
 #include "wire/message.h"
+
+/* The tag of the terminal's other side in what the child reports; other tags are of guest/offering.h. */
+#define LAUNCH_TERMINAL 0u
 
 /* Becoming the program of a session, in a child that was born in the machine's pid namespace. */
 struct launch {
@@ -10,5 +14,10 @@ struct launch {
 	int report;          /* gets the terminal's other side, if one is wanted, and errors */
 	int in, out, errors; /* without a terminal; -1: /dev/null */
 };
+
+/* Enter the machine and tell who the session's user is there; become that user. For children that do something else on
+ * a session's behalf. */
+MUST_USE int launch_enter(struct passwd_identity *ret, const struct launch *launch, struct annex_error **err);
+MUST_USE int launch_take_identity(const struct passwd_identity *identity, struct annex_error **err);
 
 _Noreturn void launch(const struct launch *launch);

@@ -52,10 +52,10 @@ void report_send_error(int fd, const struct annex_error *err)
 		_exit(127); /* nobody is left to be told */
 }
 
-int report_send_fd(int fd, int passed)
+int report_send_fd(int fd, int passed, uint8_t tag)
 {
 	union control control = {0};
-	struct iovec iov = {.iov_base = &(char){0}, .iov_len = 1};
+	struct iovec iov = {.iov_base = &tag, .iov_len = 1};
 	struct msghdr message = {
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)};
 	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
@@ -83,6 +83,7 @@ enum report_result report_receive(struct report *ret, int *ret_fd, int fd)
 	header = CMSG_FIRSTHDR(&message);
 	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
 		memcpy(ret_fd, CMSG_DATA(header), sizeof(*ret_fd));
+		ret->kind = *(const uint8_t *)ret;
 		return REPORT_FD;
 	}
 	if ((size_t)n == sizeof(*ret))

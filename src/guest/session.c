@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "guest/cgroup.h"
 #include "guest/flow.h"
+#include "guest/forwarding.h"
 #include "guest/launch.h"
+#include "guest/offering.h"
 #include "guest/process.h"
 #include "guest/report.h"
 #include "guest/terminal.h"
@@ -23,7 +25,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { SLOTS = 1024, SIGNAL_MAX = 64 };
+enum { SLOTS = 1024, SIGNAL_MAX = 64, GRACES_MAX = 40 };
 
 struct session {
 	struct sessions *all;
@@ -40,6 +42,8 @@ struct session {
 	struct annex_error *failure;
 	struct output outputs[2];
 	struct input input;
+	struct forwarding *forwarding; /* NULL: it has none, or no more */
+	unsigned graces;               /* that went by since its program ended */
 	int terminal; /* the other side's descriptor, or -1; those of output and input are duplicates */
 	uint32_t rows, columns;
 };
@@ -91,6 +95,7 @@ static void session_free(struct session *session)
 	loop_source_free(session->input.source);
 	cleanup_close(&session->input.fd);
 	text_clear(&session->input.queue);
+	forwarding_free(session->forwarding);
 	close_report(session);
 	cleanup_close(&session->terminal);
 	loop_source_free(session->grace);
@@ -130,7 +135,8 @@ static void check_end(struct session *session)
 	struct sessions *all = session->all;
 
 	if (session->pid > 0 || session->report >= 0 || output_is_open(&session->outputs[0]) ||
-	    output_is_open(&session->outputs[1]))
+	    output_is_open(&session->outputs[1]) ||
+	    (session->forwarding && session->opened && forwarding_is_busy(session->forwarding)))
 		return;
 	tell_end(session);
 	session_free(session);
@@ -154,6 +160,22 @@ static void on_output_changed(void *data)
 	check_end(session);
 }
 
+static void on_forwarding_moved(void *data)
+{
+	struct session *session = data;
+
+	if (session->pid == 0)
+		check_end(session);
+}
+
+static void close_forwarding(struct session *session)
+{
+	struct forwarding *forwarding = session->forwarding;
+
+	session->forwarding = NULL;
+	forwarding_free(forwarding);
+}
+
 static void on_grace(struct loop_source *source, void *data)
 {
 	struct session *session = data;
@@ -163,6 +185,10 @@ static void on_grace(struct loop_source *source, void *data)
 		return;
 	}
 	end_outputs(session);
+	if (++session->graces < GRACES_MAX)
+		loop_timer_restart(source, SESSION_GRACE_MS);
+	else
+		close_forwarding(session);
 	check_end(session);
 }
 
@@ -199,6 +225,20 @@ static void opened(struct session *session)
 	send(session, MESSAGE_OPENED, &(struct message_opened){.id = id});
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		output_run(&session->outputs[i]);
+	if (session->forwarding)
+		forwarding_run(session->forwarding);
+	if (session->forwarding && session->pid == 0)
+		forwarding_finish(session->forwarding);
+}
+
+static void take_descriptor(struct session *session, uint32_t tag, int fd)
+{
+	if (tag == LAUNCH_TERMINAL)
+		take_terminal(session, fd);
+	else if (session->forwarding)
+		forwarding_listen(session->forwarding, tag - OFFERING_TAG, fd);
+	else
+		close(fd);
 }
 
 /* All that has come; true when the report is complete. */
@@ -212,7 +252,7 @@ static bool take_reports(struct session *session)
 		case REPORT_NOTHING:
 			return false;
 		case REPORT_FD:
-			take_terminal(session, fd);
+			take_descriptor(session, report.kind, fd);
 			break;
 		case REPORT_ERROR:
 			report_to_error(&report, &session->failure);
@@ -247,6 +287,8 @@ static void on_child(struct loop_source *source, pid_t pid, int status, void *da
 	session->pid = 0;
 	session->status = status;
 	input_close(&session->input);
+	if (session->forwarding && session->opened)
+		forwarding_finish(session->forwarding);
 	/* The end of the report may come later in this turn, and its terminal with it. */
 	if (!session->grace &&
 	    loop_add_timer(&session->grace, session->all->loop, SESSION_GRACE_MS, on_grace, session) < 0)
@@ -260,6 +302,7 @@ static void hang_up(struct session *session)
 		return;
 	session->hung_up = true;
 	input_close(&session->input);
+	close_forwarding(session);
 	/* The last close of a terminal's other side hangs up all that is on it. Without a terminal we say so, and what
 	 * is still written goes to nobody: a broken pipe would end a program before it could do what it does on SIGHUP.
 	 */
@@ -394,6 +437,21 @@ static struct session *session_new(struct sessions *sessions, uint16_t stream, c
 	return session;
 }
 
+static int make_forwarding(struct session *session, const struct message_open *open)
+{
+	struct sessions *all = session->all;
+
+	return forwarding_new(&session->forwarding, open,
+			      &(struct forwarding_options){.loop = all->loop,
+							   .link = all->link,
+							   .stream = session->stream,
+							   .number = session->number,
+							   .init_pidfd = &all->init_pidfd,
+							   .config = &all->config,
+							   .moved = on_forwarding_moved,
+							   .data = session});
+}
+
 static int open_session(struct sessions *sessions, uint16_t stream, const struct message_open *open,
 			struct annex_error **err)
 {
@@ -409,7 +467,9 @@ static int open_session(struct sessions *sessions, uint16_t stream, const struct
 	session = session_new(sessions, stream, open);
 	if (!session)
 		return fail_memory(err);
-	result = make_pipes(&pipes, open->flags);
+	result = make_forwarding(session, open);
+	if (result == 0)
+		result = make_pipes(&pipes, open->flags);
 	if (result == 0)
 		result = start(session, open, &pipes);
 	if (result == 0)
@@ -493,11 +553,24 @@ static void handle_hangup(struct sessions *sessions, struct session *session, co
 	hang_up(session);
 }
 
+static void handle_connection(struct sessions *sessions, struct session *session, const struct message *message,
+			      const void *body)
+{
+	(void)body;
+	/* Its forwards may be closed while something for them is on its way. */
+	if (session->forwarding && !forwarding_handle(session->forwarding, message))
+		protest(sessions, message, "out of place");
+}
+
 static void handle_credit(struct sessions *sessions, struct session *session, const struct message *message,
 			  const void *body)
 {
 	const struct message_credit *credit = body;
 
+	if (credit->channel >= WIRE_CONNECTION_FIRST) {
+		handle_connection(sessions, session, message, NULL);
+		return;
+	}
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++) {
 		if ((uint32_t)session->outputs[i].kind != credit->channel)
 			continue;
@@ -523,9 +596,15 @@ static const struct handler {
 	handle_fn *fn;
 	bool data; /* its payload is data, or none */
 } handlers[] = {
-	{MESSAGE_OPEN, handle_open, false},     {MESSAGE_INPUT, handle_input, true},
-	{MESSAGE_RESIZE, handle_resize, false}, {MESSAGE_SIGNAL, handle_signal, false},
-	{MESSAGE_HANGUP, handle_hangup, true},  {MESSAGE_CREDIT, handle_credit, false},
+	{MESSAGE_OPEN, handle_open, false},
+	{MESSAGE_INPUT, handle_input, true},
+	{MESSAGE_RESIZE, handle_resize, false},
+	{MESSAGE_SIGNAL, handle_signal, false},
+	{MESSAGE_HANGUP, handle_hangup, true},
+	{MESSAGE_CREDIT, handle_credit, false},
+	{MESSAGE_CONNECT, handle_connection, true},
+	{MESSAGE_TRANSFER, handle_connection, true},
+	{MESSAGE_DISCONNECT, handle_connection, true},
 };
 
 bool sessions_handle(struct sessions *sessions, const struct message *message)
@@ -597,6 +676,8 @@ static void resume(struct session *session)
 {
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		output_resume(&session->outputs[i]);
+	if (session->forwarding)
+		forwarding_resume(session->forwarding);
 }
 
 void sessions_resume(struct sessions *sessions)
@@ -624,6 +705,7 @@ static void finish(struct session *session)
 {
 	close_report(session);
 	end_outputs(session);
+	close_forwarding(session);
 	if (session->pid > 0) { /* not reaped yet, but as dead as the namespace it lived in */
 		session->pid = 0;
 		session->status = SIGKILL;

@@ -11,6 +11,7 @@
 
 #include "base/time.h"
 #include "lib/flow.h"
+#include "lib/forwarding.h"
 #include "lib/machine.h"
 #include "lib/share.h"
 #include "lib/wait.h"
@@ -44,7 +45,8 @@ struct annex_session {
 	int input; /* our copy, or -1 */
 	struct loop_source *input_source;
 	struct loop_source *first_turn;
-	uint32_t credit; /* bytes of input that may be sent */
+	uint32_t credit;               /* bytes of input that may be sent */
+	struct forwarding *forwarding; /* NULL: none */
 	char *id;
 	bool detached, opened, exited;
 	int status;
@@ -65,6 +67,14 @@ static void end_input(struct annex_session *session)
 	loop_source_free(TAKE(session->input_source));
 	cleanup_close(&session->input);
 	session->input = -1;
+}
+
+/* Nothing more comes. */
+static void end(struct annex_session *session)
+{
+	session->exited = true;
+	end_input(session);
+	forwarding_finish(session->forwarding);
 }
 
 static void on_input(struct loop_source *source, int fd, uint32_t events, void *data)
@@ -125,7 +135,7 @@ static int on_opened(struct annex_session *session, const struct message *messag
 	session->opened = true;
 	session->exited = session->detached;
 	watch_input(session);
-	return session->id ? 0 : -ENOMEM;
+	return session->id ? forwarding_run(session->forwarding) : -ENOMEM;
 }
 
 static int on_output(struct annex_session *session, const struct message *message)
@@ -139,12 +149,20 @@ static int on_credit(struct annex_session *session, const struct message *messag
 {
 	struct message_credit credit;
 
-	if (message_get(&credit, message->kind, message->payload, message->size) < 0 ||
-	    credit.channel != MESSAGE_INPUT || credit.bytes > WIRE_WINDOW - session->credit)
+	if (message_get(&credit, message->kind, message->payload, message->size) < 0)
+		return -EPROTO;
+	if (credit.channel >= WIRE_CONNECTION_FIRST)
+		return forwarding_handle(session->forwarding, message);
+	if (credit.channel != MESSAGE_INPUT || credit.bytes > WIRE_WINDOW - session->credit)
 		return -EPROTO;
 	session->credit += credit.bytes;
 	watch_input(session);
 	return 0;
+}
+
+static int on_connection(struct annex_session *session, const struct message *message)
+{
+	return forwarding_handle(session->forwarding, message);
 }
 
 static int on_exit_status(struct annex_session *session, const struct message *message)
@@ -154,8 +172,7 @@ static int on_exit_status(struct annex_session *session, const struct message *m
 	if (message_get(&how, message->kind, message->payload, message->size) < 0)
 		return -EPROTO;
 	session->status = how.signal ? 128 + (int)(how.signal & 0x7f) : (int)(how.status & 0xff);
-	session->exited = true;
-	end_input(session);
+	end(session);
 	return 0;
 }
 
@@ -167,8 +184,7 @@ static int on_failure(struct annex_session *session, const struct message *messa
 		return -EPROTO;
 	if (!session->failure)
 		fail_relayed(&session->failure, failure.kind, (int)failure.os, failure.message, failure.hint);
-	session->exited = true;
-	end_input(session);
+	end(session);
 	return 0;
 }
 
@@ -176,8 +192,9 @@ static const struct {
 	enum message_kind kind;
 	int (*handle)(struct annex_session *session, const struct message *message);
 } handlers[] = {
-	{MESSAGE_OPENED, on_opened}, {MESSAGE_OUTPUT, on_output},    {MESSAGE_ERRORS, on_output},
-	{MESSAGE_CREDIT, on_credit}, {MESSAGE_EXIT, on_exit_status}, {MESSAGE_FAILURE, on_failure},
+	{MESSAGE_OPENED, on_opened},      {MESSAGE_OUTPUT, on_output},       {MESSAGE_ERRORS, on_output},
+	{MESSAGE_CREDIT, on_credit},      {MESSAGE_EXIT, on_exit_status},    {MESSAGE_FAILURE, on_failure},
+	{MESSAGE_CONNECT, on_connection}, {MESSAGE_TRANSFER, on_connection}, {MESSAGE_DISCONNECT, on_connection},
 };
 
 static void on_message(struct channel *channel, const struct message *message, void *data)
@@ -210,21 +227,24 @@ static void on_end(struct channel *channel, int os, void *data)
 	(void)os;
 	if (!session->exited && !session->failure)
 		fail(&session->failure, ANNEX_ERROR_GUEST, "the connection to the machine was lost");
-	session->exited = true;
-	end_input(session);
+	end(session);
 }
 
 static void on_drained(struct channel *channel, void *data)
 {
+	struct annex_session *session = data;
+
 	(void)channel;
-	watch_input(data);
+	watch_input(session);
+	forwarding_resume(session->forwarding);
 }
 
 static const struct channel_callbacks channel_callbacks = {on_message, on_end, on_drained};
 
 static bool has_ended(const struct annex_session *session)
 {
-	return session->exited && flow_is_empty(session->outputs[0].flow) && flow_is_empty(session->outputs[1].flow);
+	return session->exited && flow_is_empty(session->outputs[0].flow) && flow_is_empty(session->outputs[1].flow) &&
+	       forwarding_has_ended(session->forwarding);
 }
 
 /* Takes link_fd in any case. */
@@ -270,6 +290,7 @@ static int ask(struct annex_session *session, const struct annex_session_options
 		.folder = options->folder ? options->folder : here,
 		.rows = options->rows,
 		.columns = options->columns,
+		.forwards = forwarding_offers(session->forwarding),
 	};
 	int result;
 
@@ -320,6 +341,21 @@ static int wait_opened(struct annex_session *session, struct annex_error **err)
 	return result < 0 ? fail_os(err, result, "cannot prepare the session") : 0;
 }
 
+/* The setting is that of now: the machine's handle may be older. */
+static int find_agent(bool *ret, const struct annex_machine *machine, const struct annex_session_options *options,
+		      struct annex_error **err)
+{
+	auto_machine_record struct machine_record record = {0};
+
+	*ret = options->ssh_agent > 0;
+	if (options->ssh_agent >= 0 || options->detach || !getenv("SSH_AUTH_SOCK"))
+		return 0;
+	if (machine_record_load(&record, &machine->paths, err) < 0)
+		return -1;
+	*ret = text_equal(record.settings.ssh_agent, "on");
+	return 0;
+}
+
 API int annex_session_open(struct annex_session **ret, struct annex_machine *machine,
 			   const struct annex_session_options *options, struct annex_error **err)
 {
@@ -327,16 +363,17 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 	struct annex_session *session = NULL;
 	auto_link struct link *link = NULL;
 	auto_free char *here = NULL;
+	bool agent = false;
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
-	if (link_open(&link, machine->context, &machine->paths, false, err) < 0)
+	if (forwarding_check(&chosen, err) < 0 || link_open(&link, machine->context, &machine->paths, false, err) < 0)
 		return -1;
 	if (!link) {
 		fail(err, ANNEX_ERROR_BUSY, "machine '%s' is not running", machine->paths.name);
 		return fail_hint(err, "annex start %s", machine->paths.name);
 	}
-	if (!chosen.folder && share_folder(&here, machine, err) < 0)
+	if ((!chosen.folder && share_folder(&here, machine, err) < 0) || find_agent(&agent, machine, &chosen, err) < 0)
 		return -1;
 	session = calloc(1, sizeof(*session));
 	if (!session)
@@ -347,8 +384,9 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 		.credit = WIRE_WINDOW,
 		.detached = chosen.detach,
 	};
-	if (prepare(session, link_take_fd(link), &chosen, err) < 0 || ask(session, &chosen, here, err) < 0 ||
-	    wait_opened(session, err) < 0) {
+	if (prepare(session, link_take_fd(link), &chosen, err) < 0 ||
+	    forwarding_new(&session->forwarding, session->loop, session->channel, STREAM, &chosen, agent, err) < 0 ||
+	    ask(session, &chosen, here, err) < 0 || wait_opened(session, err) < 0) {
 		annex_session_unref(session);
 		return -1;
 	}
@@ -364,6 +402,7 @@ API void annex_session_unref(struct annex_session *session)
 	loop_source_free(session->first_turn);
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		flow_free(session->outputs[i].flow);
+	forwarding_free(session->forwarding);
 	channel_free(session->channel);
 	loop_free(session->loop);
 	annex_error_free(session->failure);

@@ -24,6 +24,7 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_TEXTS, "mask", struct machine_settings, masks, false),
 	JSON_ROW(JSON_ROW_BOOL, "autostart", struct machine_settings, autostart, false),
 	JSON_ROW(JSON_ROW_TEXT, "restart", struct machine_settings, restart, false),
+	JSON_ROW(JSON_ROW_TEXT, "ssh-agent", struct machine_settings, ssh_agent, false),
 };
 
 struct setting {
@@ -289,6 +290,7 @@ static int apply_mask(const struct setting *setting, void *field, const char *va
 }
 
 static const char mounts[] = "rw|ro|none";
+static const char switches[] = "on|off";
 static const char restarts[] = "no|on-failure|always";
 
 static const char truths[] = "true|false";
@@ -321,6 +323,8 @@ static const struct setting settings_table[] = {
 	 truths, true},
 	{"restart", "no, on-failure or always: whether it is started again when it ends", apply_choice, AT(restart), 0,
 	 0, restarts, true},
+	{"ssh-agent", "on or off: whether sessions can use the SSH agent of who runs them", apply_choice, AT(ssh_agent),
+	 0, 0, switches, true},
 };
 
 const char *setting_key(size_t index)
@@ -428,8 +432,9 @@ int settings_default(struct machine_settings *ret, struct annex_error **err)
 	made.accel = strdup("auto");
 	made.network = strdup("auto");
 	made.restart = strdup("no");
+	made.ssh_agent = strdup("on");
 	if (!made.home_mount || !made.home_target || !made.init || !made.kernel || !made.accel || !made.network ||
-	    !made.restart)
+	    !made.restart || !made.ssh_agent)
 		return fail_memory(err);
 	if (secret_defaults(&made.masks, err) < 0)
 		return -1;
@@ -482,10 +487,14 @@ int settings_decode(struct machine_settings *ret, const json_t *object, const ch
 		made.home_target = strdup("");
 	if (!made.restart)
 		made.restart = strdup("no");
-	if (!made.home_mount || !made.home_target || !made.restart)
+	if (!made.ssh_agent)
+		made.ssh_agent = strdup("on");
+	if (!made.home_mount || !made.home_target || !made.restart || !made.ssh_agent)
 		return fail_memory(err);
 	if (!is_one_of(restarts, made.restart))
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s: restart: '%s' is not known", what, made.restart);
+	if (!is_one_of(switches, made.ssh_agent))
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: ssh-agent: '%s' is not known", what, made.ssh_agent);
 	if (!json_object_get(object, "mask") && secret_defaults(&made.masks, err) < 0)
 		return -1;
 	if (check_files(&made, what, err) < 0)

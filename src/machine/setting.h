@@ -25,8 +25,9 @@ struct machine_settings {
 	char *network;                /* "auto", "slirp", "none" */
 	struct text_list masks;       /* paths that the machine doesn't see, relative to the home */
 	bool virtualization;
-	bool autostart; /* with the host, or as its user logs in */
-	char *restart;  /* "no", "on-failure", "always" */
+	bool autostart;  /* with the host, or as its user logs in */
+	char *restart;   /* "no", "on-failure", "always" */
+	char *ssh_agent; /* "on", "off": whether sessions have the SSH agent of who runs them */
 };
 
 void settings_clear(struct machine_settings *settings);

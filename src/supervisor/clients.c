@@ -74,8 +74,10 @@ static void free_client(struct client *client)
 
 static size_t queue_limit(const struct client *client)
 {
-	return CLIENT_QUEUE_CONTROL +
-	       relay_owner_count(client->clients->supervisor->relay, client) * CLIENT_QUEUE_SESSION;
+	const struct relay *relay = client->clients->supervisor->relay;
+
+	return CLIENT_QUEUE_CONTROL + relay_owner_count(relay, client) * CLIENT_QUEUE_SESSION +
+	       relay_owner_connections(relay, client) * CLIENT_QUEUE_CONNECTION;
 }
 
 /* False: the client had to be dropped. */

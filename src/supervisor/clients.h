@@ -4,9 +4,11 @@
 /* The clients' connections: the listening socket and everyone who came. */
 #define CLIENTS_MAX 256u
 /* What may wait for a client that does not read; more, and it is dropped. A session's windows fill at most this, in
- * frames of one byte each. */
-#define CLIENT_QUEUE_SESSION ((size_t)2 * WIRE_WINDOW * (FRAME_HEADER + 1))
-#define CLIENT_QUEUE_CONTROL (1u << 20)
+ * frames of one byte each; so do a connection's, of which some that are just over may be in its session's part. */
+#define CLIENT_QUEUE_SESSION \
+	((size_t)2 * WIRE_WINDOW * (FRAME_HEADER + 1) + (size_t)WIRE_CONNECTIONS_MAX * WIRE_CONNECTION_WINDOW)
+#define CLIENT_QUEUE_CONNECTION ((size_t)WIRE_CONNECTION_WINDOW * (FRAME_HEADER + TRANSFER_HEADER + 1))
+#define CLIENT_QUEUE_CONTROL    (1u << 20)
 /* Clients are told changes of state only while no more than this waits for them; later, the last one. */
 #define CLIENT_QUEUE_STATES (64u << 10)
 

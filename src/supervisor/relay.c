@@ -10,6 +10,8 @@
  */
 #include "supervisor/relay.h"
 
+#include "supervisor/connections.h"
+
 #include <assert.h>
 
 enum flow { FLOW_INPUT, FLOW_OUTPUT, FLOW_ERRORS, FLOW_COUNT };
@@ -21,6 +23,7 @@ struct session {
 	bool opened, detached;
 	uint32_t unreturned[FLOW_COUNT];
 	bool ended[FLOW_COUNT];
+	struct connections *connections; /* NULL: it has no forwards */
 };
 
 struct relay {
@@ -68,6 +71,7 @@ static void end_session(struct relay *relay, struct session *session)
 		if (relay->sessions[i] == session)
 			relay->sessions[i] = relay->sessions[--relay->count];
 	}
+	connections_free(session->connections);
 	free(session);
 }
 
@@ -131,6 +135,8 @@ static bool take_credit(struct session *session, const struct message *message, 
 
 	if (message_get(&credit, MESSAGE_CREDIT, message->payload, message->size) < 0)
 		return false;
+	if (credit.channel >= WIRE_CONNECTION_FIRST)
+		return connections_judge(session->connections, message, for_input);
 	if (!flow_of(&flow, credit.channel) || (flow == FLOW_INPUT) != for_input)
 		return false;
 	if (credit.bytes > session->unreturned[flow])
@@ -139,30 +145,54 @@ static bool take_credit(struct session *session, const struct message *message, 
 	return true;
 }
 
+/* Who has opened a session that is detached does not stay to have connections. */
+static int make_connections(struct connections **ret, const struct message *message, uint32_t *ret_flags)
+{
+	struct message_open open;
+	int result = message_get(&open, MESSAGE_OPEN, message->payload, message->size);
+
+	if (result < 0)
+		return result;
+	result = connections_new(ret, open.forwards);
+	if (result == 0 && *ret && open.flags & OPEN_DETACH) {
+		connections_free(*ret);
+		result = -EPROTO;
+	}
+	*ret_flags = open.flags;
+	message_clear(&open, MESSAGE_OPEN);
+	return result;
+}
+
 static enum relay_result open_session(struct relay *relay, struct relay_route *ret, const void *owner,
 				      const struct message *message)
 {
-	struct message_open open;
+	struct connections *connections = NULL;
 	struct session *session;
+	uint32_t flags = 0;
+	int result;
 
-	if (find_client(relay, owner, message->stream) ||
-	    message_get(&open, MESSAGE_OPEN, message->payload, message->size) < 0)
+	if (find_client(relay, owner, message->stream))
 		return RELAY_BROKEN;
-	message_clear(&open, MESSAGE_OPEN);
 	*ret = (struct relay_route){.owner = owner, .stream = message->stream};
-	if (relay->count == RELAY_SESSIONS_MAX || relay_owner_count(relay, owner) >= RELAY_OWNER_SESSIONS_MAX)
-		return RELAY_FULL;
+	result = make_connections(&connections, message, &flags);
+	if (result < 0)
+		return result == -ENOMEM ? RELAY_FULL : RELAY_BROKEN;
 	session = calloc(1, sizeof(*session));
-	if (!session)
+	if (!session || relay->count == RELAY_SESSIONS_MAX ||
+	    relay_owner_count(relay, owner) >= RELAY_OWNER_SESSIONS_MAX) {
+		connections_free(connections);
+		free(session);
 		return RELAY_FULL;
+	}
 	do {
 		relay->last++;
 	} while (relay->last == 0 || find_guest(relay, relay->last));
 	*session = (struct session){.owner = owner,
 				    .stream = message->stream,
 				    .guest = relay->last,
-				    .detached = open.flags & OPEN_DETACH,
-				    .ended[FLOW_INPUT] = open.flags & (OPEN_NO_INPUT | OPEN_DETACH)};
+				    .detached = flags & OPEN_DETACH,
+				    .ended[FLOW_INPUT] = flags & (OPEN_NO_INPUT | OPEN_DETACH),
+				    .connections = connections};
 	relay->sessions[relay->count++] = session;
 	*ret = route_of(session);
 	return RELAY_PASS;
@@ -184,6 +214,11 @@ enum relay_result relay_from_client(struct relay *relay, struct relay_route *ret
 		break;
 	case MESSAGE_CREDIT:
 		valid = !session || take_credit(session, message, false);
+		break;
+	case MESSAGE_CONNECT:
+	case MESSAGE_TRANSFER:
+	case MESSAGE_DISCONNECT:
+		valid = !session || (session->opened && connections_judge(session->connections, message, false));
 		break;
 	case MESSAGE_RESIZE:
 	case MESSAGE_SIGNAL:
@@ -233,6 +268,11 @@ enum relay_result relay_from_guest(struct relay *relay, struct relay_route *ret,
 		break;
 	case MESSAGE_CREDIT:
 		valid = take_credit(session, message, true);
+		break;
+	case MESSAGE_CONNECT:
+	case MESSAGE_TRANSFER:
+	case MESSAGE_DISCONNECT:
+		valid = session->opened && connections_judge(session->connections, message, true);
 		break;
 	case MESSAGE_EXIT:
 		valid = session->opened && well_formed(message);
@@ -293,5 +333,16 @@ size_t relay_owner_count(const struct relay *relay, const void *owner)
 
 	for (size_t i = 0; i < relay->count; i++)
 		count += relay->sessions[i]->owner == owner;
+	return count;
+}
+
+size_t relay_owner_connections(const struct relay *relay, const void *owner)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < relay->count; i++) {
+		if (relay->sessions[i]->owner == owner)
+			count += connections_count(relay->sessions[i]->connections);
+	}
 	return count;
 }

@@ -47,3 +47,5 @@ bool relay_take(struct relay *relay, struct relay_route *ret);
 
 size_t relay_count(const struct relay *relay);
 size_t relay_owner_count(const struct relay *relay, const void *owner);
+/* Connections through forwards that are not over on both sides. */
+size_t relay_owner_connections(const struct relay *relay, const void *owner);

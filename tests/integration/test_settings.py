@@ -91,6 +91,8 @@ REFUSED = [
     ("autostart=sometimes", "must be true or false", None),
     ("restart=", "must be one of no, on-failure, always", None),
     ("restart=true", "must be one of no, on-failure, always", None),
+    ("ssh-agent=", "must be one of on, off", None),
+    ("ssh-agent=true", "must be one of on, off", None),
 ]
 
 

@@ -134,6 +134,42 @@ static void the_guest_must_know_its_streams_and_a_client_may_be_late(void **stat
 	relay_free(relay);
 }
 
+static void connections_are_the_session_s_that_offered_them(void **state)
+{
+	static const char *const offers[] = {"agent", NULL};
+	const struct message_open open = {.forwards = offers}, detached = {.flags = OPEN_DETACH, .forwards = offers},
+				  wrong = {.forwards = (const char *const[]){"agent", "/x", NULL}};
+	const struct message_connect connect = {.connection = 257};
+	struct relay_route route = {0};
+	struct relay *relay = NULL;
+	uint16_t one, two;
+
+	(void)state;
+	assert_int_equal(relay_new(&relay), 0);
+	assert_int_equal(client(relay, &route, &alice, make(MESSAGE_OPEN, 1, &wrong)), RELAY_BROKEN);
+	assert_int_equal(client(relay, &route, &alice, make(MESSAGE_OPEN, 1, &detached)), RELAY_BROKEN);
+	two = opened(relay, &alice, 2, 0);
+	assert_int_equal(guest(relay, &route, make(MESSAGE_CONNECT, two, &connect)), RELAY_BROKEN);
+	assert_int_equal(client(relay, &route, &alice, make(MESSAGE_OPEN, 1, &open)), RELAY_PASS);
+	one = route.guest;
+	assert_int_equal(guest(relay, &route, make(MESSAGE_CONNECT, one, &connect)), RELAY_BROKEN); /* not opened */
+	assert_int_equal(guest(relay, &route, make(MESSAGE_OPENED, one, &(struct message_opened){"7"})), RELAY_PASS);
+	assert_int_equal(guest(relay, &route, make(MESSAGE_CONNECT, one, &connect)), RELAY_PASS);
+	assert_true(route.owner == &alice && route.stream == 1);
+	assert_int_equal(relay_owner_connections(relay, &alice), 1);
+	assert_int_equal(client(relay, &route, &alice, make_credit(1, 257, 1)), RELAY_BROKEN);
+	assert_int_equal(client(relay, &route, &alice, make(MESSAGE_DISCONNECT, 1, &(struct message_disconnect){257})),
+			 RELAY_PASS);
+	while (relay_abandon(relay, &alice, &(struct relay_hangup){0}))
+		;
+	assert_int_equal(guest(relay, &route, make(MESSAGE_DISCONNECT, one, &(struct message_disconnect){257})),
+			 RELAY_DROP);
+	assert_int_equal(guest(relay, &route, make(MESSAGE_EXIT, one, &(struct message_exit){0})), RELAY_DROP);
+	assert_int_equal(client(relay, &route, &alice, make(MESSAGE_DISCONNECT, 1, &(struct message_disconnect){257})),
+			 RELAY_DROP);
+	relay_free(relay);
+}
+
 static void messages_out_of_place_are_refused(void **state)
 {
 	struct message_open open = {0};
@@ -252,6 +288,7 @@ int main(void)
 		cmocka_unit_test(neither_side_may_pass_the_window),
 		cmocka_unit_test(credit_for_what_was_not_sent_is_refused),
 		cmocka_unit_test(the_guest_must_know_its_streams_and_a_client_may_be_late),
+		cmocka_unit_test(connections_are_the_session_s_that_offered_them),
 		cmocka_unit_test(messages_out_of_place_are_refused),
 		cmocka_unit_test(an_open_that_fails_frees_its_stream),
 		cmocka_unit_test(a_client_that_goes_hangs_up_all_but_its_detached_sessions),

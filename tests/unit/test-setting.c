@@ -198,13 +198,15 @@ static void the_home_is_there_without_secrets_unless_told_otherwise(void **state
 	assert_true(has(&settings.masks, ".ssh") && has(&settings.masks, ".config/gh"));
 	assert_false(has(&settings.masks, ".gitconfig"));
 	encoded = settings_encode(&settings);
-	for (const char *const *key = (const char *const[]){"home-mount", "home-target", "volume", "mask", NULL}; *key;
-	     key++)
+	for (const char *const *key =
+		     (const char *const[]){"home-mount", "home-target", "volume", "mask", "ssh-agent", NULL};
+	     *key; key++)
 		assert_int_equal(json_object_del(encoded, *key), 0);
 	/* As an annex without these settings wrote it. */
 	assert_int_equal(settings_decode(&old, encoded, "settings", NULL), 0);
 	assert_string_equal(old.home_mount, "rw");
 	assert_string_equal(old.home_target, "");
+	assert_string_equal(old.ssh_agent, "on");
 	assert_int_equal(old.masks.count, settings.masks.count);
 	assert_int_equal(apply(&old, "home-mount=ro"), 0);
 	assert_int_equal(apply(&old, "home-mount=yes"), ANNEX_ERROR_USAGE);
@@ -221,14 +223,9 @@ static void the_home_is_there_without_secrets_unless_told_otherwise(void **state
 static void a_record_that_does_not_make_sense_is_corrupt(void **state)
 {
 	static const char *const wrong[][2] = {
-		{"home-mount", "\"no\""},
-		{"home-target", "\"/proc\""},
-		{"home-target", "\"home\""},
-		{"volume", "[\"/a\"]"},
-		{"volume", "[\"/a:/b\", \"a:/c\"]"},
-		{"mask", "[\"../x\"]"},
-		{"mask", "[\".ssh\", \"\"]"},
-		{"mask", "[\"/home\"]"},
+		{"home-mount", "\"no\""},    {"ssh-agent", "\"ask\""},     {"home-target", "\"/proc\""},
+		{"home-target", "\"home\""}, {"volume", "[\"/a\"]"},       {"volume", "[\"/a:/b\", \"a:/c\"]"},
+		{"mask", "[\"../x\"]"},      {"mask", "[\".ssh\", \"\"]"}, {"mask", "[\"/home\"]"},
 	};
 
 	(void)state;
