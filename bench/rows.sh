@@ -1,11 +1,11 @@
 #!/bin/bash
 # Runs in the machine: one row of bench/files.py on one file system.
 #
-#   rows.sh prepare FOLDER        what rows need there: a tree, a repository
-#   rows.sh measure FOLDER ROW    prints the seconds that it took
+#   rows.sh prepare FOLDER            what rows need there: a tree, a repository
+#   rows.sh measure FOLDER ROW CPU    prints the microseconds that it took on that processor
 set -euo pipefail
 export LC_ALL=C GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'
-folder=$2 row=${3:-}
+folder=$2 row=${3:-} processor=${4:-0}
 here=/opt/bench
 
 drop() {
@@ -53,6 +53,7 @@ prepare() {
 case $1 in
 prepare) prepare; exit ;;
 esac
+taskset -c -p "$processor" $$ >/tmp/said
 case $row in
 write) rm -f "$folder/big"; drop; measure dd if=/dev/zero of="$folder/big" bs=1M count=512 ;;
 read) drop; measure dd if="$folder/big" of=/dev/null bs=1M ;;

@@ -57,6 +57,20 @@ bool entry_has_settled(int64_t time_ns)
 	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec - time_ns > CLOCK_TICK_NS;
 }
 
+/* Not while it could change again without a trace. */
+bool entry_is_unchanged(struct inode *inode, int fd)
+{
+	uint64_t version = 0;
+	struct stat st;
+
+	if (inode->share->cache != SHARE_CACHE_AUTO)
+		return inode->share->cache == SHARE_CACHE_ALWAYS;
+	if (fstat(fd, &st) == 0 && entry_has_settled(st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec))
+		version = table_hash(table_hash((uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec),
+				     (uint64_t)st.st_mtim.tv_nsec);
+	return atomic_exchange(&inode->version, version) == version && version != 0;
+}
+
 static int64_t change_ns(const struct statx *stx)
 {
 	return stx->stx_ctime.tv_sec * 1000000000 + stx->stx_ctime.tv_nsec;
@@ -280,6 +294,7 @@ int entry_lookup(struct call *call)
 
 		result = share ? entry_find_share(call, share, &entry) : -ENOENT;
 	} else {
+		atomic_fetch_add(&call->inode->searched, 1);
 		result = call_check_name(call->inode, call->name);
 		if (result == -EACCES)
 			result = -ENOENT;

@@ -26,6 +26,9 @@ void entry_describe_plain(struct call *call, struct inode *inode, const struct s
 bool entry_is_plain(const struct inode *inode, const struct statx *stx);
 /* Whether a file's time is long enough ago for whatever changes it now to give it another one. */
 bool entry_has_settled(int64_t time_ns);
+/* Whether the guest may keep what it has of the contents of what it opens, `fd`: nothing has changed since the last
+ * time that it was opened, or it would not be seen, by the share's choice. */
+bool entry_is_unchanged(struct inode *inode, int fd);
 /* For how long the guest may believe them. */
 void entry_validity(const struct inode *inode, uint64_t *ret_s, uint32_t *ret_ns);
 

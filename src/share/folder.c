@@ -14,13 +14,31 @@
  * one of the host. The guest's offsets are the host's: the place behind each entry. A read from elsewhere than where
  * the last one ended seeks.
  */
-#define BUFFER_SIZE 32768
+#define BUFFER_SIZE  32768
+#define SEARCHES_FEW 8
 
 struct reader {
 	size_t size, at;
 	int64_t offset; /* of what lies at `at` */
 	char buffer[BUFFER_SIZE] __attribute__((aligned(8)));
 };
+
+/*
+ * A listing that the guest keeps holds names only. Who looks at the entries too would have to ask for each one then,
+ * and reads anew instead, which tells all of them with the names. And most folders are read once: to keep what nobody
+ * reads again costs the guest time, so that is done only from the second time on.
+ */
+static bool may_keep_listing(struct inode *folder, int fd)
+{
+	bool unchanged = entry_is_unchanged(folder, fd);
+
+	if (folder->share->cache == SHARE_CACHE_ALWAYS)
+		return true;
+	if (atomic_load(&folder->searched) > SEARCHES_FEW)
+		return false;
+	atomic_store(&folder->searched, 0);
+	return unchanged;
+}
 
 int folder_open(struct call *call)
 {
@@ -34,7 +52,7 @@ int folder_open(struct call *call)
 		fd = spot_open(call->inode, O_RDONLY | O_DIRECTORY, call_is_root(call));
 		if (fd < 0)
 			return fd;
-		if (call->inode->share->cache == SHARE_CACHE_ALWAYS)
+		if (may_keep_listing(call->inode, fd))
 			out.open_flags = FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE;
 	}
 	result = handle_add(&out.fh, call->handles, call->inode, fd, O_DIRECTORY);

@@ -55,6 +55,7 @@ struct inode {
 	_Atomic(bool) may_have_privileges; /* set-user-id and the like, as far as is known */
 	_Atomic(int64_t) plain_ns;         /* time of the last change after which there was no record of its owner */
 	_Atomic(uint64_t) version;         /* of the contents, as the guest knows them */
+	_Atomic(unsigned) searched;        /* a folder: lookups of single names since it was opened last */
 	struct lock_owner *lock_owners;    /* shard */
 };
 

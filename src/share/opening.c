@@ -32,30 +32,10 @@ static bool changes(uint32_t flags)
 	return (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
 }
 
-/* Opened anew, a file keeps what the guest has of it in its cache if it is what the guest has seen; not while it could
- * change again without a trace. */
-static uint32_t cache_flags(struct inode *inode, int fd)
-{
-	uint64_t version = 0;
-	struct stat st;
-
-	if (inode->share->cache == SHARE_CACHE_ALWAYS)
-		return FOPEN_KEEP_CACHE;
-	if (fstat(fd, &st) < 0)
-		return 0;
-	if (entry_has_settled(st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec))
-		version = table_hash(table_hash((uint64_t)st.st_size, (uint64_t)st.st_mtim.tv_sec),
-				     (uint64_t)st.st_mtim.tv_nsec);
-	return atomic_exchange(&inode->version, version) == version && version != 0 &&
-			       inode->share->cache != SHARE_CACHE_NONE
-		       ? FOPEN_KEEP_CACHE
-		       : 0;
-}
-
 /* The handle takes the descriptor. */
 static int reply_opened(struct call *call, struct inode *inode, int *fd, uint32_t flags)
 {
-	struct fuse_open_out out = {.open_flags = cache_flags(inode, *fd)};
+	struct fuse_open_out out = {.open_flags = entry_is_unchanged(inode, *fd) ? FOPEN_KEEP_CACHE : 0};
 	int append = call->session.writeback ? 0 : (int)flags & O_APPEND;
 	int result = handle_add(&out.fh, call->handles, inode, *fd, host_flags(call, flags) | append);
 

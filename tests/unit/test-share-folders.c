@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define MANY 3000
 
@@ -118,6 +119,56 @@ static void a_list(struct guest *guest, uint64_t node, char *names)
 	names[0] = '\0';
 	assert_int_equal(guest_open_folder(guest, node, &fh), 0);
 	guest_list(guest, node, fh, 0, 65536, true, names);
+}
+
+static uint32_t listing_flags(struct guest *guest, uint64_t node)
+{
+	uint64_t fh = 0;
+
+	assert_int_equal(guest_open_folder(guest, node, &fh), 0);
+	return ANSWER(guest, struct fuse_open_out)->open_flags;
+}
+
+static void changed_seconds_ago(struct guest *guest, const char *name, int seconds)
+{
+	struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = time(NULL) - seconds}};
+
+	assert_int_equal(utimensat(guest->host, name, times, 0), 0);
+}
+
+static void a_listing_is_kept_where_names_are_read_again_and_nothing_has_changed(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node;
+
+	assert_int_equal(mkdirat(guest->host, "d", 0755), 0);
+	changed_seconds_ago(guest, "d", 1000);
+	node = guest_walk(guest, "d");
+	assert_int_equal(listing_flags(guest, node), 0);
+	assert_int_equal(listing_flags(guest, node), FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE);
+	changed_seconds_ago(guest, "d", 500);
+	assert_int_equal(listing_flags(guest, node), 0);
+	assert_int_equal(listing_flags(guest, node), FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE);
+	changed_seconds_ago(guest, "d", -100);
+	assert_int_equal(listing_flags(guest, node), 0);
+	assert_int_equal(listing_flags(guest, node), 0);
+}
+
+/* Otherwise who looks at all of them would have to ask for each. */
+static void a_listing_whose_entries_are_looked_at_is_read_anew(void **state)
+{
+	struct guest *guest = *state;
+	uint64_t node;
+
+	assert_int_equal(mkdirat(guest->host, "d", 0755), 0);
+	changed_seconds_ago(guest, "d", 1000);
+	node = guest_walk(guest, "d");
+	listing_flags(guest, node);
+	assert_int_equal(listing_flags(guest, node), FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE);
+	for (int i = 0; i < 20; i++)
+		guest_lookup(guest, node, "none", NULL);
+	assert_int_equal(listing_flags(guest, node), 0);
+	assert_int_equal(listing_flags(guest, node), 0);
 }
 
 static void shares_come_and_go_in_the_root_folder(void **state)
@@ -351,6 +402,8 @@ int main(void)
 		AS_USER(every_entry_is_listed_once_whatever_the_size),
 		AS_USER(listing_goes_on_from_any_offset_and_starts_anew),
 		AS_BOTH(what_is_listed_with_attributes_is_known),
+		AS_USER(a_listing_is_kept_where_names_are_read_again_and_nothing_has_changed),
+		AS_USER(a_listing_whose_entries_are_looked_at_is_read_anew),
 		AS_BOTH(shares_come_and_go_in_the_root_folder),
 		AS_BOTH(a_share_that_is_removed_holds_nothing_of_the_host),
 		AS_BOTH(a_folder_that_the_host_deletes_is_gone_without_harm),
