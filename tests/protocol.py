@@ -17,24 +17,31 @@ MESSAGES = {
     "STOP": (11, {"timeout_ms": 8}),
     "MOUNT": (12, {"volume": "t", "kept": 4}),
     "UMOUNT": (13, {"target": "t", "force": 4, "kept": 4}),
+    "STATS": (17, {}),
     "STATE": (20, {"state": 4, "waiting": "t", "failure": "t", "hint": "t", "failure_kind": 4, "pid": 4, "vm_pid": 4,
                    "cpus": 4, "memory": 8, "started": 8, "accelerator": "t", "settings": "t", "shares": "t",
                    "restarts": 4}),
     "DONE": (21, {}),
+    "USAGE": (24, {"known": 4, "state": 4, "cpus": 4, "sessions": 4, "started": 8, "at_ns": 8, "cpu_ns": 8, "resident": 8,
+                   "memory": 8, "disk_read": 8, "disk_written": 8, "memory_total": 8, "memory_available": 8,
+                   "disk_size": 8, "disk_used": 8, "received": 8, "sent": 8, "tasks": 8, "load": 8}),
     "CONFIG": (30, {"hostname": "t", "machine_id": "t", "user_name": "t", "uid": 4, "gid": 4, "group_name": "t",
                     "home": "t", "shell": "t", "environment": "l", "init": "t", "init_argv": "l", "stop_signal": 4,
                     "network": "t", "address": "t", "gateway": "t", "dns": "t", "realtime_ns": 8,
                     "deadline_factor": 4, "debug": 4, "shares": "l", "image_environment": 4, "time_zone": "t",
                     "time_zone_rule": "t"}),
     "SHUTDOWN": (31, {"timeout_ms": 8}),
-    "CLOCK": (32, {"realtime_ns": 8}),
+    "CLOCK": (32, {"realtime_ns": 8, "slew_ns": 8}),
     "BIND": (33, {"share": "t"}),
     "UNBIND": (34, {"target": "t", "force": 4}),
+    "MEASURE": (36, {}),
     "WAITING": (40, {"what": "t"}),
     "READY": (41, {"init": "t"}),
     "HALTED": (42, {"reason": 4, "text": "t"}),
     "LOG": (43, None),
     "BOUND": (44, {"kind": 4, "os": 4, "message": "t", "hint": "t"}),
+    "MEASURED": (46, {"realtime_ns": 8, "disciplined": 4, "memory_total": 8, "memory_available": 8, "disk_size": 8,
+                      "disk_used": 8, "received": 8, "sent": 8, "tasks": 8, "load": 8}),
     "OPEN": (50, {"flags": 4, "argv": "l", "environment": "l", "user": "t", "folder": "t", "rows": 4, "columns": 4,
                   "forwards": "l", "login": "l", "time_zone_rule": "t", "terminfo": "b"}),
     "INPUT": (51, None),
@@ -165,9 +172,10 @@ class Link:
         return Message(NAMES[number], stream, decode(number, payload))
 
     def expect(self, name, stream=None):
-        """The next message but STATE, which must be this one."""
+        """The next message but STATE, and MEASURE, by which the supervisor checks the clock now and then; it must be this
+        one."""
         message = self.read()
-        while message and message.name == "STATE" and name != "STATE":
+        while message and message.name in ("STATE", "MEASURE") and message.name != name:
             message = self.read()
         assert message and message.name == name, f"{message} instead of {name}"
         assert stream is None or message.stream == stream

@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "guest/account.h"
 #include "guest/cgroup.h"
+#include "guest/clock.h"
 #include "guest/disk.h"
 #include "guest/env.h"
 #include "guest/files.h"
@@ -17,17 +18,8 @@
 
 #include <fcntl.h>
 #include <string.h>
-#include <time.h>
 
 enum { DISK_TIMEOUT_MS = 10000, TTY_GID = 5, MACHINE_ID_LENGTH = 32 };
-
-void boot_set_clock(int64_t realtime_ns)
-{
-	struct timespec now = {.tv_sec = realtime_ns / 1000000000, .tv_nsec = realtime_ns % 1000000000};
-
-	if (realtime_ns > 0 && clock_settime(CLOCK_REALTIME, &now) < 0)
-		log_info("cannot set the clock: %s", strerror(errno));
-}
 
 static int mount_disk(struct guest *guest, struct annex_error **err)
 {
@@ -146,7 +138,7 @@ static int make_environment(struct guest *guest, struct annex_error **err)
 
 int boot_machine(struct guest *guest, struct annex_error **err)
 {
-	boot_set_clock(guest->config.realtime_ns);
+	clock_begin(guest->config.realtime_ns);
 	if (mount_disk(guest, err) < 0)
 		return -1;
 	set_up_network(&guest->config);

@@ -3,4 +3,3 @@
 
 /* Everything between CONFIG and the start of init; blocks. */
 MUST_USE int boot_machine(struct guest *guest, struct annex_error **err);
-void boot_set_clock(int64_t realtime_ns);

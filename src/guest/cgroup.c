@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #define ROOT    "/sys/fs/cgroup"
-#define MACHINE ROOT "/machine"
+#define MACHINE CGROUP_MACHINE
 
 #define JOIN_TRIES 100u
 

@@ -11,6 +11,8 @@
  *
  * cgroup v2 has no processes in inner nodes; this layout keeps to it for every init, also one that knows nothing of it.
  */
+#define CGROUP_MACHINE "/sys/fs/cgroup/machine"
+
 MUST_USE int cgroup_prepare(struct annex_error **err); /* at boot: all controllers to the machine */
 /* Make the machine's groups anew, without what an earlier init left. No process of it lives any more. */
 MUST_USE int cgroup_reset(struct annex_error **err);

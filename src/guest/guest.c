@@ -9,6 +9,8 @@
 #include "guest/autoload.h"
 #include "guest/boot.h"
 #include "guest/cgroup.h"
+#include "guest/clock.h"
+#include "guest/measure.h"
 #include "guest/program.h"
 #include "guest/shutdown.h"
 
@@ -222,10 +224,17 @@ static void handle_shutdown(struct guest *guest, const void *body)
 
 static void handle_clock(struct guest *guest, const void *body)
 {
-	const struct message_clock *message = body;
-
 	(void)guest;
-	boot_set_clock(message->realtime_ns);
+	clock_handle(body);
+}
+
+static void handle_measure(struct guest *guest, const void *body)
+{
+	struct message_measured measured;
+
+	(void)body;
+	measure_take(&measured);
+	link_send(guest->link, MESSAGE_MEASURED, 0, &measured);
 }
 
 static void handle_bind(struct guest *guest, const void *body)
@@ -250,8 +259,9 @@ static const struct handler {
 	enum message_kind kind;
 	void (*fn)(struct guest *guest, const void *body);
 } handlers[] = {
-	{MESSAGE_HELLO, handle_hello}, {MESSAGE_FAILURE, handle_failure}, {MESSAGE_SHUTDOWN, handle_shutdown},
-	{MESSAGE_CLOCK, handle_clock}, {MESSAGE_BIND, handle_bind},       {MESSAGE_UNBIND, handle_unbind},
+	{MESSAGE_HELLO, handle_hello},     {MESSAGE_FAILURE, handle_failure}, {MESSAGE_SHUTDOWN, handle_shutdown},
+	{MESSAGE_CLOCK, handle_clock},     {MESSAGE_BIND, handle_bind},       {MESSAGE_UNBIND, handle_unbind},
+	{MESSAGE_MEASURE, handle_measure},
 };
 
 union body {

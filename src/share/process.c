@@ -466,6 +466,17 @@ pid_t share_process_pid(const struct share_process *process)
 	return peer_pid(process->peer);
 }
 
+size_t share_process_pids(const struct share_process *process, pid_t *ret, size_t limit)
+{
+	size_t count = 0;
+
+	if (process->peer && count < limit)
+		ret[count++] = peer_pid(process->peer);
+	for (const struct further *further = process->furthers; further && count < limit; further = further->next)
+		ret[count++] = peer_pid(further->peer);
+	return count;
+}
+
 void share_process_free(struct share_process *process)
 {
 	if (!process)

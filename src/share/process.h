@@ -44,6 +44,8 @@ MUST_USE int share_process_add(struct share_process *process, const struct share
 			       struct annex_error **err);
 MUST_USE int share_process_remove(struct share_process *process, const char *name, struct annex_error **err);
 pid_t share_process_pid(const struct share_process *process);
+/* Of it and all further ones; at most `limit`. How many there are. */
+size_t share_process_pids(const struct share_process *process, pid_t *ret, size_t limit);
 /* Ends it, without further callbacks. NULL is allowed. */
 void share_process_free(struct share_process *process);
 static inline void cleanup_share_process(struct share_process **process)

@@ -14,6 +14,7 @@
 #include "supervisor/guest.h"
 #include "supervisor/relay.h"
 #include "supervisor/shares.h"
+#include "supervisor/usage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +28,7 @@ struct client {
 	struct clients *clients;
 	struct client *next;
 	struct channel *channel;
-	bool greeted, watching, stale, waiting, closing;
+	bool greeted, watching, stale, waiting, closing, asked_usage;
 };
 
 struct clients {
@@ -201,6 +202,16 @@ static void on_umount(struct client *client, const struct message *message)
 		shares_umount(client->clients->supervisor->shares, client, &umount);
 }
 
+static void on_stats(struct client *client, const struct message *message)
+{
+	if (message->size > 0 || client->asked_usage) {
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: STATS that is malformed or not yet answered", NULL);
+		return;
+	}
+	client->asked_usage = true;
+	usage_ask(client->clients->supervisor->usage);
+}
+
 static void on_session(struct client *client, const struct message *message)
 {
 	struct supervisor *supervisor = client->clients->supervisor;
@@ -233,8 +244,8 @@ static const struct {
 	enum message_kind kind;
 	void (*handle)(struct client *client, const struct message *message);
 } handlers[] = {
-	{MESSAGE_HELLO, on_hello}, {MESSAGE_WATCH, on_watch}, {MESSAGE_STOP, on_stop},
-	{MESSAGE_START, on_start}, {MESSAGE_MOUNT, on_mount}, {MESSAGE_UMOUNT, on_umount},
+	{MESSAGE_HELLO, on_hello}, {MESSAGE_WATCH, on_watch},   {MESSAGE_STOP, on_stop},   {MESSAGE_START, on_start},
+	{MESSAGE_MOUNT, on_mount}, {MESSAGE_UMOUNT, on_umount}, {MESSAGE_STATS, on_stats},
 };
 
 static void on_message(struct channel *channel, const struct message *message, void *data)
@@ -391,6 +402,20 @@ void clients_tell_state(struct clients *clients)
 		next = client->next;
 		if (client->watching)
 			tell_state(client);
+	}
+}
+
+void clients_tell_usage(struct clients *clients, const struct message_usage *usage)
+{
+	struct client *next;
+
+	for (struct client *client = clients->first; client; client = next) {
+		next = client->next;
+		if (!client->asked_usage)
+			continue;
+		client->asked_usage = false;
+		if (!client->closing)
+			check_queue(client, channel_put(client->channel, MESSAGE_USAGE, 0, usage));
 	}
 }
 

@@ -20,6 +20,8 @@ void clients_free(struct clients *clients);
 void clients_tell_state(struct clients *clients);
 /* The answer to what a client (`owner`, as it was given) asked on stream 0: DONE, or FAILURE. */
 void clients_answer(struct clients *clients, const void *owner, const struct annex_error *err);
+/* The answer to all that asked by STATS. */
+void clients_tell_usage(struct clients *clients, const struct message_usage *usage);
 /* Pass a session's message on; `owner` is the relay's. */
 void clients_forward(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream,
 		     const void *payload, size_t size);

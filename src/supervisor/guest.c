@@ -10,9 +10,11 @@
 #include "base/time.h"
 #include "machine/channel.h"
 #include "supervisor/clients.h"
+#include "supervisor/clock.h"
 #include "supervisor/logfile.h"
 #include "supervisor/relay.h"
 #include "supervisor/shares.h"
+#include "supervisor/usage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +22,8 @@
 struct guest {
 	struct supervisor *supervisor;
 	struct channel *channel;
-	bool greeted;
+	bool greeted, measuring;
+	int64_t asked_ns; /* when it was asked for MEASURED */
 };
 
 /* Handlers return what is wrong with the message, or NULL. */
@@ -103,13 +106,28 @@ static const char *on_bound(struct guest *guest, const struct message *message)
 	return shares_on_bound(guest->supervisor->shares, &bound) ? NULL : "BOUND that nobody asked for";
 }
 
+static const char *on_measured(struct guest *guest, const struct message *message)
+{
+	struct supervisor *supervisor = guest->supervisor;
+	struct message_measured measured;
+
+	if (message_get(&measured, message->kind, message->payload, message->size) < 0)
+		return "MEASURED that is malformed";
+	if (!guest->measuring)
+		return "MEASURED that nobody asked for";
+	guest->measuring = false;
+	usage_on_measured(supervisor->usage, &measured);
+	clock_on_measured(supervisor->clock, &measured, guest->asked_ns, time_realtime_ns());
+	return NULL;
+}
+
 static const struct {
 	enum message_kind kind;
 	handler_fn *handle;
 } handlers[] = {
-	{MESSAGE_HELLO, on_hello},   {MESSAGE_WAITING, on_waiting}, {MESSAGE_READY, on_ready},
-	{MESSAGE_HALTED, on_halted}, {MESSAGE_LOG, on_log},         {MESSAGE_FAILURE, on_failure},
-	{MESSAGE_BOUND, on_bound},
+	{MESSAGE_HELLO, on_hello},   {MESSAGE_WAITING, on_waiting},   {MESSAGE_READY, on_ready},
+	{MESSAGE_HALTED, on_halted}, {MESSAGE_LOG, on_log},           {MESSAGE_FAILURE, on_failure},
+	{MESSAGE_BOUND, on_bound},   {MESSAGE_MEASURED, on_measured},
 };
 
 static const char *on_session(struct guest *guest, const struct message *message)
@@ -231,7 +249,26 @@ bool guest_is_congested(const struct guest *guest)
 void guest_set_clock(struct guest *guest)
 {
 	if (guest_is_up(guest))
-		channel_put(guest->channel, MESSAGE_CLOCK, 0, &(struct message_clock){time_realtime_ns()});
+		channel_put(guest->channel, MESSAGE_CLOCK, 0,
+			    &(struct message_clock){.realtime_ns = time_realtime_ns()});
+}
+
+void guest_slew_clock(struct guest *guest, int64_t by_ns)
+{
+	if (guest_is_up(guest))
+		channel_put(guest->channel, MESSAGE_CLOCK, 0, &(struct message_clock){.slew_ns = by_ns});
+}
+
+bool guest_measure(struct guest *guest)
+{
+	if (!guest_is_up(guest))
+		return false;
+	if (guest->measuring)
+		return true;
+	guest->measuring = true;
+	guest->asked_ns = time_realtime_ns();
+	channel_put(guest->channel, MESSAGE_MEASURE, 0, NULL);
+	return true;
 }
 
 void guest_shutdown(struct guest *guest, uint64_t timeout_ms)

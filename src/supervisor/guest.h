@@ -15,8 +15,12 @@ void guest_free(struct guest *guest);
 /* The agent has said HELLO. NULL: no. */
 bool guest_is_up(const struct guest *guest);
 bool guest_is_congested(const struct guest *guest);
-/* To the host's time, if the agent is up. */
+/* To the host's time, or bit by bit by so much. */
 void guest_set_clock(struct guest *guest);
+void guest_slew_clock(struct guest *guest, int64_t by_ns);
+/* Ask for MEASURED, unless it was asked for already; usage_on_measured() and clock_on_measured() get it. False: no
+ * answer can come. */
+bool guest_measure(struct guest *guest);
 void guest_shutdown(struct guest *guest, uint64_t timeout_ms);
 
 /* What the guest says of a failure, cut short. */

@@ -389,3 +389,8 @@ void shares_free(struct shares *shares)
 	}
 	free(shares);
 }
+
+size_t shares_pids(const struct shares *shares, pid_t *ret, size_t limit)
+{
+	return shares && shares->process ? share_process_pids(shares->process, ret, limit) : 0;
+}

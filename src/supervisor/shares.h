@@ -16,5 +16,8 @@ void shares_umount(struct shares *shares, const void *client, const struct messa
 /* The client is gone: nobody waits for the answers; what was asked is done all the same. */
 void shares_forget(struct shares *shares, const void *client);
 
+/* The ids of the processes that serve; at most `limit`. How many there are. */
+size_t shares_pids(const struct shares *shares, pid_t *ret, size_t limit);
+
 /* The guest's answer; false: it was asked nothing. */
 bool shares_on_bound(struct shares *shares, const struct message_bound *bound);

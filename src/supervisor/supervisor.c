@@ -25,6 +25,7 @@
 #include "supervisor/relay.h"
 #include "supervisor/restart.h"
 #include "supervisor/shares.h"
+#include "supervisor/usage.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -238,6 +239,7 @@ void supervisor_on_ready(struct supervisor *supervisor, const char *init)
 		return;
 	set_deadline(supervisor, PHASE_NONE, 0);
 	supervisor->up_at = time_monotonic_ms();
+	clock_begin_checks(supervisor->clock);
 	notify("READY=1");
 	malloc_trim(0); /* what making the plan took */
 }
@@ -453,7 +455,7 @@ static void on_resumed(struct supervisor *supervisor)
 {
 	if (supervisor->state == MACHINE_RUNNING)
 		set_waiting(supervisor, NULL);
-	guest_set_clock(supervisor->guest);
+	clock_catch_up(supervisor->clock);
 }
 
 static void on_vm_event(struct qemu_vm *vm, const struct qemu_event *event, void *data)
@@ -588,13 +590,6 @@ static void on_signal(struct loop_source *source, int signal, void *data)
 	supervisor_stop(supervisor, again ? 0 : -1);
 }
 
-static void on_clock_set(void *data)
-{
-	struct supervisor *supervisor = data;
-
-	guest_set_clock(supervisor->guest);
-}
-
 static int make(struct supervisor *supervisor, int *first_client, struct annex_error **err)
 {
 	static const int signals[SUPERVISOR_SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
@@ -613,7 +608,9 @@ static int make(struct supervisor *supervisor, int *first_client, struct annex_e
 	if (result == 0)
 		result = loop_add_timer(&supervisor->retry, supervisor->loop, UINT64_MAX, on_retry, supervisor);
 	if (result == 0)
-		result = clock_watch(&supervisor->clock, supervisor->loop, on_clock_set, supervisor);
+		result = clock_new(&supervisor->clock, supervisor);
+	if (result == 0)
+		result = usage_new(&supervisor->usage, supervisor);
 	for (size_t i = 0; result == 0 && i < SUPERVISOR_SIGNALS; i++)
 		result = loop_add_signal(&supervisor->signals[i], supervisor->loop, signals[i], on_signal, supervisor);
 	if (result < 0)
@@ -707,7 +704,8 @@ void supervisor_clear(struct supervisor *supervisor)
 	relay_free(TAKE(supervisor->relay));
 	loop_source_free(TAKE(supervisor->deadline));
 	loop_source_free(TAKE(supervisor->retry));
-	clock_unwatch(TAKE(supervisor->clock));
+	clock_free(TAKE(supervisor->clock));
+	usage_free(TAKE(supervisor->usage));
 	for (size_t i = 0; i < SUPERVISOR_SIGNALS; i++)
 		loop_source_free(TAKE(supervisor->signals[i]));
 	loop_free(TAKE(supervisor->loop));

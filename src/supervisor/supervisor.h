@@ -25,6 +25,7 @@ struct guest;
 struct logfile;
 struct relay;
 struct shares;
+struct usage;
 
 enum supervisor_phase {
 	PHASE_NONE, /* nothing is waited for */
@@ -73,6 +74,7 @@ struct supervisor {
 	struct guest *guest; /* NULL: no link */
 	struct clients *clients;
 	struct relay *relay;
+	struct usage *usage;
 };
 
 /* Start the machine, after a while if this is a restart, and serve it until it has ended. A machine that fails is no

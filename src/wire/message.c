@@ -48,6 +48,27 @@ static const struct field state[] = {
 	U64(state, memory),       U64(state, started),  TEXT(state, accelerator), TEXT(state, settings),
 	TEXT(state, shares),      U32(state, restarts),
 };
+static const struct field usage[] = {
+	U32(usage, known),
+	U32(usage, state),
+	U32(usage, cpus),
+	U32(usage, sessions),
+	U64(usage, started),
+	U64(usage, at_ns),
+	U64(usage, cpu_ns),
+	U64(usage, resident),
+	U64(usage, memory),
+	U64(usage, disk_read),
+	U64(usage, disk_written),
+	U64(usage, memory_total),
+	U64(usage, memory_available),
+	U64(usage, disk_size),
+	U64(usage, disk_used),
+	U64(usage, received),
+	U64(usage, sent),
+	U64(usage, tasks),
+	U64(usage, load),
+};
 static const struct field config[] = {
 	TEXT(config, hostname),
 	TEXT(config, machine_id),
@@ -77,10 +98,17 @@ static const struct field bind_fields[] = {TEXT(bind, share)};
 static const struct field unbind[] = {TEXT(unbind, target), U32(unbind, force)};
 static const struct field bound[] = {U32(bound, kind), U32(bound, os), TEXT(bound, message), TEXT(bound, hint)};
 static const struct field shutdown[] = {U64(shutdown, timeout_ms)};
-static const struct field clock_fields[] = {U64(clock, realtime_ns)};
+static const struct field clock_fields[] = {U64(clock, realtime_ns), U64(clock, slew_ns)};
 static const struct field waiting[] = {TEXT(waiting, what)};
 static const struct field ready[] = {TEXT(ready, init)};
 static const struct field halted[] = {U32(halted, reason), TEXT(halted, text)};
+static const struct field measured[] = {
+	U64(measured, realtime_ns),  U32(measured, disciplined),
+	U64(measured, memory_total), U64(measured, memory_available),
+	U64(measured, disk_size),    U64(measured, disk_used),
+	U64(measured, received),     U64(measured, sent),
+	U64(measured, tasks),        U64(measured, load),
+};
 static const struct field open_fields[] = {
 	U32(open, flags),           LIST(open, argv),      LIST(open, environment),
 	TEXT(open, user),           TEXT(open, folder),    U32(open, rows),
@@ -125,18 +153,22 @@ static const struct type {
 	TYPE(MESSAGE_STOP, stop, stop),
 	TYPE(MESSAGE_MOUNT, mount, mount),
 	TYPE(MESSAGE_UMOUNT, umount, umount),
+	BARE(MESSAGE_STATS),
 	TYPE(MESSAGE_STATE, state, state),
 	BARE(MESSAGE_DONE),
+	TYPE(MESSAGE_USAGE, usage, usage),
 	TYPE(MESSAGE_CONFIG, config, config),
 	TYPE(MESSAGE_SHUTDOWN, shutdown, shutdown),
 	TYPE(MESSAGE_CLOCK, clock, clock_fields),
 	TYPE(MESSAGE_BIND, bind, bind_fields),
 	TYPE(MESSAGE_UNBIND, unbind, unbind),
+	BARE(MESSAGE_MEASURE),
 	TYPE(MESSAGE_WAITING, waiting, waiting),
 	TYPE(MESSAGE_READY, ready, ready),
 	TYPE(MESSAGE_HALTED, halted, halted),
 	BARE(MESSAGE_LOG),
 	TYPE(MESSAGE_BOUND, bound, bound),
+	TYPE(MESSAGE_MEASURED, measured, measured),
 	TYPE(MESSAGE_OPEN, open, open_fields),
 	BARE(MESSAGE_INPUT),
 	TYPE(MESSAGE_RESIZE, resize, resize),

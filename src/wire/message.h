@@ -48,10 +48,12 @@ enum message_kind {
 	MESSAGE_MOUNT = 12, /* share more; DONE or FAILURE answers it, as UMOUNT, in order */
 	MESSAGE_UMOUNT = 13,
 	MESSAGE_START = 18, /* empty: start the machine now, if it waits to be started again */
+	MESSAGE_STATS = 17, /* empty: what does the machine use? USAGE answers it */
 
 	/* supervisor → client, stream 0 */
 	MESSAGE_STATE = 20,
 	MESSAGE_DONE = 21, /* empty: what was asked is done */
+	MESSAGE_USAGE = 24,
 
 	/* supervisor → guest, stream 0 */
 	MESSAGE_CONFIG = 30,   /* answers the guest's HELLO */
@@ -59,6 +61,7 @@ enum message_kind {
 	MESSAGE_CLOCK = 32,    /* set the clock */
 	MESSAGE_BIND = 33,     /* show a share; BOUND answers it, as UNBIND, in order */
 	MESSAGE_UNBIND = 34,
+	MESSAGE_MEASURE = 36, /* empty: what is in use, and how late is it? MEASURED answers it */
 
 	/* guest → supervisor, stream 0 */
 	MESSAGE_WAITING = 40, /* what the boot waits for */
@@ -66,6 +69,7 @@ enum message_kind {
 	MESSAGE_HALTED = 42,  /* init ended; HALTED_REBOOT: it is started anew and READY follows */
 	MESSAGE_LOG = 43,     /* a piece of the kernel's log */
 	MESSAGE_BOUND = 44,
+	MESSAGE_MEASURED = 46,
 
 	/* sessions: client → supervisor → guest */
 	MESSAGE_OPEN = 50,
@@ -147,6 +151,33 @@ struct message_state {
 	uint32_t restarts;    /* in a row, by the setting */
 };
 
+enum message_usage_known {
+	USAGE_DISK = 1,  /* what went through the virtual disks */
+	USAGE_GUEST = 2, /* what the guest says: the members from memory_total on */
+};
+
+struct message_usage {
+	uint32_t known;    /* enum message_usage_known; what is not known is 0 */
+	uint32_t state;    /* enum machine_state */
+	uint32_t cpus;     /* it has */
+	uint32_t sessions; /* open ones */
+	int64_t started;   /* seconds since 1970 */
+	uint64_t at_ns;    /* when this was: of a clock that is never set */
+	uint64_t cpu_ns;   /* time of the host's processors that its processes have used so far */
+	uint64_t resident; /* bytes of the host's memory that they hold */
+	uint64_t memory;   /* bytes it was given */
+	uint64_t disk_read;
+	uint64_t disk_written;
+	uint64_t memory_total; /* bytes, as its kernel counts */
+	uint64_t memory_available;
+	uint64_t disk_size; /* of its root file system */
+	uint64_t disk_used;
+	uint64_t received; /* bytes, by its network interfaces */
+	uint64_t sent;
+	uint64_t tasks;
+	uint64_t load; /* of the last minute, in hundredths */
+};
+
 struct message_config {
 	const char *hostname;
 	const char *machine_id;
@@ -187,7 +218,8 @@ struct message_shutdown {
 };
 
 struct message_clock {
-	int64_t realtime_ns;
+	int64_t realtime_ns; /* now; 0: see slew_ns */
+	int64_t slew_ns;     /* how far it is to be moved bit by bit */
 };
 
 struct message_waiting {
@@ -214,6 +246,19 @@ struct message_bound {
 	uint32_t os;
 	const char *message;
 	const char *hint;
+};
+
+struct message_measured {
+	int64_t realtime_ns;   /* of its clock */
+	uint32_t disciplined;  /* its clock is kept by a program of its own (NTP) */
+	uint64_t memory_total; /* these as in struct message_usage */
+	uint64_t memory_available;
+	uint64_t disk_size;
+	uint64_t disk_used;
+	uint64_t received;
+	uint64_t sent;
+	uint64_t tasks;
+	uint64_t load;
 };
 
 enum message_open_flags {

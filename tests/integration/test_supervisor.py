@@ -1,5 +1,6 @@
 """annex-supervisor with a fake QEMU: the test plays the clients and the guest."""
 
+import ctypes
 import os
 import pathlib
 import re
@@ -469,6 +470,69 @@ def test_a_full_disk_of_the_host_is_waited_for(machine):
     state = client.expect("STATE")
     assert state.waiting == "" and protocol.STATES[state.state] == "running"
     assert machine.guests[0].link.expect("CLOCK").realtime_ns > 0
+
+def interrupt(pid):
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(lambda: pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T")
+    os.kill(pid, signal.SIGCONT)
+
+
+def test_the_guests_clock_is_set_when_what_had_stopped_goes_on(machine):
+    """QEMU by QMP is test_a_full_disk_of_the_host_is_waited_for; here its process, and then the supervisor's."""
+    supervisor, guest = machine.run()
+    vm_pid = machine.connect(watch=True).expect_state("running").vm_pid
+    for pid in (vm_pid, supervisor.pid):
+        interrupt(pid)
+        clock = guest.link.expect("CLOCK")
+        assert abs(clock.realtime_ns - time.time_ns()) < 20e9 and clock.slew_ns == 0
+
+
+def test_the_guests_clock_is_checked_and_corrected(machine):
+    _, guest = machine.run()
+    for behind_ns in (300_000_000, 3_000_000_000, -300_000_000):
+        while guest.link.read().name != "MEASURE":
+            pass
+        guest.link.send("MEASURED", realtime_ns=time.time_ns() - behind_ns)
+        clock = guest.link.expect("CLOCK")
+        if abs(behind_ns) < 500_000_000:
+            assert clock.realtime_ns == 0
+            slew_ns = clock.slew_ns - (1 << 64 if clock.slew_ns >> 63 else 0)
+            assert abs(slew_ns - behind_ns) < 100_000_000
+        else:
+            assert clock.slew_ns == 0 and abs(clock.realtime_ns - time.time_ns()) < 20e9
+        interrupt(machine.running["vmPid"])  # so that the next check comes soon
+        guest.link.expect("CLOCK")
+
+
+def test_a_clock_that_the_guest_keeps_itself_is_left_to_it(machine):
+    _, guest = machine.run()
+    while guest.link.read().name != "MEASURE":
+        pass
+    guest.link.send("MEASURED", realtime_ns=time.time_ns() - 3_000_000_000, disciplined=1)
+    interrupt(machine.running["vmPid"])
+    assert guest.link.expect("CLOCK").slew_ns == 0  # of this, not of the measurement
+    assert guest.link.read().name == "MEASURE"
+
+
+def test_a_supervisor_that_was_frozen_sets_the_guests_clock(machine):
+    """By something that sends no signal, such as a control group's freezer; here a debugger."""
+    supervisor, guest = machine.run()
+    machine.connect(watch=True).expect_state("running")
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    seize, stop, detach, wall = 0x4206, 0x4207, 17, 0x40000000
+    for _ in range(5):
+        interrupt(machine.running["vmPid"])  # so that a check is to come in a second
+        guest.link.expect("CLOCK")
+        assert ptrace(seize, supervisor.pid, None, None) == 0, ctypes.get_errno()
+        assert ptrace(stop, supervisor.pid, None, None) == 0
+        os.waitpid(supervisor.pid, wall)
+        time.sleep(1 + 1.5)  # until it is due, and what counts as late
+        assert ptrace(detach, supervisor.pid, None, None) == 0
+        if guest.link.read().name == "CLOCK":
+            return
+        guest.link.send("MEASURED", realtime_ns=time.time_ns())  # the check came before the freeze: too slow, again
+    pytest.fail("the clock was not set")
 
 
 def test_init_that_reboots_boots_the_machine_again(machine):

@@ -5,6 +5,7 @@
 #include "guest/env.h"
 #include "guest/files.h"
 #include "guest/klog.h"
+#include "guest/measure.h"
 #include "guest/network.h"
 #include "guest/notify.h"
 #include "base/inits.h"
@@ -192,6 +193,32 @@ static void a_superblock_tells_its_size(void **state)
 	assert_false(disk_parse_superblock(&blocks, &size, block));
 }
 
+static void memory_is_read_of_what_the_kernel_says(void **state)
+{
+	struct message_measured measured = {0};
+
+	(void)state;
+	measure_memory(&measured,
+		       "MemTotal:        1014784 kB\nMemFree:          632580 kB\nMemAvailable:     801000 kB\n");
+	assert_int_equal(measured.memory_total, UINT64_C(1014784) << 10);
+	assert_int_equal(measured.memory_available, UINT64_C(801000) << 10);
+	measure_memory(&measured, "MemTotal: 99999999999999999999 kB\nMemAvailable:\nx");
+	assert_int_equal(measured.memory_total, 0);
+	assert_int_equal(measured.memory_available, 0);
+	measure_memory(&measured, "HugeMemTotal: 5 kB\nMemTotal: 18446744073709551615 kB");
+	assert_int_equal(measured.memory_total, 0);
+}
+
+static void load_is_read_in_hundredths(void **state)
+{
+	(void)state;
+	assert_int_equal(measure_load("0.52 0.58 0.59 1/467 12345\n"), 52);
+	assert_int_equal(measure_load("12.07 0.58 0.59 1/467 12345\n"), 1207);
+	assert_int_equal(measure_load("12.0"), 0);
+	assert_int_equal(measure_load("x"), 0);
+	assert_int_equal(measure_load(""), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +232,8 @@ int main(void)
 		cmocka_unit_test(log_records_become_lines),
 		cmocka_unit_test(addresses_have_a_prefix),
 		cmocka_unit_test(a_superblock_tells_its_size),
+		cmocka_unit_test(memory_is_read_of_what_the_kernel_says),
+		cmocka_unit_test(load_is_read_in_hundredths),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
