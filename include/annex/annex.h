@@ -11,6 +11,7 @@
 #include <annex/progress.h>
 #include <annex/registry.h>
 #include <annex/session.h>
+#include <annex/stats.h>
 #include <annex/usage.h>
 #include <annex/vm.h>
 

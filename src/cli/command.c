@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* clang-format off */
 static const struct command *const commands[] = {
 	&create_command,
 	&run_command,
@@ -17,6 +18,7 @@ static const struct command *const commands[] = {
 	&set_command,
 	&set_default_command,
 	&logs_command,
+	&stats_command,
 	&mount_command,
 	&umount_command,
 	&delete_command,
@@ -41,6 +43,7 @@ static const struct command *const commands[] = {
 	&complete_command,
 	NULL,
 };
+/* clang-format on */
 
 const struct command *command_at(size_t index)
 {

@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+enum { REAL_DIGITS = 12 }; /* so that 0.1 is 0.1 */
+
 int output_table_new(struct libscols_table **ret, const struct output_column *columns, size_t count,
 		     struct annex_error **err)
 {
@@ -40,22 +42,37 @@ void output_table_cut_last(struct libscols_table *table)
 	scols_column_set_flags(scols_table_get_column(table, scols_table_get_ncols(table) - 1), SCOLS_FL_TRUNC);
 }
 
-int output_table_print(struct libscols_table *table, struct annex_error **err)
+int output_table_text(char **ret, struct libscols_table *table, struct annex_error **err)
 {
 	size_t count = scols_table_get_ncols(table);
+	auto_text struct text header = {0};
+
+	if (scols_table_get_nlines(table) > 0)
+		return scols_print_table_to_string(table, ret) == 0 ? 0 : fail_memory(err);
+	/* libsmartcols prints nothing at all for a table without lines. */
+	for (size_t i = 0; i < count; i++)
+		text_printf(&header, "%s%c", scols_column_get_name(scols_table_get_column(table, i)),
+			    i + 1 < count ? ' ' : '\n');
+	*ret = text_take(&header);
+	return *ret ? 0 : fail_memory(err);
+}
+
+int output_table_print(struct libscols_table *table, struct annex_error **err)
+{
+	auto_free char *text = NULL;
 
 	if (scols_table_get_nlines(table) > 0)
 		return scols_print_table(table) == 0 ? 0 : fail_memory(err);
-	/* libsmartcols prints nothing at all for a table without lines. */
-	for (size_t i = 0; i < count; i++)
-		printf("%s%c", scols_column_get_name(scols_table_get_column(table, i)), i + 1 < count ? ' ' : '\n');
+	if (output_table_text(&text, table, err) < 0)
+		return -1;
+	fputs(text, stdout);
 	return 0;
 }
 
-int output_json(json_t *value, struct annex_error **err)
+static int print_json(json_t *value, size_t flags, struct annex_error **err)
 {
 	auto_json json_t *taken = value;
-	auto_free char *dumped = taken ? json_dumps(taken, JSON_INDENT(2)) : NULL;
+	auto_free char *dumped = taken ? json_dumps(taken, flags | JSON_REAL_PRECISION(REAL_DIGITS)) : NULL;
 	auto_text struct text text = {0};
 
 	if (dumped)
@@ -64,6 +81,16 @@ int output_json(json_t *value, struct annex_error **err)
 		return fail_memory(err);
 	puts(text.data);
 	return 0;
+}
+
+int output_json(json_t *value, struct annex_error **err)
+{
+	return print_json(value, JSON_INDENT(2), err);
+}
+
+int output_json_line(json_t *value, struct annex_error **err)
+{
+	return print_json(value, JSON_COMPACT, err) < 0 ? -1 : output_finish(err);
 }
 
 int output_json_append(json_t *array, const char *text, struct annex_error **err)

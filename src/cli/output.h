@@ -32,9 +32,13 @@ MUST_USE int output_table_row(struct libscols_table *table, const char *const *c
 /* Let the last column end where the terminal does; elsewhere it is printed whole. */
 void output_table_cut_last(struct libscols_table *table);
 MUST_USE int output_table_print(struct libscols_table *table, struct annex_error **err);
+/* What would be printed; the caller frees *ret. */
+MUST_USE int output_table_text(char **ret, struct libscols_table *table, struct annex_error **err);
 
 /* Takes the value, also on failure; NULL: memory ran out. */
 MUST_USE int output_json(json_t *value, struct annex_error **err);
+/* The same in one line, at once. */
+MUST_USE int output_json_line(json_t *value, struct annex_error **err);
 /* Parse one JSON object of the library's and append it. */
 MUST_USE int output_json_append(json_t *array, const char *text, struct annex_error **err);
 /* RFC 3339; null for 0. */

@@ -17,7 +17,7 @@
 #include "base/time.h"
 #include "cli/frame.h"
 #include "cli/interrupt.h"
-#include "cli/printable.h"
+#include "cli/redraw.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -103,22 +103,6 @@ void progress_set_mode(struct progress *progress, const char *mode)
 	}
 }
 
-/* From the start of the last line of what is drawn to that of the first. */
-static void add_return(struct text *out, const char *drawn, size_t columns)
-{
-	size_t up = 0, length;
-
-	for (const char *at = drawn; at[length = strcspn(at, "\n")]; at += length + 1) {
-		auto_free char *line = strndup(at, length);
-		size_t width = line ? printable_width(line) : 0;
-
-		up += width > columns ? (width + columns - 1) / columns : 1;
-	}
-	text_add_char(out, '\r');
-	if (up)
-		text_printf(out, "\033[%zuA", up);
-}
-
 static void put(const struct text *out)
 {
 	if (!text_ok(out))
@@ -145,7 +129,7 @@ void progress_clear(struct progress *progress)
 		return;
 	}
 	progress->place.size(&rows, &columns);
-	add_return(&out, progress->drawn, columns);
+	redraw_add_return(&out, progress->drawn, columns);
 	text_add(&out, "\033[J");
 	put(&out);
 	forget_drawn(progress);
@@ -166,14 +150,8 @@ static void draw(struct progress *progress, uint64_t now_ms)
 	frame_make(&frame, &progress->step, now_ms, rows - 1, columns - 1);
 	if (!text_ok(&frame) || !frame.data)
 		return;
-	add_return(&out, progress->drawn ? progress->drawn : "", columns);
-	for (const char *at = frame.data; *at;) {
-		size_t length = strcspn(at, "\n");
-
-		text_add_bytes(&out, at, length);
-		text_add(&out, at[length] ? "\033[K\n" : "\033[J\r");
-		at += length + (at[length] == '\n');
-	}
+	redraw_add_return(&out, progress->drawn ? progress->drawn : "", columns);
+	redraw_add_lines(&out, frame.data);
 	put(&out);
 	free(progress->drawn);
 	progress->drawn = text_take(&frame);

@@ -555,3 +555,23 @@ int link_state(struct link *link, struct link_state *ret, struct annex_error **e
 	link->watching = false;
 	return 0;
 }
+
+int link_ask_usage(struct link *link, struct annex_error **err)
+{
+	return ask(link, MESSAGE_STATS, NULL, err);
+}
+
+int link_usage(struct link *link, struct message_usage *ret, int timeout_ms, struct annex_error **err)
+{
+	struct message message;
+	int result;
+
+	while ((result = next_message(link, &message, timeout_ms, err)) > 0) {
+		if (message.kind != MESSAGE_USAGE)
+			continue;
+		if (message_get(ret, message.kind, message.payload, message.size) < 0)
+			return fail(err, ANNEX_ERROR_CORRUPT, "the supervisor sent what is no USAGE");
+		return 1;
+	}
+	return result;
+}

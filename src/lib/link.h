@@ -62,6 +62,12 @@ void link_state_clear(struct link_state *state);
 MUST_USE int link_mount(struct link *link, const char *volume, bool kept, struct annex_error **err);
 MUST_USE int link_umount(struct link *link, const char *target, bool force, bool kept, struct annex_error **err);
 
+/* What the machine uses: ask, then wait for the answer, however often that takes. 1: *ret is the answer; 0: the
+ * supervisor is gone; TIMEOUT: not yet. */
+struct message_usage;
+MUST_USE int link_ask_usage(struct link *link, struct annex_error **err);
+MUST_USE int link_usage(struct link *link, struct message_usage *ret, int timeout_ms, struct annex_error **err);
+
 /* For a session: gives up the connection, on which nothing but HELLO was exchanged then (no other function was used).
  * Non-blocking; the caller's. */
 int link_take_fd(struct link *link);
