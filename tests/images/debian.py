@@ -16,6 +16,7 @@ INPUTS = ()
 RELEASE = "bookworm"
 PACKAGES = "systemd,systemd-sysv,dbus,sudo,procps,iproute2,ca-certificates,openssh-server"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+NEWER = "trixie"
 SUITES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
 UNWANTED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*")
 
@@ -48,12 +49,12 @@ def image(layout, scratch, arguments, config):
     return layout.image(layers, config)
 
 
-def bootstrap(archive, options):
+def bootstrap(archive, options, release=RELEASE):
     """Runs mmdebstrap in the first of the modes that works for this user."""
     failed = []
     for prefix, mode in modes():
         with open(archive, "wb") as output, open(archive.with_suffix(f".{mode}.log"), "w+") as log:
-            command = prefix + ["mmdebstrap", f"--mode={mode}"] + options + [RELEASE, "-"] + sources()
+            command = prefix + ["mmdebstrap", f"--mode={mode}"] + options + [release, "-"] + sources(release)
             if subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=log).returncode == 0:
                 return
             log.seek(0)
@@ -84,11 +85,14 @@ def package_options():
                      if re.match(r'Acquire::(Check-Valid-Until|Check-Date|https?::Proxy\S*) ".+";', line)]
 
 
-def sources():
-    """The lines of sources.list: the host's own for this release, where it has any; none: mmdebstrap knows Debian's."""
+def sources(release):
+    """The lines of sources.list: the host's own for this release, where it has any; none: mmdebstrap knows Debian's. The
+    newer release is where the older one is."""
     lines = list(dict.fromkeys(host_sources()))
     if not any(f" {RELEASE} " in line for line in lines):
         return []
+    if release == NEWER:
+        lines = [line.replace(f" {RELEASE} ", f" {NEWER} ") for line in lines if f" {RELEASE} " in line]
     return [f"deb [signed-by={KEYRING}] {line}" for line in lines]
 
 
