@@ -17,7 +17,7 @@ enum annex_doctor_level {
 
 struct annex_doctor_finding {
 	enum annex_doctor_level level;
-	char *subject; /* "kvm", "qemu", "kernel", "disk", "limits", "helpers", "sandbox" */
+	char *subject; /* "kvm", "qemu", "kernel", "disk", "limits", "helpers", "sandbox", "autostart" */
 	char *text;    /* one line */
 	char *hint;    /* the command that improves it, or NULL */
 };

@@ -195,6 +195,8 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 		remove_interrupted(cli, machine, err);
 		return -1;
 	}
+	if (machines_tell_autostart(cli, machine, err) < 0)
+		return -1;
 	progress_clear(cli->progress);
 	puts(annex_machine_name(machine));
 	return 0;

@@ -2,6 +2,7 @@
 
 #include "base/text.h"
 #include "cli/interrupt.h"
+#include "cli/output.h"
 
 #include <stdio.h>
 
@@ -75,6 +76,30 @@ int machines_each(struct cli *cli, const struct machines_choice *choice, machine
 		first = first ? first : status;
 	}
 	return first;
+}
+
+int machines_tell_autostart(struct cli *cli, struct annex_machine *machine, struct annex_error **err)
+{
+	auto_free char *text = NULL;
+	auto_json json_t *array = json_array();
+	const char *unit, *starts;
+	json_t *autostart;
+
+	if (annex_machine_describe(&text, machine, err) < 0 || output_json_append(array, text, err) < 0)
+		return -1;
+	autostart = json_object_get(json_array_get(array, 0), "autostart");
+	unit = json_string_value(json_object_get(autostart, "unit"));
+	starts = json_string_value(json_object_get(autostart, "starts"));
+	if (!unit || !starts)
+		return 0;
+	progress_clear(cli->progress);
+	if (text_equal(starts, "host"))
+		fprintf(stderr, "%s starts it with this host\n", unit);
+	else
+		fprintf(stderr,
+			"%s starts it when you log in\nhint: loginctl enable-linger lets it start with this host\n",
+			unit);
+	return 0;
 }
 
 int machines_start(struct cli *cli, struct annex_machine *machine, struct annex_error **err)

@@ -25,5 +25,8 @@ struct machines_choice {
 MUST_USE int machines_each(struct cli *cli, const struct machines_choice *choice, machines_fn *fn, const void *data,
 			   struct annex_error **err);
 
+/* Which unit starts it, when its settings were changed so that one does. */
+MUST_USE int machines_tell_autostart(struct cli *cli, struct annex_machine *machine, struct annex_error **err);
+
 /* Boot it; a failure of the guest shows the end of its boot log first. */
 MUST_USE int machines_start(struct cli *cli, struct annex_machine *machine, struct annex_error **err);

@@ -56,12 +56,22 @@ static int tell_pending(struct cli *cli, struct annex_machine *machine, const st
 	return 0;
 }
 
+static bool names_key(const struct option_list *settings, const char *key)
+{
+	for (size_t i = 0; i < settings->count; i++) {
+		if (text_starts(settings->words[i], key))
+			return true;
+	}
+	return false;
+}
+
 static int change(struct cli *cli, struct annex_machine *machine, const struct set_options *wanted,
 		  struct annex_error **err)
 {
 	int pending = 0;
 
-	if (annex_machine_set(machine, wanted->settings.words, &pending, err) < 0)
+	if (annex_machine_set(machine, wanted->settings.words, &pending, err) < 0 ||
+	    (names_key(&wanted->settings, "autostart=") && machines_tell_autostart(cli, machine, err) < 0))
 		return -1;
 	if (!pending)
 		return 0;

@@ -12,16 +12,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* $VARIABLE/annex if it is set to an absolute path, else $HOME/fallback/annex. */
-static int base_folder(char **ret, const char *variable, const char *fallback, struct annex_error **err)
+int context_base_folder(char **ret, const char *variable, const char *fallback, const char *name,
+			struct annex_error **err)
 {
 	const char *set = getenv(variable), *home = getenv("HOME");
 	int length;
 
 	if (set && *set == '/')
-		length = asprintf(ret, "%s/annex", set);
+		length = asprintf(ret, "%s/%s", set, name);
 	else if (home && *home == '/')
-		length = asprintf(ret, "%s/%s/annex", home, fallback);
+		length = asprintf(ret, "%s/%s/%s", home, fallback, name);
 	else
 		return fail(err, ANNEX_ERROR_USAGE, "neither HOME nor %s is set", variable);
 	return length < 0 ? fail_memory(err) : 0;
@@ -71,7 +71,7 @@ static char *helper_folder(void)
 static int choose(char **ret, const char *given, const char *variable, const char *fallback, struct annex_error **err)
 {
 	if (!given)
-		return variable ? base_folder(ret, variable, fallback, err) : runtime_folder(ret, err);
+		return variable ? context_base_folder(ret, variable, fallback, "annex", err) : runtime_folder(ret, err);
 	if (*given != '/')
 		return fail(err, ANNEX_ERROR_USAGE, "folder %s is not an absolute path", given);
 	*ret = strdup(given);

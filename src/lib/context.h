@@ -18,6 +18,10 @@ struct annex_context {
 	volatile sig_atomic_t cancelled;
 };
 
+/* $VARIABLE/name if it is set to an absolute path, else $HOME/fallback/name. The caller frees *ret. */
+MUST_USE int context_base_folder(char **ret, const char *variable, const char *fallback, const char *name,
+				 struct annex_error **err);
+
 /* "DATA/name", the folder made (0700) with its parents. The caller frees *ret. */
 MUST_USE int context_folder(char **ret, const struct annex_context *context, const char *name,
 			    struct annex_error **err);

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/time.h"
+#include "lib/autostart.h"
 #include "lib/defaults.h"
 #include "lib/obtain.h"
 #include "machine/name.h"
@@ -151,9 +152,25 @@ static int check_first(struct machine_record *record, struct machine_paths *path
 		return -1;
 	if (file_exists(AT_FDCWD, paths->folder))
 		return refuse_taken(paths, err);
-	if (fill_settings(record, context, options->settings, err) < 0)
+	if (fill_settings(record, context, options->settings, err) < 0 ||
+	    (record->settings.autostart && autostart_check(err) < 0))
 		return -1;
 	return machine_open_kernel(&kernel, paths, &record->settings, err);
+}
+
+/* What refers to a machine that is there. */
+static int settle(struct annex_machine *machine, bool make_default, struct annex_error **err)
+{
+	auto_free char *standard = NULL;
+	auto_error struct annex_error *ignored = NULL;
+
+	if (autostart_sync(machine, err) < 0) {
+		(void)!annex_machine_delete(machine, 0, &ignored);
+		return -1;
+	}
+	if (machine_default_name(&standard, machine->context, err) < 0)
+		return -1;
+	return standard && !make_default ? 0 : machine_default_write(machine->context, machine->record.name, err);
 }
 
 API int annex_machine_create(struct annex_machine **ret, struct annex_context *context, const char *image,
@@ -164,7 +181,7 @@ API int annex_machine_create(struct annex_machine **ret, struct annex_context *c
 	auto_machine_paths struct machine_paths paths = {0};
 	auto_obtained struct obtained found = {0};
 	struct obtain_options with = {0};
-	auto_free char *standard = NULL;
+	auto_machine struct annex_machine *machine = NULL;
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
@@ -175,9 +192,8 @@ API int annex_machine_create(struct annex_machine **ret, struct annex_context *c
 	    machine_check_init(&record, found.image->base_path, err) < 0 ||
 	    make(&record, &paths, context, found.image, err) < 0)
 		return fail_while(err, "cannot create machine from %s", image);
-	if (machine_default_name(&standard, context, err) < 0)
+	if (machine_open_named(&machine, context, paths.name, err) < 0 || settle(machine, chosen.make_default, err) < 0)
 		return -1;
-	if ((!standard || chosen.make_default) && machine_default_write(context, paths.name, err) < 0)
-		return -1;
-	return machine_open_named(ret, context, paths.name, err);
+	*ret = TAKE(machine);
+	return 0;
 }

@@ -7,7 +7,7 @@
 #include "confine/support.h"
 #include "kernel/kernel.h"
 #include "kernel/kmod.h"
-#include "lib/context.h"
+#include "lib/autostart.h"
 #include "qemu/accel.h"
 #include "share/profile.h"
 
@@ -256,6 +256,56 @@ static void check_shares(struct findings *to)
 				     : ", which this kernel has not, or not switched on");
 }
 
+static void check_machine(struct findings *to, struct annex_machine *machine, unsigned *count)
+{
+	auto_error struct annex_error *err = NULL;
+	auto_free char *problem = NULL, *hint = NULL;
+
+	if (!machine->record.settings.autostart)
+		return;
+	if (autostart_problem(&problem, machine, &err) < 0) {
+		add_error(to, ANNEX_DOCTOR_COULD_BE_BETTER, "autostart", err);
+		return;
+	}
+	*count += !problem;
+	if (!problem)
+		return;
+	if (asprintf(&hint, "annex set -n %s autostart=true", machine->record.name) < 0)
+		hint = NULL;
+	add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "autostart", TAKE(hint), "machine '%s' does not start by itself: %s",
+	    machine->record.name, problem);
+}
+
+/* Units whose machines want to be started, and are there. */
+static void check_autostart(struct findings *to)
+{
+	auto_error struct annex_error *err = NULL;
+	auto_text_list struct text_list orphans = {0};
+	struct annex_machine **machines = NULL;
+	size_t machine_count = 0;
+	unsigned count = 0;
+
+	if (annex_machine_list(&machines, &machine_count, to->context, &err) < 0 ||
+	    autostart_orphans(&orphans, to->context, &err) < 0) {
+		annex_machine_list_free(machines, machine_count);
+		add_error(to, ANNEX_DOCTOR_COULD_BE_BETTER, "autostart", err);
+		return;
+	}
+	for (size_t i = 0; i < machine_count; i++)
+		check_machine(to, machines[i], &count);
+	annex_machine_list_free(machines, machine_count);
+	for (size_t i = 0; i < orphans.count; i++) {
+		auto_free char *hint = NULL;
+
+		if (asprintf(&hint, "rm %s", orphans.items[i]) < 0)
+			hint = NULL;
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "autostart", TAKE(hint), "the machine of %s is gone",
+		    orphans.items[i]);
+	}
+	if (count > 0)
+		add(to, ANNEX_DOCTOR_GOOD, "autostart", NULL, "machines that systemd starts: %u", count);
+}
+
 API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struct annex_context *context,
 		     struct annex_error **err)
 {
@@ -271,6 +321,7 @@ API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struc
 	check_helpers(&found);
 	check_sandbox(&found);
 	check_shares(&found);
+	check_autostart(&found);
 	if (found.broken) {
 		annex_doctor_free(found.list, found.count);
 		return fail_memory(err);

@@ -269,6 +269,8 @@ static void clean_up(const struct machine_paths *paths, const char *socket)
 		(void)!spawn_kill_exact((pid_t)run.vm_pid, run.vm_start);
 	unlink(paths->run);
 	unlink(socket);
+	if (run.socket)
+		unlink(run.socket);
 }
 
 /* 1: nobody holds it; 0: somebody does. */
@@ -363,10 +365,21 @@ static enum attempt join_one(struct link **ret, struct annex_context *context, c
 	return ATTEMPT_ENDING;
 }
 
+/* Who has started it may have another folder for sockets than we. */
+static int find(const struct machine_paths *paths, const char *socket)
+{
+	auto_machine_run struct machine_run run = {0};
+	int fd = connect_to(socket);
+
+	if (fd >= 0 || machine_run_load(&run, paths, NULL) < 0 || !run.socket || strcmp(run.socket, socket) == 0)
+		return fd;
+	return connect_to(run.socket);
+}
+
 static enum attempt attempt(struct link **ret, struct annex_context *context, const struct machine_paths *paths,
 			    const char *socket, bool start, struct annex_error **err)
 {
-	int fd = connect_to(socket), free_lock;
+	int fd = find(paths, socket), free_lock;
 
 	if (fd >= 0)
 		return join_one(ret, context, paths, fd, start, err);
@@ -503,7 +516,7 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 		return -1;
 	end = time_monotonic_ms() + LINK_ANSWER_MS;
 	while ((result = try_lock(link->paths, "", err)) == 0 && !is_another(link)) {
-		auto_close int again = connect_to(socket);
+		auto_close int again = find(link->paths, socket);
 
 		if (again >= 0)
 			return 1;

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/time.h"
 #include "base/spawn.h"
+#include "lib/autostart.h"
 #include "machine/lifecycle.h"
 #include "machine/name.h"
 #include "rootfs/overlay.h"
@@ -306,12 +307,14 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		    struct annex_error **err)
 {
 	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *shares = NULL;
+	auto_json json_t *autostart = NULL;
 	char created[TIME_BUFFER], started[TIME_BUFFER];
 	bool runs = info->pid != 0, complete = true;
 
 	if (!set)
 		return fail_memory(err);
-	if (effective_settings(&effective, machine, set, err) < 0 || list_shares(&shares, machine, err) < 0)
+	if (effective_settings(&effective, machine, set, err) < 0 || list_shares(&shares, machine, err) < 0 ||
+	    autostart_describe(&autostart, machine, err) < 0)
 		return -1;
 	const struct {
 		const char *key;
@@ -323,6 +326,7 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		{"failure", text_or_null(info->failure)},
 		{"waiting", text_or_null(info->waiting)},
 		{"restarts", json_integer(info->restarts)},
+		{"autostart", TAKE(autostart)},
 		{"default", json_boolean(info->is_default)},
 		{"created", json_string(time_format(created, info->created))},
 		{"started", text_or_null(info->started ? time_format(started, info->started) : NULL)},

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/inits.h"
 #include "kernel/kernel.h"
+#include "lib/autostart.h"
 #include "lib/defaults.h"
 #include "lib/image.h"
 #include "lib/share.h"
@@ -21,8 +22,10 @@ API int annex_machine_start(struct annex_machine *machine, struct annex_error **
 {
 	auto_link struct link *link = NULL;
 
-	if (machine_reload(machine, err) < 0 || link_open(&link, machine->context, &machine->paths, true, err) < 0 ||
-	    link_wait_running(link, err) < 0)
+	if (machine_reload(machine, err) < 0)
+		return fail_while(err, "cannot start machine '%s'", machine->record.name);
+	autostart_heal(machine);
+	if (link_open(&link, machine->context, &machine->paths, true, err) < 0 || link_wait_running(link, err) < 0)
 		return fail_while(err, "cannot start machine '%s'", machine->record.name);
 	return 0;
 }
@@ -95,8 +98,8 @@ API int annex_machine_delete(struct annex_machine *machine, int64_t timeout_ms, 
 {
 	auto_free char *standard = NULL;
 
-	if (annex_machine_stop(machine, timeout_ms, err) < 0 || remove_folder(machine, err) < 0 ||
-	    machine_default_name(&standard, machine->context, err) < 0)
+	if (annex_machine_stop(machine, timeout_ms, err) < 0 || autostart_remove(machine, err) < 0 ||
+	    remove_folder(machine, err) < 0 || machine_default_name(&standard, machine->context, err) < 0)
 		return -1;
 	if (text_equal(standard, machine->record.name) && machine_default_write(machine->context, NULL, err) < 0)
 		return -1;
@@ -200,6 +203,20 @@ static int check_new_init(struct annex_machine *machine, const struct machine_se
 	return file_exists(AT_FDCWD, base) ? machine_check_init(&machine->record, base, err) : 0;
 }
 
+/* What was done before something failed. */
+static void take_back(struct annex_machine *machine, const struct machine_settings *before)
+{
+	auto_error struct annex_error *ignored = NULL;
+	struct machine_settings *settings = &machine->record.settings;
+
+	if (share_change(machine, &settings->volumes, &before->volumes, &ignored) < 0)
+		annex_error_free(TAKE(ignored));
+	settings_clear(settings);
+	if (settings_copy(settings, before, &ignored) == 0 &&
+	    machine_record_save(&machine->record, machine->paths.record, &ignored) == 0)
+		(void)!autostart_sync(machine, &ignored);
+}
+
 static int change(struct annex_machine *machine, const char *const *pairs, struct annex_error **err)
 {
 	auto_close int lock = file_lock(AT_FDCWD, machine->paths.edit_lock, LOCK_EX);
@@ -212,11 +229,12 @@ static int change(struct annex_machine *machine, const char *const *pairs, struc
 	    defaults_apply(settings, machine->context, pairs, err) < 0 ||
 	    machine_check_settings(machine->context, settings, &before, err) < 0 ||
 	    check_new_init(machine, &before, err) < 0 ||
+	    (settings->autostart && !before.autostart && autostart_check(err) < 0) ||
 	    share_change(machine, &before.volumes, &settings->volumes, err) < 0)
 		return -1;
-	if (machine_record_save(&machine->record, machine->paths.record, err) == 0)
+	if (machine_record_save(&machine->record, machine->paths.record, err) == 0 && autostart_sync(machine, err) == 0)
 		return 0;
-	(void)!share_change(machine, &settings->volumes, &before.volumes, NULL);
+	take_back(machine, &before);
 	return -1;
 }
 

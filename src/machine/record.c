@@ -28,6 +28,7 @@ static const struct json_row run_rows[] = {
 	JSON_ROW(JSON_ROW_TIME, "started", struct machine_run, started, true),
 	JSON_ROW(JSON_ROW_TEXT, "accelerator", struct machine_run, accelerator, false),
 	JSON_ROW(JSON_ROW_VALUE, "settings", struct machine_run, settings, false),
+	JSON_ROW(JSON_ROW_TEXT, "socket", struct machine_run, socket, false),
 };
 
 static const struct json_row failure_rows[] = {

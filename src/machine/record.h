@@ -38,6 +38,7 @@ struct machine_run {
 	int64_t started;         /* seconds since 1970 */
 	char *accelerator;       /* "tcg" */
 	struct json_t *settings; /* those in effect, as settings_encode() gives them */
+	char *socket;            /* where its supervisor listens */
 };
 void machine_run_clear(struct machine_run *run);
 #define auto_machine_run CLEANUP(machine_run_clear)

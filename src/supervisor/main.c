@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "machine/name.h"
 #include "supervisor/logfile.h"
+#include "supervisor/notify.h"
 #include "supervisor/supervisor.h"
 
 #include <fcntl.h>
@@ -254,6 +255,17 @@ static int run(const struct options *options, int *client, struct annex_error **
 	return result;
 }
 
+/* For a service manager, a machine that somebody has started by hand is started: there is nothing to do, and nothing
+ * for it to watch. */
+static bool is_served(const struct options *options, const struct annex_error *err)
+{
+	if (!options->foreground || annex_error_kind(err) != ANNEX_ERROR_BUSY || !getenv("NOTIFY_SOCKET"))
+		return false;
+	notify("READY=1\nSTATUS=It runs already, started by hand.");
+	report_foreground(err);
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	auto_error struct annex_error *err = NULL;
@@ -274,6 +286,8 @@ int main(int argc, char **argv)
 	if (chdir("/") < 0)
 		return 1;
 	if (run(&options, &client, &err) == 0)
+		return 0;
+	if (is_served(&options, err))
 		return 0;
 	if (client >= 0)
 		tell(client, err);

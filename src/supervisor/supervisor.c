@@ -597,6 +597,7 @@ static int make(struct supervisor *supervisor, int *first_client, struct annex_e
 
 	if (describe(supervisor, err) < 0)
 		return -1;
+	supervisor->run.socket = strdup(supervisor->socket);
 	supervisor->run.pid = getpid();
 	supervisor->run.pid_start = spawn_start_time(getpid());
 	supervisor->run.started = time_realtime_ns() / 1000000000;
@@ -666,6 +667,7 @@ void supervisor_start_now(struct supervisor *supervisor)
 static void wait_to_start(struct supervisor *supervisor)
 {
 	auto_machine_failure struct machine_failure failure = {0};
+	auto_error struct annex_error *err = NULL;
 	uint64_t wait = time_scaled_ms(restart_wait_ms(supervisor->attempt), 1);
 	char at[TIME_BUFFER], text[64 + TIME_BUFFER];
 
@@ -674,6 +676,8 @@ static void wait_to_start(struct supervisor *supervisor)
 	snprintf(text, sizeof(text), "starts again at %s",
 		 time_format(at, time_realtime_ns() / 1000000000 + (int64_t)(wait / 1000)));
 	supervisor->waiting = strdup(text);
+	if (machine_run_save(&supervisor->run, supervisor->paths, &err) < 0)
+		log_info("%s", annex_error_message(err));
 	happens(supervisor, MACHINE_RETRY);
 	log_info("machine '%s' %s", supervisor->record->name, text);
 	set_deadline(supervisor, PHASE_WAIT, wait);

@@ -203,3 +203,14 @@ def test_a_supervisor_that_is_killed_while_it_waits_leaves_a_machine_that_starts
     machine.guest().ready()
     assert starting.wait(annex_test.TIMEOUT) == 0
     user_host.ok("stop", "--time", "0", "dev")
+
+
+def test_a_machine_is_found_by_who_has_another_folder_for_sockets(user_host, make):
+    machine, supervisor, guest = make("on-failure")
+    elsewhere = {"XDG_RUNTIME_DIR": str(user_host.folder / "home")}
+    assert json.loads(user_host.ok("list", "--format", "json", env=elsewhere))[0]["state"] == "running"
+    guest.happen("die")
+    waits(machine)
+    assert json.loads(user_host.ok("list", "--format", "json", env=elsewhere))[0]["state"] == "restarting"
+    user_host.ok("stop", "dev", env=elsewhere)
+    assert supervisor.wait(20) == 0 and machine.is_clean()
