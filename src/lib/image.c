@@ -20,7 +20,7 @@
 #include <fcntl.h>
 #include <string.h>
 
-static char *familiar(const char *name)
+char *image_familiar(const char *name)
 {
 	auto_reference struct reference reference = {0};
 
@@ -40,7 +40,7 @@ int image_make(struct annex_image **ret, struct annex_context *context, struct s
 	entry->record = (struct image_record){0};
 	entry->config = (struct image_config){0};
 	for (size_t i = 0; i < image->record.names.count; i++) {
-		if (text_list_add_owned(&image->names, familiar(image->record.names.items[i])) < 0)
+		if (text_list_add_owned(&image->names, image_familiar(image->record.names.items[i])) < 0)
 			return fail_memory(err);
 	}
 	image->size = base_size(store, image->record.base);

@@ -63,6 +63,15 @@ bool uses_image(const struct uses *uses, const char *id, const char *key)
 	return has(uses, &uses->images, id) || has(uses, &uses->bases, key);
 }
 
+size_t uses_image_count(const struct uses *uses, const char *id, const char *key)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < uses->bases.count && i < uses->images.count; i++)
+		count += text_equal(uses->images.items[i], id) || text_equal(uses->bases.items[i], key);
+	return count;
+}
+
 bool uses_kernel(const struct uses *uses, const char *name)
 {
 	return has(uses, &uses->kernels, name);

@@ -17,4 +17,6 @@ MUST_USE int uses_load(struct uses *ret, const struct annex_context *context, st
 bool uses_base(const struct uses *uses, const char *key);
 /* By its id, or by its base. */
 bool uses_image(const struct uses *uses, const char *id, const char *key);
+/* How many machines use the image or its base. */
+size_t uses_image_count(const struct uses *uses, const char *id, const char *key);
 bool uses_kernel(const struct uses *uses, const char *name);

@@ -195,3 +195,17 @@ def test_df_shows_where_the_room_went(stocked):
     assert rows["images"]["count"] == 1 and rows["images"]["active"] == 0
     assert rows["images"]["size"] >= rows["images"]["reclaimable"] > 100_000
     assert rows["machines"] == {"kind": "machines", "count": 0, "active": 0, "size": 0, "reclaimable": 0}
+
+
+def test_df_shows_each_image(stocked):
+    summary, images, machines = stocked.ok("df", "-v").split("\n\n")
+    assert summary + "\n" == stocked.ok("df")
+    assert images.splitlines()[0].split() == ["IMAGE", "ID", "MACHINES", "SIZE", "RECLAIMABLE"]
+    assert machines.split() == ["MACHINE", "STATE", "DISK", "USED", "SIZE", "RECLAIMABLE"]
+    everything = json.loads(stocked.ok("df", "--verbose", "--format", "json"))
+    assert everything["usage"] == json.loads(stocked.ok("df", "--format", "json")) and everything["machines"] == []
+    image, = everything["images"]
+    listed, = json.loads(stocked.ok("image", "list", "--format", "json"))
+    assert (image["name"], image["id"], image["machines"]) == (listed["names"][0], listed["id"], 0)
+    assert image["size"] == image["reclaimable"] == everything["usage"][0]["size"]
+    assert images.splitlines()[1].split()[:3] == [image["name"], image["id"][7:19], "0"]

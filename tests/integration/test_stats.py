@@ -235,3 +235,26 @@ def test_a_supervisor_that_hangs_does_not_hold_the_others_up(machine):  # noqa: 
         pass
     watcher.send_signal(signal.SIGTERM)
     assert watcher.wait(20) == -signal.SIGTERM
+
+
+def test_df_shows_what_a_machine_takes(machine):  # noqa: F811
+    def df(*words):
+        return json.loads(machine.host.ok("df", *words, "--format", "json", env=machine.env))
+
+    [stopped] = df("dev")
+    assert stopped == {"name": "dev", "state": "stopped", "disk": 1 << 30, "used": None, "size": stopped["size"],
+                       "reclaimable": stopped["size"]}
+    supervisor, guest = machine.run()
+    Answering(guest)
+    machine.connect(watch=True).expect_state("running")
+    [running] = df("-n", "dev")
+    assert (running["state"], running["used"], running["reclaimable"]) == ("running", 250 * MIB, 0)
+    assert df("-v")["machines"][0]["used"] == 250 * MIB
+    header, row = machine.host.ok("df", "dev", env=machine.env).splitlines()
+    assert header.split() == ["MACHINE", "STATE", "DISK", "USED", "SIZE", "RECLAIMABLE"]
+    assert re.fullmatch(r"dev +running +1 GiB +250 MiB +[\d.]+ [KM]iB +0 B", row), row
+    for words, status, message in ((["nobody"], 3, "df: there is no machine 'nobody'"),
+                                   (["-v", "dev"], 2, "df: --verbose and a name contradict each other"),
+                                   (["-n", "dev", "dev"], 2, "df: --name and a word contradict each other")):
+        result = machine.host.annex("df", *words, env=machine.env)
+        assert result.returncode == status and result.stderr.startswith(f"annex: {message}\n"), result.stderr
