@@ -93,17 +93,20 @@ def test_a_panic_is_told_with_the_consoles_last_lines(fresh, open_folder):
     check_nothing_runs(fresh)
 
 
-def test_a_panic_of_a_machine_that_ran_ends_its_sessions(spare):
+def test_a_panic_of_a_machine_that_ran_ends_its_sessions_and_it_is_started_again(spare):
     spare.up()
+    supervisor = spare.inspect()["supervisorPid"]
+    assert spare.host.annex("set", "-n", "spare", "restart=on-failure").stderr == ""
     client = spare.popen("sh", "-c", "echo ready; exec sleep 1000")
     assert client.stdout.readline() == b"ready\n"
     spare.run("sh", "-c", "echo c >/proc/sysrq-trigger", options=["--root"])
     _, errors = client.communicate(timeout=TIMEOUT)
-    assert client.returncode == 125 and errors.startswith(b"annex: run in spare: ")
-    spare.wait_state("failed")
-    assert "sysrq triggered crash" in spare.inspect()["failure"]
+    assert client.returncode == 125 and errors.startswith(b"annex: run in spare: ") and b"sysrq triggered crash" in errors
+    wait_until(lambda: spare.state == "running" and spare.inspect()["restarts"] == 1, "it runs again", BOOT)
+    assert spare.inspect()["supervisorPid"] == supervisor
     assert "Kernel panic" in spare.host.ok("logs", "spare")
-    assert spare.ok("echo", "alive", timeout=BOOT) == "alive\n"
+    assert spare.ok("echo", "alive") == "alive\n"
+    spare.host.ok("set", "-n", "spare", "restart=no")
 
 
 def test_a_machine_that_never_comes_up_says_what_it_waited_for(fresh, open_folder):
