@@ -17,11 +17,14 @@ MESSAGES = {
     "STOP": (11, {"timeout_ms": 8}),
     "MOUNT": (12, {"volume": "t", "kept": 4}),
     "UMOUNT": (13, {"target": "t", "force": 4, "kept": 4}),
+    "LIST_SESSIONS": (15, {}),
+    "KILL": (16, {"id": "t", "signal": 4}),
     "STATS": (17, {}),
     "STATE": (20, {"state": 4, "waiting": "t", "failure": "t", "hint": "t", "failure_kind": 4, "pid": 4, "vm_pid": 4,
                    "cpus": 4, "memory": 8, "started": 8, "accelerator": "t", "settings": "t", "shares": "t",
                    "restarts": 4}),
     "DONE": (21, {}),
+    "SESSIONS": (22, {"sessions": "l"}),
     "USAGE": (24, {"known": 4, "state": 4, "cpus": 4, "sessions": 4, "started": 8, "at_ns": 8, "cpu_ns": 8, "resident": 8,
                    "memory": 8, "disk_read": 8, "disk_written": 8, "memory_total": 8, "memory_available": 8,
                    "disk_size": 8, "disk_used": 8, "received": 8, "sent": 8, "tasks": 8, "load": 8}),
@@ -46,7 +49,7 @@ MESSAGES = {
                   "forwards": "l", "login": "l", "time_zone_rule": "t", "terminfo": "b"}),
     "INPUT": (51, None),
     "RESIZE": (52, {"rows": 4, "columns": 4}),
-    "SIGNAL": (53, {"number": 4}),
+    "SIGNAL": (53, {"number": 4, "all": 4}),
     "HANGUP": (54, {}),
     "OPENED": (60, {"id": "t"}),
     "OUTPUT": (61, None),
@@ -65,7 +68,7 @@ OPEN_DETACH, OPEN_NO_INPUT = 2, 8
 
 
 def put_text(text):
-    raw = text.encode() + b"\0"
+    raw = text.encode("utf-8", "surrogateescape") + b"\0"
     return struct.pack("<I", len(raw)) + raw
 
 
@@ -92,7 +95,7 @@ def encode(name, stream=0, data=b"", **fields):
 
 def take_text(payload):
     size = struct.unpack_from("<I", payload)[0]
-    return payload[4:3 + size].decode(), payload[4 + size:]
+    return payload[4:3 + size].decode("utf-8", "surrogateescape"), payload[4 + size:]
 
 
 def decode(number, payload):

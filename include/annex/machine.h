@@ -135,8 +135,27 @@ enum annex_log {
 	ANNEX_LOG_CONSOLE, /* what the machine's console shows */
 	ANNEX_LOG_BOOT     /* the kernel's messages of the last boot */
 };
-/* Write the last `lines` lines (negative: all) to fd; with follow, go on until cancelled or the machine is deleted. */
-int annex_machine_logs(struct annex_machine *machine, enum annex_log log, int fd, int64_t lines, int follow,
+struct annex_log_options {
+	size_t size;
+	int64_t lines;  /* only the last; negative: all */
+	int64_t since;  /* only what was written then or later, in seconds since 1970; 0: all. Needs times */
+	int follow;     /* go on with what comes */
+	int timestamps; /* before each line when it was written, as RFC 3339 with milliseconds, or "-" where nobody
+			   knows */
+	int output_fd;
+	int error_fd; /* for what a session wrote to its standard error */
+};
+#define ANNEX_LOG_OPTIONS_INIT                                      \
+	{                                                           \
+		sizeof(struct annex_log_options), -1, 0, 0, 0, 1, 2 \
+	}
+/*
+ * Write a log, byte for byte as it came unless `timestamps` is set. The machine need not run. With `follow` it goes on,
+ * over restarts of the machine too, until it is cancelled, the machine is deleted, or nobody reads what is written;
+ * none of these is a failure. The kernel's log has no times of ours: USAGE with `since` or `timestamps`. options may be
+ * NULL.
+ */
+int annex_machine_logs(struct annex_machine *machine, enum annex_log log, const struct annex_log_options *options,
 		       struct annex_error **err);
 
 #ifdef __cplusplus

@@ -68,8 +68,55 @@ int annex_session_wait(struct annex_session *session, struct annex_error **err);
 /* After the end: the exit status, or 128 + N when signal N killed it. */
 int annex_session_status(const struct annex_session *session);
 
+/* Of a session that is ours. */
 int annex_session_signal(struct annex_session *session, int signal, struct annex_error **err);
 int annex_session_resize(struct annex_session *session, unsigned rows, unsigned columns, struct annex_error **err);
+
+enum annex_session_state {
+	ANNEX_SESSION_RUNNING = 1,
+	ANNEX_SESSION_EXITED,
+	ANNEX_SESSION_LOST /* it has ended, and nobody knows how: the machine was ended by force, or its supervisor
+			      killed */
+};
+/* "running", "exited", "lost". */
+const char *annex_session_state_name(enum annex_session_state state);
+
+/* A session as others see it. `command` and `user` are printable; long ones are cut. */
+struct annex_session_info {
+	const char *id; /* 12 hexadecimal digits, unique for the machine's life */
+	const char *user;
+	const char *command; /* its arguments with spaces between them */
+	int64_t started;     /* seconds since 1970 */
+	int64_t ended;       /* 0: it runs, or nobody knows */
+	int status;          /* of one that has exited, as annex_session_status() */
+	enum annex_session_state state;
+	int terminal;
+	int detached;
+};
+/*
+ * The sessions of a machine, in the order of their start: those of all clients that run; with `ended` not 0 also the
+ * detached ones that have ended and are still kept, which a machine that is stopped has too. Free with
+ * annex_session_list_free().
+ */
+int annex_session_list(struct annex_session_info **ret, size_t *ret_count, struct annex_machine *machine, int ended,
+		       struct annex_error **err);
+void annex_session_list_free(struct annex_session_info *list, size_t count);
+
+/* The whole id of the one session whose id begins with `prefix`; the caller frees *ret. NOT_FOUND; USAGE when there are
+ * several. */
+int annex_session_find(char **ret, struct annex_machine *machine, const char *prefix, struct annex_error **err);
+/*
+ * Signal all processes of a session, whoever's it is. signal 0: what ends it, SIGHUP where it has a terminal, else
+ * SIGTERM. Does not wait for its end. `id` may be a prefix. NOT_FOUND; BUSY: it has ended already.
+ */
+int annex_session_kill(struct annex_machine *machine, const char *id, int signal, struct annex_error **err);
+/*
+ * Write what a detached session has written, while it runs and when it has ended, whether the machine runs or not, to
+ * options->output_fd and error_fd. With `follow` until it has ended. `id` may be a prefix. NOT_FOUND; USAGE: it is not
+ * detached, its client has its output.
+ */
+int annex_session_logs(struct annex_machine *machine, const char *id, const struct annex_log_options *options,
+		       struct annex_error **err);
 
 #ifdef __cplusplus
 }

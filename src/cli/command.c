@@ -17,6 +17,8 @@ static const struct command *const commands[] = {
 	&inspect_command,
 	&set_command,
 	&set_default_command,
+	&ps_command,
+	&kill_command,
 	&logs_command,
 	&stats_command,
 	&mount_command,

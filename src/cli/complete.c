@@ -4,12 +4,13 @@
  * Its words are those of the command line up to the cursor, the last one being the one to complete, perhaps empty. The
  * answer is one candidate per line, with a tab and a description where there is one. A candidate that ends in = or : is
  * not a whole word. The lines ":files" and ":folders" leave the rest to the shell. The option rows say what can follow,
- * so nothing here knows a command, but that the values of a setting are those of the option of `create` with its name;
- * failures just give no candidates.
+ * so nothing here knows a command, but `logs`, whose sessions may have ended, and that the values of a setting are
+ * those of the option of `create` with its name; failures just give no candidates.
  */
 #include "base/text.h"
 #include "cli/machines.h"
 #include "cli/shares.h"
+#include "cli/signal.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct completer {
 	size_t done;             /* bytes of it that stay as they are, such as "--opt=" */
 	const char *machine;     /* that the words before name, or NULL */
 	const char *word_before; /* the command's own, or NULL */
+	bool ended;              /* sessions that have ended are meant too, detached ones only */
 };
 
 /* What the candidates must start with. */
@@ -209,6 +211,30 @@ static void offer_shares(const struct completer *completer, bool only_volumes)
 	}
 }
 
+static void offer_sessions(const struct completer *completer)
+{
+	auto_machine struct annex_machine *machine = NULL;
+	struct annex_session_info *list = NULL;
+	size_t count = 0;
+
+	if (annex_machine_open(&machine, completer->cli->context, completer->machine, NULL) < 0 ||
+	    annex_session_list(&list, &count, machine, completer->ended, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		if (list[i].detached || !completer->ended)
+			offer(completer, list[i].id, list[i].command);
+	}
+	annex_session_list_free(list, count);
+}
+
+static void offer_signals(const struct completer *completer)
+{
+	for (int i = 1; i < SIGNAL_NAMES; i++) {
+		if (*signal_name(i))
+			offer(completer, signal_name(i), NULL);
+	}
+}
+
 static void offer_value(const struct completer *completer, const struct option *row);
 
 /* Of a setting that takes some words only. */
@@ -328,6 +354,12 @@ static void offer_value(const struct completer *completer, const struct option *
 	case COMPLETES_SHARE:
 		offer_shares(completer, false);
 		break;
+	case COMPLETES_SESSION:
+		offer_sessions(completer);
+		break;
+	case COMPLETES_SIGNAL:
+		offer_signals(completer);
+		break;
 	case COMPLETES_CHOICES:
 	case COMPLETES_NOTHING:
 		break;
@@ -423,7 +455,7 @@ static void walk(struct place *place, const struct option *rows, const char *con
 static void complete_in(struct cli *cli, const struct command *command, const char *const *words, size_t count)
 {
 	const char *current = words[count - 1], *equals = strchr(current, '=');
-	struct completer completer = {.cli = cli, .word = current};
+	struct completer completer = {.cli = cli, .word = current, .ended = command == &logs_command};
 	const struct option *rows = command->options, *row;
 	struct place place = {0};
 

@@ -104,6 +104,7 @@ int machines_tell_autostart(struct cli *cli, struct annex_machine *machine, stru
 
 int machines_start(struct cli *cli, struct annex_machine *machine, struct annex_error **err)
 {
+	struct annex_log_options shown = ANNEX_LOG_OPTIONS_INIT;
 	enum annex_error_kind kind;
 
 	if (annex_machine_start(machine, err) == 0)
@@ -111,10 +112,12 @@ int machines_start(struct cli *cli, struct annex_machine *machine, struct annex_
 	kind = annex_error_kind(*err);
 	if (kind == ANNEX_ERROR_GUEST || kind == ANNEX_ERROR_TIMEOUT) {
 		progress_clear(cli->progress);
+		shown.lines = SHOWN_LOG_LINES;
+		shown.output_fd = STDERR_FILENO;
 		/* A panic, or an init that ends, is on the console; what a boot hangs at is in the kernel's log. It
 		 * only helps to understand; that it can't be shown changes nothing. */
-		if (annex_machine_logs(machine, kind == ANNEX_ERROR_GUEST ? ANNEX_LOG_CONSOLE : ANNEX_LOG_BOOT,
-				       STDERR_FILENO, SHOWN_LOG_LINES, 0, NULL) < 0)
+		if (annex_machine_logs(machine, kind == ANNEX_ERROR_GUEST ? ANNEX_LOG_CONSOLE : ANNEX_LOG_BOOT, &shown,
+				       NULL) < 0)
 			progress_clear(cli->progress);
 		fail_hint(err, "annex logs --boot %s", annex_machine_name(machine));
 	}

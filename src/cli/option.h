@@ -39,6 +39,8 @@ enum option_completes {
 	COMPLETES_VOLUME,  /* HOST:GUEST[:OPTIONS] */
 	COMPLETES_GUEST,   /* GUEST[:OPTIONS], the word before being HOST */
 	COMPLETES_SHARE,   /* of a machine, by its path there */
+	COMPLETES_SESSION, /* of a machine, that runs */
+	COMPLETES_SIGNAL,
 	COMPLETES_CHOICES, /* the words in `value` */
 };
 

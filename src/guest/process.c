@@ -1,15 +1,20 @@
 #include "guest/process.h"
 
 #include "base/file.h"
+#include "base/text.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+enum { STAT_MAX = 4096, STAT_SESSION = 3, KILL_ROUNDS = 16 };
 enum { FILES_SOFT = 1024, FILES_HARD = 524288 }; /* what systemd gives to services */
 
 pid_t process_clone(int *ret_pidfd, uint64_t namespaces)
@@ -70,4 +75,58 @@ int process_set_standard(int in, int out, int errors)
 			return -errno;
 	}
 	return 0;
+}
+
+/* The session that a process is of, or 0: it is gone. */
+static pid_t session_of(int proc, const char *name)
+{
+	auto_free char *text = NULL;
+	char path[32], *at, *field = NULL;
+	uint32_t session = 0;
+
+	snprintf(path, sizeof(path), "%.16s/stat", name);
+	if (file_read(&text, NULL, proc, path, STAT_MAX) < 0)
+		return 0;
+	at = strrchr(text, ')'); /* behind its name, which may hold anything: state, parent, group, session */
+	if (!at || !at[1])
+		return 0;
+	at += 2;
+	for (int i = 0; i <= STAT_SESSION; i++)
+		field = strsep(&at, " ");
+	return field && text_to_u32(&session, field, 10) == 0 ? (pid_t)session : 0;
+}
+
+/* How many were found. */
+static unsigned signal_all(int proc, DIR *folder, pid_t leader, int number)
+{
+	struct dirent *entry;
+	unsigned found = 0;
+
+	rewinddir(folder);
+	while ((entry = readdir(folder))) {
+		uint32_t pid = 0;
+
+		if (text_to_u32(&pid, entry->d_name, 10) == 0 && session_of(proc, entry->d_name) == leader)
+			found += kill((pid_t)pid, number) == 0;
+	}
+	return found;
+}
+
+void process_signal_session(pid_t leader, bool ended, int number)
+{
+	DIR *folder = opendir("/proc");
+
+	if (!folder)
+		return;
+	/* A process with the leader's number is another one by now, and its session too. */
+	if (!ended || kill(leader, 0) < 0) {
+		/* What is born while we look is found the next time. */
+		for (unsigned i = 0; signal_all(dirfd(folder), folder, leader, number) > 0; i++) {
+			if (number != SIGKILL || i == KILL_ROUNDS)
+				break;
+		}
+		if (number == SIGTERM || number == SIGHUP)
+			signal_all(dirfd(folder), folder, leader, SIGCONT);
+	}
+	closedir(folder);
 }

@@ -1,6 +1,7 @@
 #pragma once
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -16,6 +17,10 @@ MUST_USE pid_t process_fork_into(int pidfd);
 /* Default signals, none blocked; a session of its own; killed for memory like any process; usual limits and umask.
  * Needs the agent's /proc. */
 void process_reset(void);
+
+/* Signal every process of a session of the kernel's, setsid()'s; those that have made one of their own are not of it.
+ * `ended`: its leader is gone and reaped. Needs the agent's /proc. */
+void process_signal_session(pid_t leader, bool ended, int number);
 
 /* Make the three descriptors 0, 1 and 2; -1 is /dev/null. None of them is below 3. */
 MUST_USE int process_set_standard(int in, int out, int errors);

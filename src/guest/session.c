@@ -5,6 +5,9 @@
  * Life: OPEN forks; the child reports an error, or executes the program, which closes its end of the report socket
  * (OPENED); output flows; the child ends; the outputs end; EXIT. Where the machine's init ends, the kernel has killed
  * all sessions, and they end the same way.
+ *
+ * A detached session is nobody's terminal or pipe, and has no input. It ends when, besides, nobody holds its outputs
+ * open any more: a service that it has started has where to write.
  */
 #include "guest/session.h"
 
@@ -33,7 +36,8 @@ struct session {
 	uint16_t stream;      /* 0: the host that opened it is gone, and nothing is told of it */
 	unsigned number;
 	uint32_t flags;
-	pid_t pid; /* 0: it has ended */
+	pid_t leader; /* its first process */
+	pid_t pid;    /* the same, or 0: it has ended */
 	int status;
 	bool opened, hung_up;
 	struct loop_source *child, *grace;
@@ -290,7 +294,7 @@ static void on_child(struct loop_source *source, pid_t pid, int status, void *da
 	if (session->forwarding && session->opened)
 		forwarding_finish(session->forwarding);
 	/* The end of the report may come later in this turn, and its terminal with it. */
-	if (!session->grace &&
+	if (!session->grace && !(session->flags & OPEN_DETACH) &&
 	    loop_add_timer(&session->grace, session->all->loop, SESSION_GRACE_MS, on_grace, session) < 0)
 		log_info("session %u: out of memory", session->number);
 	check_end(session);
@@ -338,12 +342,12 @@ static void pipes_clear(struct pipes *pipes)
 
 static int make_pipes(struct pipes *pipes, uint32_t flags)
 {
-	if (flags & (OPEN_TERMINAL | OPEN_DETACH))
+	if (flags & OPEN_TERMINAL)
 		return 0;
 	for (int i = 0; i < 3; i++) {
 		int pair[2];
 
-		if (i == 0 && flags & OPEN_NO_INPUT)
+		if (i == 0 && flags & (OPEN_NO_INPUT | OPEN_DETACH))
 			continue;
 		if (pipe2(pair, O_CLOEXEC) < 0)
 			return -errno;
@@ -391,7 +395,7 @@ static int start(struct session *session, const struct message_open *open, struc
 	cleanup_close(&pair[1]);
 	if (pid < 0)
 		return pid;
-	session->pid = pid;
+	session->pid = session->leader = pid;
 	result = loop_add_child(&session->child, all->loop, pid, on_child, session);
 	if (result == 0)
 		result = loop_add_fd(&session->report_source, all->loop, session->report, EPOLLIN, on_report, session);
@@ -536,9 +540,11 @@ static void handle_signal(struct sessions *sessions, struct session *session, co
 		protest(sessions, message, "there is no such signal");
 		return;
 	}
-	if (session->pid <= 0)
+	if (sent->all)
+		process_signal_session(session->leader, session->pid <= 0, number);
+	else if (session->pid <= 0)
 		return;
-	if (session->terminal >= 0)
+	else if (session->terminal >= 0)
 		terminal_signal(session->terminal, session->pid, number);
 	else if (kill(-session->pid, number) < 0)
 		kill(session->pid, number);
@@ -693,6 +699,8 @@ static void abandon(struct session *session)
 	session->stream = 0;
 	session->next = all->slots[0];
 	all->slots[0] = session;
+	for (size_t i = 0; i < COUNT_OF(session->outputs) && session->flags & OPEN_DETACH; i++)
+		output_discard(&session->outputs[i]);
 	hang_up(session);
 }
 

@@ -7,7 +7,7 @@
  * What OPEN starts. A session ends with its first process: what that wrote is sent, then EXIT. Processes that it leaves
  * behind go on; if they hold its output open, what they write counts as long as no SESSION_GRACE_MS pass without any,
  * then the pipe is closed: neither is the output of a pipeline's last process lost, nor does a service that a session
- * started keep it from ending.
+ * started keep it from ending. A detached one ends when nothing holds its output open any more.
  */
 #define SESSIONS_MAX     1024u
 #define SESSION_GRACE_MS 250u

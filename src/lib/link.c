@@ -16,6 +16,7 @@
 #include "lib/machine.h"
 #include "lib/wait.h"
 #include "machine/lifecycle.h"
+#include "machine/session.h"
 #include "wire/message.h"
 
 #include <fcntl.h>
@@ -211,8 +212,9 @@ static int take_state(struct link *link, const struct message *message, struct a
 	return keep_state(link, &told, err);
 }
 
-/* Wait for one message of this kind. 0: the supervisor is gone. */
-static int expect(struct link *link, enum message_kind kind, int timeout_ms, struct annex_error **err)
+/* Wait for one message of this kind, which is valid until the next. 0: the supervisor is gone. */
+static int expect_message(struct link *link, struct message *ret, enum message_kind kind, int timeout_ms,
+			  struct annex_error **err)
 {
 	struct message_failure failure;
 	struct message message;
@@ -227,9 +229,18 @@ static int expect(struct link *link, enum message_kind kind, int timeout_ms, str
 			return fail_relayed(err, failure.kind, (int)failure.os, failure.message, failure.hint);
 		if (message.kind == MESSAGE_STATE && take_state(link, &message, err) < 0)
 			return -1;
-		if (message.kind == kind)
+		if (message.kind == kind) {
+			*ret = message;
 			return 1;
+		}
 	}
+}
+
+static int expect(struct link *link, enum message_kind kind, int timeout_ms, struct annex_error **err)
+{
+	struct message message;
+
+	return expect_message(link, &message, kind, timeout_ms, err);
 }
 
 /* 1: it said HELLO; 0: it is gone. */
@@ -267,6 +278,7 @@ static void clean_up(const struct machine_paths *paths, const char *socket)
 		return;
 	if (run.vm_pid > 1)
 		(void)!spawn_kill_exact((pid_t)run.vm_pid, run.vm_start);
+	session_list_lose(paths);
 	unlink(paths->run);
 	unlink(socket);
 	if (run.socket)
@@ -540,6 +552,49 @@ static int request(struct link *link, enum message_kind kind, const void *body, 
 	if (result == 0)
 		return fail(err, ANNEX_ERROR_GUEST, "the machine has stopped meanwhile");
 	return result < 0 ? -1 : 0;
+}
+
+static int take_sessions(struct session_list *list, const struct message *message, struct annex_error **err)
+{
+	struct message_sessions told;
+	int result = message_get(&told, MESSAGE_SESSIONS, message->payload, message->size) < 0 ? -1 : 0;
+
+	if (result < 0)
+		return fail(err, ANNEX_ERROR_CORRUPT, "the supervisor sent a list of sessions that is malformed");
+	for (const char *const *text = told.sessions; *text && result == 0; text++) {
+		struct session_record record = {0};
+		auto_json json_t *value = NULL;
+
+		result = json_parse(&value, *text, strlen(*text), "session", err);
+		if (result == 0)
+			result = session_record_decode(&record, value, "session", err);
+		if (result == 0)
+			result = session_list_add(list, &record, err);
+	}
+	message_clear(&told, MESSAGE_SESSIONS);
+	return result;
+}
+
+int link_sessions(struct link *link, struct session_list *ret, struct annex_error **err)
+{
+	auto_session_list struct session_list list = {0};
+	struct message message;
+	int result = ask(link, MESSAGE_LIST_SESSIONS, NULL, err);
+
+	if (result == 0)
+		result = expect_message(link, &message, MESSAGE_SESSIONS, LINK_ANSWER_MS, err);
+	if (result > 0 && take_sessions(&list, &message, err) < 0)
+		return -1;
+	if (result < 0)
+		return -1;
+	*ret = list;
+	list = (struct session_list){0};
+	return 0;
+}
+
+int link_kill(struct link *link, const char *id, unsigned signal, struct annex_error **err)
+{
+	return request(link, MESSAGE_KILL, &(struct message_kill){id, signal}, err);
 }
 
 int link_mount(struct link *link, const char *volume, bool kept, struct annex_error **err)

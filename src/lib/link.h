@@ -10,6 +10,7 @@
  */
 struct annex_context;
 struct machine_paths;
+struct session_list;
 struct link;
 
 /* Waits that don't depend on the machine's speed: for a supervisor to answer, or for one that ends to be gone. */
@@ -67,6 +68,11 @@ MUST_USE int link_umount(struct link *link, const char *target, bool force, bool
 struct message_usage;
 MUST_USE int link_ask_usage(struct link *link, struct annex_error **err);
 MUST_USE int link_usage(struct link *link, struct message_usage *ret, int timeout_ms, struct annex_error **err);
+
+/* The sessions that run; none when the machine stops this moment. */
+MUST_USE int link_sessions(struct link *link, struct session_list *ret, struct annex_error **err);
+/* Signal a session, as struct message_kill says. */
+MUST_USE int link_kill(struct link *link, const char *id, unsigned signal, struct annex_error **err);
 
 /* For a session: gives up the connection, on which nothing but HELLO was exchanged then (no other function was used).
  * Non-blocking; the caller's. */

@@ -119,7 +119,8 @@ static void on_closed(struct flow *flow, int os, void *data)
 	(void)flow;
 	if (os != EPIPE && !session->failure)
 		fail_os(&session->failure, os, "cannot write the program's output");
-	channel_put(session->channel, MESSAGE_SIGNAL, STREAM, &(struct message_signal){os == EIO ? SIGHUP : SIGPIPE});
+	channel_put(session->channel, MESSAGE_SIGNAL, STREAM,
+		    &(struct message_signal){.number = os == EIO ? SIGHUP : SIGPIPE});
 }
 
 static const struct flow_callbacks flow_callbacks = {on_passed, on_closed};
@@ -458,7 +459,7 @@ API int annex_session_signal(struct annex_session *session, int signal, struct a
 {
 	if (signal < 1 || signal > SIGRTMAX)
 		return fail(err, ANNEX_ERROR_USAGE, "%d is no signal", signal);
-	return tell(session, MESSAGE_SIGNAL, &(struct message_signal){(uint32_t)signal}, err);
+	return tell(session, MESSAGE_SIGNAL, &(struct message_signal){.number = (uint32_t)signal}, err);
 }
 
 API int annex_session_resize(struct annex_session *session, unsigned rows, unsigned columns, struct annex_error **err)

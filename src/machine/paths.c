@@ -16,8 +16,7 @@ static const struct {
 	{offsetof(struct machine_paths, edit_lock), "edit.lock"},
 	{offsetof(struct machine_paths, run), "run.json"},
 	{offsetof(struct machine_paths, failure), "failure.json"},
-	{offsetof(struct machine_paths, console), "console.log"},
-	{offsetof(struct machine_paths, boot_log), "boot.log"},
+	{offsetof(struct machine_paths, boot_log), MACHINE_BOOT_LOG},
 	{offsetof(struct machine_paths, log), "supervisor.log"},
 };
 

@@ -1,6 +1,9 @@
 #pragma once
 #include "base/error.h"
 
+#define MACHINE_CONSOLE_LOG "console.log" /* what its pieces are called */
+#define MACHINE_BOOT_LOG    "boot.log"
+
 /* Where everything of one machine is; absolute. docs/layout.md describes the files. */
 struct machine_paths {
 	char *name;
@@ -14,7 +17,6 @@ struct machine_paths {
 	char *edit_lock; /* held while the record is changed */
 	char *run;       /* run.json, while it runs */
 	char *failure;   /* failure.json, after it ended badly */
-	char *console;   /* console.log */
 	char *boot_log;  /* boot.log */
 	char *log;       /* supervisor.log */
 };

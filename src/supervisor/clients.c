@@ -13,6 +13,7 @@
 #include "machine/name.h"
 #include "supervisor/guest.h"
 #include "supervisor/relay.h"
+#include "supervisor/sessions.h"
 #include "supervisor/shares.h"
 #include "supervisor/usage.h"
 
@@ -212,21 +213,58 @@ static void on_stats(struct client *client, const struct message *message)
 	usage_ask(client->clients->supervisor->usage);
 }
 
+static void on_list_sessions(struct client *client, const struct message *message)
+{
+	auto_text_list struct text_list list = {0};
+
+	if (message->size > 0)
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: LIST_SESSIONS that is malformed", NULL);
+	else if (sessions_list(&list, client->clients->supervisor->sessions) < 0)
+		refuse(client, ANNEX_ERROR_NO_MEMORY, "out of memory", NULL);
+	else
+		check_queue(client, channel_put(client->channel, MESSAGE_SESSIONS, 0,
+						&(struct message_sessions){(const char *const *)list.items}));
+}
+
+static void on_kill(struct client *client, const struct message *message)
+{
+	auto_error struct annex_error *err = NULL;
+	struct message_kill asked;
+
+	if (message_get(&asked, message->kind, message->payload, message->size) < 0) {
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: KILL that is malformed", NULL);
+		return;
+	}
+	if (sessions_kill(client->clients->supervisor->sessions, &asked, &err) == 0)
+		check_queue(client, channel_put(client->channel, MESSAGE_DONE, 0, NULL));
+	else
+		clients_answer(client->clients, client, err);
+}
+
 static void on_session(struct client *client, const struct message *message)
 {
 	struct supervisor *supervisor = client->clients->supervisor;
 	struct relay_route route = {0};
 
-	if (message->kind == MESSAGE_OPEN && !is_running(client, message->stream))
-		return;
+	if (message->kind == MESSAGE_OPEN) {
+		if (!is_running(client, message->stream))
+			return;
+		if (sessions_prepare(supervisor->sessions, message) < 0) {
+			tell_failure(client, message->stream, ANNEX_ERROR_NO_MEMORY, "out of memory", NULL);
+			return;
+		}
+	}
 	switch (relay_from_client(supervisor->relay, &route, client, message)) {
 	case RELAY_PASS:
+		if (message->kind == MESSAGE_OPEN)
+			sessions_begin(supervisor->sessions, route.guest);
 		guest_forward(supervisor->guest, message->kind, route.guest, message->payload, message->size);
 		if (guest_is_congested(supervisor->guest)) {
 			client->waiting = true;
 			channel_pause(client->channel);
 		}
 		break;
+	case RELAY_KEEP:
 	case RELAY_DROP:
 		break;
 	case RELAY_FULL:
@@ -244,8 +282,15 @@ static const struct {
 	enum message_kind kind;
 	void (*handle)(struct client *client, const struct message *message);
 } handlers[] = {
-	{MESSAGE_HELLO, on_hello}, {MESSAGE_WATCH, on_watch},   {MESSAGE_STOP, on_stop},   {MESSAGE_START, on_start},
-	{MESSAGE_MOUNT, on_mount}, {MESSAGE_UMOUNT, on_umount}, {MESSAGE_STATS, on_stats},
+	{MESSAGE_HELLO, on_hello},
+	{MESSAGE_WATCH, on_watch},
+	{MESSAGE_STOP, on_stop},
+	{MESSAGE_START, on_start},
+	{MESSAGE_MOUNT, on_mount},
+	{MESSAGE_UMOUNT, on_umount},
+	{MESSAGE_LIST_SESSIONS, on_list_sessions},
+	{MESSAGE_KILL, on_kill},
+	{MESSAGE_STATS, on_stats},
 };
 
 static void on_message(struct channel *channel, const struct message *message, void *data)
@@ -439,6 +484,14 @@ void clients_answer(struct clients *clients, const void *owner, const struct ann
 	check_queue(client, err ? 0 : channel_put(client->channel, MESSAGE_DONE, 0, NULL));
 }
 
+void clients_send(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream, const void *body)
+{
+	struct client *client = find_client(clients, owner);
+
+	if (client)
+		check_queue(client, channel_put(client->channel, kind, stream, body));
+}
+
 void clients_forward(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream,
 		     const void *payload, size_t size)
 {
@@ -452,6 +505,7 @@ void clients_end_sessions(struct clients *clients, const char *why, const char *
 {
 	struct relay_route route;
 
+	sessions_lose(clients->supervisor->sessions);
 	while (relay_take(clients->supervisor->relay, &route)) {
 		for (struct client *client = clients->first; client; client = client->next) {
 			if (client == route.owner && !client->closing)

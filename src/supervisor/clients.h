@@ -8,7 +8,7 @@
 #define CLIENT_QUEUE_SESSION \
 	((size_t)2 * WIRE_WINDOW * (FRAME_HEADER + 1) + (size_t)WIRE_CONNECTIONS_MAX * WIRE_CONNECTION_WINDOW)
 #define CLIENT_QUEUE_CONNECTION ((size_t)WIRE_CONNECTION_WINDOW * (FRAME_HEADER + TRANSFER_HEADER + 1))
-#define CLIENT_QUEUE_CONTROL    (1u << 20)
+#define CLIENT_QUEUE_CONTROL    (4u << 20) /* a list of sessions fits */
 /* Clients are told changes of state only while no more than this waits for them; later, the last one. */
 #define CLIENT_QUEUE_STATES (64u << 10)
 
@@ -22,7 +22,9 @@ void clients_tell_state(struct clients *clients);
 void clients_answer(struct clients *clients, const void *owner, const struct annex_error *err);
 /* The answer to all that asked by STATS. */
 void clients_tell_usage(struct clients *clients, const struct message_usage *usage);
-/* Pass a session's message on; `owner` is the relay's. */
+/* Send, or pass on, a session's message; `owner` is the relay's. */
+void clients_send(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream,
+		  const void *body);
 void clients_forward(struct clients *clients, const void *owner, enum message_kind kind, uint16_t stream,
 		     const void *payload, size_t size);
 /* End every session: the guest is gone. */

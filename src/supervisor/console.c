@@ -4,7 +4,7 @@
  */
 #include "supervisor/console.h"
 
-#include "supervisor/logfile.h"
+#include "supervisor/journal.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static const char panic_sign[] = "Kernel panic - not syncing: ";
 struct console {
 	int fd;
 	struct loop_source *source;
-	struct logfile *log;
+	struct journal *log;
 	struct text tail;
 };
 
@@ -22,7 +22,7 @@ static void keep(struct console *console, const char *bytes, size_t size)
 {
 	struct text *tail = &console->tail;
 
-	logfile_write(console->log, bytes, size);
+	journal_write(console->log, 1, bytes, size);
 	if (size > CONSOLE_TAIL_MAX) {
 		bytes += size - CONSOLE_TAIL_MAX;
 		size = CONSOLE_TAIL_MAX;
@@ -58,7 +58,8 @@ static void on_readable(struct loop_source *source, int fd, uint32_t events, voi
 	read_some(data);
 }
 
-int console_new(struct console **ret, struct loop *loop, int fd, const char *path, struct annex_error **err)
+int console_new(struct console **ret, struct loop *loop, int fd, const struct machine_paths *paths,
+		struct annex_error **err)
 {
 	struct console *console = calloc(1, sizeof(*console));
 	auto_close int owned = fd;
@@ -75,9 +76,12 @@ int console_new(struct console **ret, struct loop *loop, int fd, const char *pat
 		console_free(console);
 		return fail_os(err, result, "cannot watch the console");
 	}
-	if (logfile_open(&console->log,
-			 &(struct logfile_options){
-				 .path = path, .limit = LOGFILE_CONSOLE_MAX, .rotate = true, .append = true},
+	if (journal_open(&console->log,
+			 &(struct journal_options){.folder = paths->folder,
+						   .name = MACHINE_CONSOLE_LOG,
+						   .piece = JOURNAL_CONSOLE_PIECE,
+						   .pieces = JOURNAL_CONSOLE_PIECES,
+						   .keep_open = true},
 			 err) < 0) {
 		console_free(console);
 		return -1;
@@ -92,7 +96,7 @@ void console_free(struct console *console)
 		return;
 	loop_source_free(console->source);
 	cleanup_close(&console->fd);
-	logfile_close(console->log);
+	journal_close(console->log);
 	text_clear(&console->tail);
 	free(console);
 }

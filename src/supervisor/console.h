@@ -1,14 +1,16 @@
 #pragma once
 #include "base/text.h"
 #include "loop/loop.h"
+#include "machine/paths.h"
 
 /* The machine's serial console: into its log, and its last part in memory for when the machine fails. */
 struct console;
 
 #define CONSOLE_TAIL_MAX 4096u /* bytes kept in memory */
 
-/* Takes the descriptor in any case. The log is at `path`. */
-MUST_USE int console_new(struct console **ret, struct loop *loop, int fd, const char *path, struct annex_error **err);
+/* Takes the descriptor in any case. */
+MUST_USE int console_new(struct console **ret, struct loop *loop, int fd, const struct machine_paths *paths,
+			 struct annex_error **err);
 void console_free(struct console *console);
 
 /* Read what is there: QEMU is gone. NULL is allowed. */

@@ -13,6 +13,7 @@
 #include "supervisor/clock.h"
 #include "supervisor/logfile.h"
 #include "supervisor/relay.h"
+#include "supervisor/sessions.h"
 #include "supervisor/shares.h"
 #include "supervisor/usage.h"
 
@@ -45,6 +46,7 @@ static const char *on_hello(struct guest *guest, const struct message *message)
 		return "it could not be configured";
 	}
 	guest->greeted = true;
+	sessions_set_user(supervisor->sessions, told.config.user_name);
 	channel_put(guest->channel, MESSAGE_HELLO, 0, &(struct message_hello){WIRE_VERSION, "supervisor"});
 	channel_put(guest->channel, MESSAGE_CONFIG, 0, &told.config);
 	return NULL;
@@ -135,20 +137,28 @@ static const char *on_session(struct guest *guest, const struct message *message
 	struct supervisor *supervisor = guest->supervisor;
 	struct relay_route route = {0};
 
-	switch (relay_from_guest(supervisor->relay, &route, message)) {
-	case RELAY_PASS:
+	enum relay_result result = relay_from_guest(supervisor->relay, &route, message);
+	const char *id;
+
+	if (result == RELAY_BROKEN || result == RELAY_FULL)
+		return "out of place";
+	if (result == RELAY_KEEP)
+		sessions_keep(supervisor->sessions, route.guest, message);
+	if (route.credit > 0)
+		guest_credit(guest, route.guest, route.credit_flow, route.credit);
+	if (message->kind == MESSAGE_OPENED) {
+		id = sessions_opened(supervisor->sessions, route.guest);
+		if (result == RELAY_PASS)
+			clients_send(supervisor->clients, route.owner, MESSAGE_OPENED, route.stream,
+				     &(struct message_opened){id});
+		return NULL;
+	}
+	if (message->kind == MESSAGE_EXIT || message->kind == MESSAGE_FAILURE)
+		sessions_ended(supervisor->sessions, route.guest, message);
+	if (result == RELAY_PASS)
 		clients_forward(supervisor->clients, route.owner, message->kind, route.stream, message->payload,
 				message->size);
-		return NULL;
-	case RELAY_DROP:
-		if (route.credit > 0)
-			guest_credit(guest, route.guest, route.credit_flow, route.credit);
-		return NULL;
-	case RELAY_BROKEN:
-	case RELAY_FULL:
-		break;
-	}
-	return "out of place";
+	return NULL;
 }
 
 static const char *handle(struct guest *guest, const struct message *message)
@@ -301,6 +311,13 @@ void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream,
 {
 	if (guest)
 		channel_forward(guest->channel, kind, stream, payload, size);
+}
+
+void guest_signal(struct guest *guest, uint16_t stream, uint32_t number)
+{
+	if (guest)
+		channel_put(guest->channel, MESSAGE_SIGNAL, stream,
+			    &(struct message_signal){.number = number, .all = true});
 }
 
 void guest_hang_up(struct guest *guest, uint16_t stream)

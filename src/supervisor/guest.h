@@ -32,5 +32,7 @@ void guest_unbind(struct guest *guest, const char *target, bool force);
 
 /* Pass a session's message on. */
 void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size);
+/* To all of a session's processes. */
+void guest_signal(struct guest *guest, uint16_t stream, uint32_t number);
 void guest_hang_up(struct guest *guest, uint16_t stream);
 void guest_credit(struct guest *guest, uint16_t stream, enum message_kind flow, uint32_t bytes);

@@ -6,11 +6,9 @@
 #include <stdint.h>
 
 /*
- * A log of limited size in a machine's folder. With rotation it goes on in a new file when it is full and the old one
- * becomes NAME.1; without, what no longer fits is dropped behind a note. Writing never fails for the caller: a full
- * disk must not stop a machine.
+ * A log of limited size in a machine's folder, which starts empty: what no longer fits is dropped behind a note.
+ * Writing never fails for the caller: a full disk must not stop a machine.
  */
-#define LOGFILE_CONSOLE_MAX    (4u << 20)
 #define LOGFILE_BOOT_MAX       (2u << 20)
 #define LOGFILE_SUPERVISOR_MAX (1u << 20)
 
@@ -19,8 +17,6 @@ struct logfile;
 struct logfile_options {
 	const char *path;
 	uint64_t limit;
-	bool rotate;
-	bool append; /* else it starts empty */
 };
 
 MUST_USE int logfile_open(struct logfile **ret, const struct logfile_options *options, struct annex_error **err);

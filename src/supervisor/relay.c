@@ -6,7 +6,7 @@
  * A client can't know that a session has ended until it reads EXIT, so what it sends for an unknown stream is dropped.
  * The guest knows every stream, so what it sends for an unknown one breaks the protocol. When the owner has gone, its
  * sessions stay until the guest ends them; what they still send is dropped and credited, for a program that ignores
- * SIGHUP must not hang for lack of a reader.
+ * SIGHUP must not hang for lack of a reader. What a detached session sends is never its client's: it is kept.
  */
 #include "supervisor/relay.h"
 
@@ -236,8 +236,8 @@ enum relay_result relay_from_client(struct relay *relay, struct relay_route *ret
 	return RELAY_PASS;
 }
 
-/* What comes for a session whose client has gone. */
-static enum relay_result drop_data(struct relay_route *ret, struct session *session, const struct message *message)
+/* What comes for a session whose client has gone, or that never had one. */
+static enum relay_result take_back(struct relay_route *ret, struct session *session, const struct message *message)
 {
 	enum flow flow = FLOW_INPUT;
 
@@ -246,13 +246,13 @@ static enum relay_result drop_data(struct relay_route *ret, struct session *sess
 		ret->credit = (uint32_t)message->size;
 		session->unreturned[flow] = 0;
 	}
-	return RELAY_DROP;
+	return ret->credit_flow && session->detached ? RELAY_KEEP : RELAY_DROP;
 }
 
 enum relay_result relay_from_guest(struct relay *relay, struct relay_route *ret, const struct message *message)
 {
 	struct session *session = find_guest(relay, message->stream);
-	bool valid, ends = false;
+	bool valid, ends = false, is_data = false;
 
 	if (!session)
 		return RELAY_BROKEN;
@@ -265,6 +265,7 @@ enum relay_result relay_from_guest(struct relay *relay, struct relay_route *ret,
 	case MESSAGE_OUTPUT:
 	case MESSAGE_ERRORS:
 		valid = session->opened && take_data(session, message);
+		is_data = true;
 		break;
 	case MESSAGE_CREDIT:
 		valid = take_credit(session, message, true);
@@ -289,9 +290,9 @@ enum relay_result relay_from_guest(struct relay *relay, struct relay_route *ret,
 		return RELAY_BROKEN;
 	if (ends)
 		end_session(relay, session);
-	if (ret->owner)
-		return RELAY_PASS;
-	return ends ? RELAY_DROP : drop_data(ret, session, message);
+	if (ends)
+		return ret->owner ? RELAY_PASS : RELAY_DROP;
+	return ret->owner && !(is_data && session->detached) ? RELAY_PASS : take_back(ret, session, message);
 }
 
 bool relay_abandon(struct relay *relay, const void *owner, struct relay_hangup *ret)

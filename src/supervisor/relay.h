@@ -15,6 +15,7 @@ void relay_free(struct relay *relay);
 
 enum relay_result {
 	RELAY_PASS,   /* pass it on, to route.owner on route.stream or to the guest on route.guest */
+	RELAY_KEEP,   /* what a detached session has written: it is to be kept */
 	RELAY_DROP,   /* nobody is left to get it, or it is for a session that has just ended */
 	RELAY_BROKEN, /* its sender broke the protocol */
 	RELAY_FULL,   /* an OPEN too many */
@@ -24,7 +25,7 @@ struct relay_route {
 	const void *owner; /* NULL: it is gone */
 	uint16_t stream;   /* on the owner's link */
 	uint16_t guest;    /* on the guest's link */
-	/* Credit that the guest gets at once, because its data was dropped. */
+	/* Credit that the guest gets at once, because its data was kept or dropped. */
 	enum message_kind credit_flow;
 	uint32_t credit;
 };

@@ -24,6 +24,7 @@
 #include "supervisor/notify.h"
 #include "supervisor/relay.h"
 #include "supervisor/restart.h"
+#include "supervisor/sessions.h"
 #include "supervisor/shares.h"
 #include "supervisor/usage.h"
 
@@ -572,7 +573,7 @@ static int start(struct supervisor *supervisor, struct annex_error **err)
 		return -1;
 	console = qemu_vm_take_console(supervisor->vm);
 	port = qemu_vm_take_port(supervisor->vm, 0);
-	if (console_new(&supervisor->console, supervisor->loop, console, paths->console, err) < 0) {
+	if (console_new(&supervisor->console, supervisor->loop, console, paths, err) < 0) {
 		cleanup_close(&port);
 		return -1;
 	}
@@ -604,6 +605,8 @@ static int make(struct supervisor *supervisor, int *first_client, struct annex_e
 	result = loop_new(&supervisor->loop);
 	if (result == 0)
 		result = relay_new(&supervisor->relay);
+	if (result == 0)
+		result = sessions_new(&supervisor->sessions, supervisor);
 	if (result == 0)
 		result = loop_add_timer(&supervisor->deadline, supervisor->loop, UINT64_MAX, on_deadline, supervisor);
 	if (result == 0)
@@ -706,6 +709,7 @@ void supervisor_clear(struct supervisor *supervisor)
 	logfile_close(TAKE(supervisor->boot_log));
 	qemu_vm_free(TAKE(supervisor->vm));
 	relay_free(TAKE(supervisor->relay));
+	sessions_free(TAKE(supervisor->sessions));
 	loop_source_free(TAKE(supervisor->deadline));
 	loop_source_free(TAKE(supervisor->retry));
 	clock_free(TAKE(supervisor->clock));

@@ -24,6 +24,7 @@ struct console;
 struct guest;
 struct logfile;
 struct relay;
+struct sessions;
 struct shares;
 struct usage;
 
@@ -75,6 +76,7 @@ struct supervisor {
 	struct clients *clients;
 	struct relay *relay;
 	struct usage *usage;
+	struct sessions *sessions;
 };
 
 /* Start the machine, after a while if this is a restart, and serve it until it has ended. A machine that fails is no

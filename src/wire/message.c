@@ -42,6 +42,8 @@ static const struct field failure[] = {U32(failure, kind), U32(failure, os), TEX
 static const struct field stop[] = {U64(stop, timeout_ms)};
 static const struct field mount[] = {TEXT(mount, volume), U32(mount, kept)};
 static const struct field umount[] = {TEXT(umount, target), U32(umount, force), U32(umount, kept)};
+static const struct field kill_fields[] = {TEXT(kill, id), U32(kill, signal)};
+static const struct field sessions[] = {LIST(sessions, sessions)};
 static const struct field state[] = {
 	U32(state, state),        TEXT(state, waiting), TEXT(state, failure),     TEXT(state, hint),
 	U32(state, failure_kind), U32(state, pid),      U32(state, vm_pid),       U32(state, cpus),
@@ -116,7 +118,7 @@ static const struct field open_fields[] = {
 	TEXT(open, time_zone_rule), BYTES(open, terminfo),
 };
 static const struct field resize[] = {U32(resize, rows), U32(resize, columns)};
-static const struct field signal_fields[] = {U32(signal, number)};
+static const struct field signal_fields[] = {U32(signal, number), U32(signal, all)};
 static const struct field opened[] = {TEXT(opened, id)};
 static const struct field exit_fields[] = {U32(exit, status), U32(exit, signal)};
 static const struct field credit[] = {U32(credit, channel), U32(credit, bytes)};
@@ -153,9 +155,12 @@ static const struct type {
 	TYPE(MESSAGE_STOP, stop, stop),
 	TYPE(MESSAGE_MOUNT, mount, mount),
 	TYPE(MESSAGE_UMOUNT, umount, umount),
+	BARE(MESSAGE_LIST_SESSIONS),
+	TYPE(MESSAGE_KILL, kill, kill_fields),
 	BARE(MESSAGE_STATS),
 	TYPE(MESSAGE_STATE, state, state),
 	BARE(MESSAGE_DONE),
+	TYPE(MESSAGE_SESSIONS, sessions, sessions),
 	TYPE(MESSAGE_USAGE, usage, usage),
 	TYPE(MESSAGE_CONFIG, config, config),
 	TYPE(MESSAGE_SHUTDOWN, shutdown, shutdown),

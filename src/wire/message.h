@@ -47,12 +47,15 @@ enum message_kind {
 	MESSAGE_STOP = 11,
 	MESSAGE_MOUNT = 12, /* share more; DONE or FAILURE answers it, as UMOUNT, in order */
 	MESSAGE_UMOUNT = 13,
-	MESSAGE_START = 18, /* empty: start the machine now, if it waits to be started again */
-	MESSAGE_STATS = 17, /* empty: what does the machine use? USAGE answers it */
+	MESSAGE_LIST_SESSIONS = 15, /* empty: SESSIONS answers it */
+	MESSAGE_KILL = 16,          /* signal a session; DONE or FAILURE answers it, in order with MOUNT */
+	MESSAGE_STATS = 17,         /* empty: what does the machine use? USAGE answers it */
+	MESSAGE_START = 18,         /* empty: start the machine now, if it waits to be started again */
 
 	/* supervisor → client, stream 0 */
 	MESSAGE_STATE = 20,
 	MESSAGE_DONE = 21, /* empty: what was asked is done */
+	MESSAGE_SESSIONS = 22,
 	MESSAGE_USAGE = 24,
 
 	/* supervisor → guest, stream 0 */
@@ -132,6 +135,15 @@ struct message_umount {
 	const char *target;
 	uint32_t force; /* even while it is in use */
 	uint32_t kept;  /* the record has lost it */
+};
+
+struct message_kill {
+	const char *id;  /* of a session, whole */
+	uint32_t signal; /* Linux numbers; 0: what ends it, SIGHUP where it has a terminal, else SIGTERM */
+};
+
+struct message_sessions {
+	const char *const *sessions; /* JSON objects as session_record_encode() makes them */
 };
 
 struct message_state {
@@ -292,10 +304,11 @@ struct message_resize {
 
 struct message_signal {
 	uint32_t number; /* Linux numbers */
+	uint32_t all;    /* to every process of the session; else as from a keyboard */
 };
 
 struct message_opened {
-	const char *id;
+	const char *id; /* the guest's is a number of its own; what clients get is the supervisor's */
 };
 
 struct message_exit {

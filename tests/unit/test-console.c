@@ -19,15 +19,16 @@ struct scene {
 static void start(struct scene *scene)
 {
 	auto_error struct annex_error *err = NULL;
+	struct machine_paths paths = {.folder = scene->folder};
 	int pair[2];
 
 	*scene = (struct scene){.folder = "/tmp/annex-test-XXXXXX"};
 	assert_non_null(mkdtemp(scene->folder));
-	snprintf(scene->path, sizeof(scene->path), "%s/console.log", scene->folder);
+	snprintf(scene->path, sizeof(scene->path), "%s/console.log.1", scene->folder);
 	assert_int_equal(loop_new(&scene->loop), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	scene->machine = pair[1];
-	assert_int_equal(console_new(&scene->console, scene->loop, pair[0], scene->path, &err), 0);
+	assert_int_equal(console_new(&scene->console, scene->loop, pair[0], &paths, &err), 0);
 }
 
 static void stop(struct scene *scene)

@@ -11,25 +11,21 @@
 
 struct scene {
 	char folder[64];
-	char path[96], old[96];
+	char path[96];
 	struct logfile *log;
 };
 
-static void start(struct scene *scene, uint64_t limit, bool rotate, bool append)
+static void start(struct scene *scene, uint64_t limit)
 {
 	auto_error struct annex_error *err = NULL;
 
 	if (!scene->folder[0]) {
 		strcpy(scene->folder, "/tmp/annex-test-XXXXXX");
 		assert_non_null(mkdtemp(scene->folder));
-		snprintf(scene->path, sizeof(scene->path), "%s/console.log", scene->folder);
-		snprintf(scene->old, sizeof(scene->old), "%s/console.log.1", scene->folder);
+		snprintf(scene->path, sizeof(scene->path), "%s/boot.log", scene->folder);
 	}
-	assert_int_equal(logfile_open(&scene->log,
-				      &(struct logfile_options){
-					      .path = scene->path, .limit = limit, .rotate = rotate, .append = append},
-				      &err),
-			 0);
+	assert_int_equal(
+		logfile_open(&scene->log, &(struct logfile_options){.path = scene->path, .limit = limit}, &err), 0);
 }
 
 static void stop(struct scene *scene)
@@ -46,29 +42,12 @@ static void assert_content(const char *path, const char *expected)
 	assert_string_equal(content, expected);
 }
 
-static void a_full_log_goes_on_in_a_new_file(void **state)
+static void a_full_log_ends_with_a_note(void **state)
 {
 	struct scene scene = {0};
 
 	(void)state;
-	start(&scene, 10, true, false);
-	logfile_write(scene.log, "0123456", 7);
-	assert_false(file_exists(AT_FDCWD, scene.old));
-	logfile_write(scene.log, "789abc", 6);
-	assert_content(scene.old, "0123456789");
-	assert_content(scene.path, "abc");
-	logfile_write(scene.log, "defghijklmnopqrstuvwxyz", 23);
-	assert_content(scene.old, "klmnopqrst");
-	assert_content(scene.path, "uvwxyz");
-	stop(&scene);
-}
-
-static void a_log_without_rotation_ends_with_a_note(void **state)
-{
-	struct scene scene = {0};
-
-	(void)state;
-	start(&scene, 4, false, false);
+	start(&scene, 4);
 	logfile_write(scene.log, "abcdef", 6);
 	logfile_write(scene.log, "ghi", 3);
 	assert_content(scene.path, "abcd\n[the log is full; the rest is not kept]\n");
@@ -78,18 +57,17 @@ static void a_log_without_rotation_ends_with_a_note(void **state)
 	stop(&scene);
 }
 
-static void what_is_appended_to_counts_towards_the_limit(void **state)
+static void a_log_starts_empty(void **state)
 {
 	struct scene scene = {0};
 
 	(void)state;
-	start(&scene, 10, true, false);
+	start(&scene, 10);
 	logfile_write(scene.log, "01234567", 8);
 	logfile_close(scene.log);
-	start(&scene, 10, true, true);
+	start(&scene, 10);
 	logfile_write(scene.log, "89ab", 4);
-	assert_content(scene.old, "0123456789");
-	assert_content(scene.path, "ab");
+	assert_content(scene.path, "89ab");
 	stop(&scene);
 }
 
@@ -99,7 +77,7 @@ static void a_log_is_not_written_through_a_link(void **state)
 	struct scene scene = {0};
 
 	(void)state;
-	start(&scene, 10, true, false);
+	start(&scene, 10);
 	logfile_close(TAKE(scene.log));
 	assert_int_equal(unlink(scene.path), 0);
 	assert_int_equal(symlink("/dev/null", scene.path), 0);
@@ -111,9 +89,8 @@ static void a_log_is_not_written_through_a_link(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_full_log_goes_on_in_a_new_file),
-		cmocka_unit_test(a_log_without_rotation_ends_with_a_note),
-		cmocka_unit_test(what_is_appended_to_counts_towards_the_limit),
+		cmocka_unit_test(a_full_log_ends_with_a_note),
+		cmocka_unit_test(a_log_starts_empty),
 		cmocka_unit_test(a_log_is_not_written_through_a_link),
 	};
 
