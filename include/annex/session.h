@@ -12,7 +12,9 @@ extern "C" {
 
 /*
  * Sessions: programs that run in a machine, with their standard streams here. A session ends with its program; when the
- * last reference or this process goes, the program gets SIGHUP.
+ * last reference or this process goes, the program gets SIGHUP. The login environment says of the terminal, the
+ * language and the time zone what this process has in TERM, COLORTERM, LANG, LC_… and TZ, as far as the machine can do
+ * it.
  */
 struct annex_session;
 

@@ -128,13 +128,9 @@ static int add_ours(struct text_list *list, const char *key, struct annex_error 
 	return !value || text_list_printf(list, "%s=%s", key, value) == 0 ? 0 : fail_memory(err);
 }
 
-/* What the terminal and the language are, then env files, then -e: later ones win. */
-static int make_environment(struct text_list *list, const struct run_options *wanted, bool terminal,
-			    struct annex_error **err)
+/* Env files, then -e: later ones win. */
+static int make_environment(struct text_list *list, const struct run_options *wanted, struct annex_error **err)
 {
-	if (add_ours(list, "TERM", err) < 0 || add_ours(list, "LANG", err) < 0 ||
-	    (terminal && add_ours(list, "COLORTERM", err) < 0))
-		return -1;
 	for (size_t i = 0; i < wanted->files.count; i++) {
 		if (envfile_read(list, wanted->files.words[i], err) < 0)
 			return -1;
@@ -274,7 +270,7 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	asked.terminal = wanted->terminal ||
 			 (!wanted->no_terminal && !wanted->detach && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
 	if (check(wanted, err) < 0 || make_user(&user, wanted, err) < 0 ||
-	    make_environment(&environment, wanted, asked.terminal, err) < 0) {
+	    make_environment(&environment, wanted, err) < 0) {
 		fail_hint(err, "annex run --help");
 		return fail_while(err, "run");
 	}

@@ -14,6 +14,7 @@
 #include "guest/network.h"
 #include "guest/passwd.h"
 #include "guest/program.h"
+#include "guest/settle.h"
 #include "guest/share.h"
 
 #include <fcntl.h>
@@ -46,7 +47,7 @@ static void set_up_network(const struct message_config *config)
 }
 
 /* The rest runs with the disk as root and answers by lines: the host name, init's path, the same with links resolved,
- * whether it is the image's command, and the group of terminals. */
+ * whether it is the image's command, the group of terminals, and init's TZ. */
 static int prepare_image(void *data, struct text *out, struct annex_error **err)
 {
 	const struct message_config *config = data;
@@ -57,7 +58,8 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 					.home = config->home,
 					.home_is_shared = share_has_home(config->shares),
 					.shell = config->shell};
-	auto_free char *hostname = NULL, *path = NULL, *real = NULL, *group = NULL;
+	auto_free char *hostname = NULL, *path = NULL, *real = NULL, *group = NULL, *zone = NULL;
+	const struct program *program;
 	bool names = !text_equal(config->network, "none"), is_command = false;
 	uint32_t tty = TTY_GID;
 
@@ -68,7 +70,10 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 	if (file_read(&group, NULL, AT_FDCWD, "/etc/group", PASSWD_FILE_MAX) == 0 &&
 	    !passwd_group_by_name(&tty, group, "tty"))
 		tty = TTY_GID;
-	text_printf(out, "%s\n%s\n%s\n%d\n%u", hostname, path, real, is_command, tty);
+	program = program_find(real);
+	if (settle_image(&zone, config, program && program->notifies) < 0)
+		return fail_memory(err);
+	text_printf(out, "%s\n%s\n%s\n%d\n%u\n%s", hostname, path, real, is_command, tty, zone);
 	return 0;
 }
 
@@ -92,7 +97,8 @@ static int look_into_image(struct guest *guest, struct annex_error **err)
 		return -1;
 	at = answer;
 	if (take_line(&guest->hostname, &at) < 0 || take_line(&guest->init_path, &at) < 0 ||
-	    take_line(&guest->init_real, &at) < 0 || take_line(&flag, &at) < 0 || take_line(&gid, &at) < 0)
+	    take_line(&guest->init_real, &at) < 0 || take_line(&flag, &at) < 0 || take_line(&gid, &at) < 0 ||
+	    take_line(&guest->zone, &at) < 0)
 		return fail_memory(err);
 	if (text_to_u32(&tty, gid, 10) < 0)
 		return fail(err, ANNEX_ERROR_GUEST, "the image has a file name that cannot be used: %s", answer);
@@ -129,6 +135,9 @@ static int make_environment(struct guest *guest, struct annex_error **err)
 	/* Nobody sits at the console: what is written there ends up in a log. */
 	result |= env_set_pair(env, "TERM", "dumb");
 	result |= env_set_all(env, guest->config.environment);
+	env_remove(env, "TZ=");
+	if (*guest->zone)
+		result |= env_set_pair(env, "TZ", guest->zone);
 	result |= env_set_pair(env, "container", "annex");
 	result |= set_uuid(env, guest->config.machine_id);
 	if (program && program->notifies)

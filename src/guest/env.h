@@ -10,6 +10,11 @@
 MUST_USE int env_set(struct text_list *env, const char *assignment);
 MUST_USE int env_set_pair(struct text_list *env, const char *name, const char *value);
 MUST_USE int env_set_all(struct text_list *env, const char *const *assignments);
+/* Take away all whose name begins so: "LC_" or "TZ=". */
+void env_remove(struct text_list *env, const char *prefix);
+/* What of a file such as /etc/environment assigns: "K=V" or "export K=V", in quotes or not, with comments; nothing is
+ * expanded. */
+MUST_USE int env_set_text(struct text_list *env, const char *text);
 /* The value or NULL. */
 const char *env_get(const struct text_list *env, const char *name);
 

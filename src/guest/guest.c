@@ -12,6 +12,7 @@
 #include "guest/clock.h"
 #include "guest/measure.h"
 #include "guest/program.h"
+#include "guest/share.h"
 #include "guest/shutdown.h"
 
 #include <signal.h>
@@ -145,6 +146,7 @@ void guest_start_init(struct guest *guest)
 {
 	const char *const path[] = {guest->init_path, NULL};
 	const struct program *program = program_find(guest->init_real);
+	bool systemd = program && program->notifies;
 	const struct init_options options = {
 		.path = guest->init_path,
 		.argv = guest->init_is_command ? guest->config.init_argv : path,
@@ -152,7 +154,8 @@ void guest_start_init(struct guest *guest)
 		.hostname = guest->hostname,
 		.mounts = {.console = console_path(guest->console),
 			   .tty_gid = guest->tty_gid,
-			   .systemd = program && program->notifies,
+			   .systemd = systemd,
+			   .units_home = systemd && share_has_home(guest->config.shares) ? guest->config.home : NULL,
 			   .shares = guest->shares},
 	};
 	auto_error struct annex_error *err = NULL;
@@ -423,6 +426,7 @@ void guest_free(struct guest *guest)
 	free(guest->hostname);
 	free(guest->init_path);
 	free(guest->init_real);
+	free(guest->zone);
 	text_list_clear(&guest->environment);
 	free(guest);
 }

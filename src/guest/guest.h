@@ -43,6 +43,7 @@ struct guest {
 	char *init_path, *init_real; /* PROGRAM_BUILTIN, or as named and with links resolved */
 	bool init_is_command;        /* it is the image's command: with its arguments */
 	unsigned tty_gid;
+	char *zone;                   /* init's TZ, or empty */
 	struct text_list environment; /* of init */
 
 	char waiting[NOTIFY_STATUS_MAX + 64];

@@ -6,14 +6,17 @@
 #include "guest/launch.h"
 
 #include "base/file.h"
+#include "base/time.h"
 #include "guest/cgroup.h"
 #include "guest/env.h"
+#include "guest/login.h"
 #include "guest/offering.h"
 #include "guest/passwd.h"
 #include "guest/process.h"
 #include "guest/report.h"
 #include "guest/share.h"
 #include "guest/terminal.h"
+#include "guest/utmp.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -71,13 +74,28 @@ static int resolve(struct passwd_identity *ret, const struct launch *launch, str
 	return passwd_resolve(ret, launch->open->user, passwd, group, err);
 }
 
+/* A machine may do without: then nobody sees who is logged in. */
+static void record_login(const struct launch *launch, const struct passwd_user *user, unsigned terminal)
+{
+	auto_close int fd = utmp_login("", &(struct utmp_entry){.pid = getpid(),
+								.terminal = terminal,
+								.user = user->name,
+								.seconds = time_realtime_ns() / 1000000000});
+
+	if (fd >= 0 && report_send_fd(launch->report, fd, LAUNCH_RECORD) < 0)
+		_exit(127); /* nobody is left to be told */
+}
+
 static int make_terminal(const struct launch *launch, const struct passwd_user *user, struct annex_error **err)
 {
 	auto_close int master = -1, terminal = -1;
+	unsigned number = 0;
 	int result;
 
 	if (terminal_open(&master, &terminal, user->uid, launch->open->rows, launch->open->columns, err) < 0)
 		return -1;
+	if (terminal_number(&number, master) == 0)
+		record_login(launch, user, number);
 	result = report_send_fd(launch->report, master, LAUNCH_TERMINAL);
 	if (result == 0)
 		result = process_set_standard(terminal, terminal, terminal);
@@ -102,34 +120,6 @@ static int make_pipes(const struct launch *launch, const struct passwd_user *use
 static const char *choose_shell(const struct passwd_user *user)
 {
 	return user->shell[0] == '/' && access(user->shell, X_OK) == 0 ? user->shell : "/bin/sh";
-}
-
-static int set_default(struct text_list *env, const char *name, const char *value)
-{
-	return env_get(env, name) ? 0 : env_set_pair(env, name, value);
-}
-
-static int make_environment(struct text_list *env, const struct launch *launch, const struct passwd_user *user,
-			    const char *agent, struct annex_error **err)
-{
-	char runtime[64];
-	int result = env_set_all(env, launch->config->environment);
-
-	result |= env_set_pair(env, "HOME", user->home);
-	result |= env_set_pair(env, "USER", user->name);
-	result |= env_set_pair(env, "LOGNAME", user->name);
-	result |= env_set_pair(env, "SHELL", choose_shell(user));
-	result |= set_default(env, "PATH", ENV_PATH);
-	result |= set_default(env, "LANG", "C.UTF-8");
-	if (launch->open->flags & OPEN_TERMINAL)
-		result |= set_default(env, "TERM", "xterm-256color");
-	snprintf(runtime, sizeof(runtime), "/run/user/%u", user->uid);
-	if (file_exists(AT_FDCWD, runtime))
-		result |= env_set_pair(env, "XDG_RUNTIME_DIR", runtime);
-	if (agent)
-		result |= set_default(env, "SSH_AUTH_SOCK", agent);
-	result |= env_set_all(env, launch->open->environment);
-	return result < 0 ? fail_memory(err) : 0;
 }
 
 int launch_take_identity(const struct passwd_identity *identity, struct annex_error **err)
@@ -225,11 +215,19 @@ static int start(const struct launch *launch, struct annex_error **err)
 	if (launch->open->flags & OPEN_TERMINAL ? make_terminal(launch, &identity.user, err) < 0
 						: make_pipes(launch, &identity.user, err) < 0)
 		return -1;
-	if (offering_make_agent(&agent, launch, &identity.user, err) < 0 ||
-	    make_environment(&env, launch, &identity.user, agent, err) < 0)
+	if (offering_make_agent(&agent, launch, &identity.user, err) < 0)
+		return -1;
+	shell = choose_shell(&identity.user);
+	if (login_environment(&env,
+			      &(struct login){.root = "",
+					      .config = launch->config,
+					      .open = launch->open,
+					      .user = &identity.user,
+					      .shell = shell,
+					      .agent = agent},
+			      err) < 0)
 		return -1;
 	if (launch->open->flags & OPEN_SHELL) {
-		shell = choose_shell(&identity.user);
 		if (shell_arguments(&arguments, shell, argv, err) < 0)
 			return -1;
 		argv = (const char *const *)arguments.items;

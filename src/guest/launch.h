@@ -2,8 +2,10 @@
 #include "guest/passwd.h"
 #include "wire/message.h"
 
-/* The tag of the terminal's other side in what the child reports; other tags are of guest/offering.h. */
+/* Tags in what the child reports: the terminal's other side, and the session's record in the machine's utmp; further
+ * tags are of guest/offering.h. */
 #define LAUNCH_TERMINAL 0u
+#define LAUNCH_RECORD   1u
 
 /* Becoming the program of a session, in a child that was born in the machine's pid namespace. */
 struct launch {

@@ -11,11 +11,14 @@
  */
 #include "guest/mount.h"
 
+#include "base/log.h"
 #include "guest/device.h"
+#include "guest/linger.h"
 #include "guest/place.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -119,11 +122,12 @@ static bool image_has(int disk, const char *path)
 	return fd >= 0;
 }
 
-static int mask_units(struct annex_error **err)
+static int prepare_systemd(struct annex_error **err)
 {
 	static const char *const folders[] = {"/run/systemd", "/run/systemd/system"};
-	auto_close int disk = open(MOUNT_DISK, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	auto_close int disk = open(MOUNT_DISK, O_PATH | O_DIRECTORY | O_CLOEXEC), units = -1;
 	char path[128];
+	int result;
 
 	for (size_t i = 0; i < COUNT_OF(folders); i++) {
 		snprintf(path, sizeof(path), MOUNT_DISK "%s", folders[i]);
@@ -137,7 +141,19 @@ static int mask_units(struct annex_error **err)
 		if (symlink("/dev/null", path) < 0)
 			return fail_os(err, errno, "cannot mask %s", masked[i].unit);
 	}
-	return 0;
+	units = open(MOUNT_DISK "/run/systemd/system", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	result = units < 0 ? -errno : linger_drop_in(units);
+	return result < 0 ? fail_os(err, result, "cannot prepare the user's services") : 0;
+}
+
+/* A machine whose home can't be written, say, is one all the same. */
+static void bind_units(const char *home)
+{
+	auto_close int disk = open(MOUNT_DISK, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int result = disk < 0 ? -errno : linger_bind_units(disk, home);
+
+	if (result < 0)
+		log_info("the user's units of systemd are those of the host: %s", strerror(-result));
 }
 
 static int enter_disk(struct annex_error **err)
@@ -167,8 +183,12 @@ int mount_machine(const struct mount_options *options, struct annex_error **err)
 	}
 	if (mount_row(MOUNT_DISK, &pts, err) < 0 || device_make(MOUNT_DISK "/dev", err) < 0 ||
 	    bind_console(options->console, err) < 0 || write_run_host(err) < 0 ||
-	    (options->systemd && mask_units(err) < 0))
+	    (options->systemd && prepare_systemd(err) < 0))
 		return -1;
 	umask(022);
-	return shares_bind(options->shares, MOUNT_DISK, err) < 0 ? -1 : enter_disk(err);
+	if (shares_bind(options->shares, MOUNT_DISK, err) < 0)
+		return -1;
+	if (options->units_home)
+		bind_units(options->units_home);
+	return enter_disk(err);
 }

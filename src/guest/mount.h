@@ -8,9 +8,10 @@
 MUST_USE int mount_agent(struct annex_error **err);
 
 struct mount_options {
-	const char *console; /* the path of the terminal that becomes /dev/console */
-	unsigned tty_gid;    /* owns terminals */
-	bool systemd;        /* is the init */
+	const char *console;    /* the path of the terminal that becomes /dev/console */
+	unsigned tty_gid;       /* owns terminals */
+	bool systemd;           /* is the init */
+	const char *units_home; /* a shared home, in which systemd's user units are the machine's own; or NULL */
 	const struct shares *shares;
 };
 

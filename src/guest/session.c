@@ -20,6 +20,7 @@
 #include "guest/process.h"
 #include "guest/report.h"
 #include "guest/terminal.h"
+#include "guest/utmp.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -50,6 +51,7 @@ struct session {
 	unsigned graces;               /* that went by since its program ended */
 	int terminal; /* the other side's descriptor, or -1; those of output and input are duplicates */
 	uint32_t rows, columns;
+	struct utmp_mark record;
 };
 
 struct sessions {
@@ -102,6 +104,7 @@ static void session_free(struct session *session)
 	forwarding_free(session->forwarding);
 	close_report(session);
 	cleanup_close(&session->terminal);
+	utmp_logout(&session->record);
 	loop_source_free(session->grace);
 	loop_source_free(session->child);
 	annex_error_free(session->failure);
@@ -239,6 +242,8 @@ static void take_descriptor(struct session *session, uint32_t tag, int fd)
 {
 	if (tag == LAUNCH_TERMINAL)
 		take_terminal(session, fd);
+	else if (tag == LAUNCH_RECORD)
+		utmp_mark(&session->record, fd);
 	else if (session->forwarding)
 		forwarding_listen(session->forwarding, tag - OFFERING_TAG, fd);
 	else
@@ -290,6 +295,7 @@ static void on_child(struct loop_source *source, pid_t pid, int status, void *da
 	(void)pid;
 	session->pid = 0;
 	session->status = status;
+	utmp_logout(&session->record);
 	input_close(&session->input);
 	if (session->forwarding && session->opened)
 		forwarding_finish(session->forwarding);
@@ -421,7 +427,8 @@ static struct session *session_new(struct sessions *sessions, uint16_t stream, c
 				    .report = -1,
 				    .terminal = -1,
 				    .rows = open->rows,
-				    .columns = open->columns};
+				    .columns = open->columns,
+				    .record = {.fd = -1}};
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		session->outputs[i] = (struct output){.link = sessions->link,
 						      .kind = i == 0 ? MESSAGE_OUTPUT : MESSAGE_ERRORS,

@@ -26,6 +26,11 @@ int terminal_open(int *ret_master, int *ret_terminal, uint32_t uid, uint32_t row
 	return 0;
 }
 
+int terminal_number(unsigned *ret, int master)
+{
+	return ioctl(master, TIOCGPTN, ret) < 0 ? -errno : 0;
+}
+
 int terminal_control(int terminal)
 {
 	return ioctl(terminal, TIOCSCTTY, 0) < 0 ? -errno : 0;

@@ -8,7 +8,8 @@
 /* A session's terminal. Opened in the machine, so that its name means something there; used by the agent. */
 MUST_USE int terminal_open(int *ret_master, int *ret_terminal, uint32_t uid, uint32_t rows, uint32_t columns,
 			   struct annex_error **err);
-MUST_USE int terminal_control(int terminal); /* make it the controlling terminal of this session; -errno */
+MUST_USE int terminal_number(unsigned *ret, int master); /* N of /dev/pts/N; -errno */
+MUST_USE int terminal_control(int terminal);             /* make it the controlling terminal of this session; -errno */
 
 /* The agent's side, all by the master's descriptor. */
 void terminal_resize(int master, uint32_t rows, uint32_t columns);

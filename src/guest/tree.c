@@ -14,6 +14,13 @@ int tree_clone(const char *path)
 	return fd < 0 ? -errno : (int)fd;
 }
 
+int tree_clone_at(int fd)
+{
+	long tree = syscall(SYS_open_tree, fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+
+	return tree < 0 ? -errno : (int)tree;
+}
+
 int tree_attach(int tree, int target)
 {
 	long result = syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);

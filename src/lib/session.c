@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "lib/flow.h"
 #include "lib/forwarding.h"
+#include "lib/host.h"
 #include "lib/machine.h"
 #include "lib/share.h"
 #include "lib/wait.h"
@@ -284,6 +285,7 @@ static int ask(struct annex_session *session, const struct annex_session_options
 	       struct annex_error **err)
 {
 	const char *const command[] = {options->shell_command, NULL};
+	auto_host_login struct host_login login = {0};
 	struct message_open open = {
 		.argv = options->argv,
 		.environment = options->environment,
@@ -295,6 +297,11 @@ static int ask(struct annex_session *session, const struct annex_session_options
 	};
 	int result;
 
+	if (host_login_make(&login, options->terminal, err) < 0)
+		return -1;
+	open.login = (const char *const *)login.variables.items;
+	open.time_zone_rule = login.time_zone_rule;
+	open.terminfo = (struct message_bytes){login.terminfo, login.terminfo_size};
 	if (options->shell_command)
 		open.argv = command;
 	open.flags |= options->terminal ? OPEN_TERMINAL : 0u;

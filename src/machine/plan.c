@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/time.h"
+#include "machine/hostzone.h"
 #include "rootfs/overlay.h"
 
 #include <fcntl.h>
@@ -158,6 +159,20 @@ static int fill_user(struct machine_guest *guest, struct annex_error **err)
 	return 0;
 }
 
+static int fill_time_zone(struct machine_guest *guest, struct annex_error **err)
+{
+	struct hostzone zone;
+
+	hostzone_find(&zone, "", getenv("TZ"));
+	guest->time_zone = strdup(zone.name);
+	guest->time_zone_rule = strdup(zone.rule);
+	if (!guest->time_zone || !guest->time_zone_rule)
+		return fail_memory(err);
+	guest->config.time_zone = guest->time_zone;
+	guest->config.time_zone_rule = guest->time_zone_rule;
+	return 0;
+}
+
 int machine_guest_make(struct machine_guest *ret, const struct machine_record *record, const struct machine_plan *plan,
 		       struct annex_error **err)
 {
@@ -179,8 +194,9 @@ int machine_guest_make(struct machine_guest *ret, const struct machine_record *r
 		.deadline_factor = plan->accel.slowness,
 		.debug = getenv("ANNEX_DEBUG") != NULL,
 	};
-	if (fill_user(&guest, err) < 0)
+	if (fill_user(&guest, err) < 0 || fill_time_zone(&guest, err) < 0)
 		return -1;
+	guest.config.image_environment = (uint32_t)record->environment.count;
 	for (size_t i = 0; i < record->environment.count; i++) {
 		if (text_list_add(&guest.environment, record->environment.items[i]) < 0)
 			return fail_memory(err);
@@ -208,5 +224,7 @@ void machine_guest_clear(struct machine_guest *guest)
 	free(guest->group);
 	free(guest->home);
 	free(guest->shell);
+	free(guest->time_zone);
+	free(guest->time_zone_rule);
 	*guest = (struct machine_guest){0};
 }

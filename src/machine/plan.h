@@ -45,7 +45,7 @@ MUST_USE int machine_prepare_disk(const struct machine_paths *paths, const struc
 struct machine_guest {
 	struct message_config config;
 	struct text_list environment, shares;
-	char *user, *group, *home, *shell;
+	char *user, *group, *home, *shell, *time_zone, *time_zone_rule;
 };
 MUST_USE int machine_guest_make(struct machine_guest *ret, const struct machine_record *record,
 				const struct machine_plan *plan, struct annex_error **err);
