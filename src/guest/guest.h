@@ -5,7 +5,7 @@
 #include "guest/klog.h"
 #include "guest/link.h"
 #include "guest/notify.h"
-#include "guest/session.h"
+#include "guest/sessions.h"
 #include "guest/shares.h"
 
 /*

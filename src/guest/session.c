@@ -22,60 +22,15 @@
 #include "guest/terminal.h"
 #include "guest/utmp.h"
 
-#include <assert.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
-enum { SLOTS = 1024, SIGNAL_MAX = 64, GRACES_MAX = 40 };
+enum { GRACES_MAX = 40 };
 
-struct session {
-	struct sessions *all;
-	struct session *next; /* in its slot */
-	uint16_t stream;      /* 0: the host that opened it is gone, and nothing is told of it */
-	unsigned number;
-	uint32_t flags;
-	pid_t leader; /* its first process */
-	pid_t pid;    /* the same, or 0: it has ended */
-	int status;
-	bool opened, hung_up;
-	struct loop_source *child, *grace;
-	int report;
-	struct loop_source *report_source;
-	struct annex_error *failure;
-	struct output outputs[2];
-	struct input input;
-	struct forwarding *forwarding; /* NULL: it has none, or no more */
-	unsigned graces;               /* that went by since its program ended */
-	int terminal; /* the other side's descriptor, or -1; those of output and input are duplicates */
-	uint32_t rows, columns;
-	struct utmp_mark record;
-};
-
-struct sessions {
-	struct loop *loop;
-	struct link *link;
-	int init_pidfd;
-	const struct message_config *config;
-	unsigned last_number;
-	size_t count;
-	void (*on_empty)(void *data);
-	void *data;
-	struct session *slots[SLOTS];
-};
-
-static struct session **find_slot(struct sessions *sessions, uint16_t stream)
-{
-	struct session **slot = &sessions->slots[stream % SLOTS];
-
-	while (*slot && (*slot)->stream != stream)
-		slot = &(*slot)->next;
-	return slot;
-}
-
-static void close_report(struct session *session)
+void session_close_report(struct session *session)
 {
 	loop_source_free(session->report_source);
 	session->report_source = NULL;
@@ -83,26 +38,16 @@ static void close_report(struct session *session)
 	session->report = -1;
 }
 
-static void take_out(struct session *session)
+void session_free(struct session *session)
 {
-	struct session **slot = &session->all->slots[session->stream % SLOTS];
-
-	while (*slot != session)
-		slot = &(*slot)->next;
-	*slot = session->next;
-}
-
-static void session_free(struct session *session)
-{
-	take_out(session);
-	session->all->count--;
+	sessions_remove(session);
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		output_end(&session->outputs[i], false);
 	loop_source_free(session->input.source);
 	cleanup_close(&session->input.fd);
 	text_clear(&session->input.queue);
 	forwarding_free(session->forwarding);
-	close_report(session);
+	session_close_report(session);
 	cleanup_close(&session->terminal);
 	utmp_logout(&session->record);
 	loop_source_free(session->grace);
@@ -136,8 +81,7 @@ static void tell_end(struct session *session)
 	send(session, MESSAGE_EXIT, &message);
 }
 
-/* Tell the end, if it has come; the session is gone then. */
-static void check_end(struct session *session)
+void session_check_end(struct session *session)
 {
 	struct sessions *all = session->all;
 
@@ -152,7 +96,7 @@ static void check_end(struct session *session)
 		all->on_empty(all->data);
 }
 
-static void end_outputs(struct session *session)
+void session_end_outputs(struct session *session)
 {
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		output_end(&session->outputs[i], session->opened && !session->hung_up && session->stream != 0);
@@ -164,7 +108,7 @@ static void on_output_changed(void *data)
 
 	if (session->grace)
 		loop_timer_restart(session->grace, SESSION_GRACE_MS);
-	check_end(session);
+	session_check_end(session);
 }
 
 static void on_forwarding_moved(void *data)
@@ -172,10 +116,10 @@ static void on_forwarding_moved(void *data)
 	struct session *session = data;
 
 	if (session->pid == 0)
-		check_end(session);
+		session_check_end(session);
 }
 
-static void close_forwarding(struct session *session)
+void session_close_forwarding(struct session *session)
 {
 	struct forwarding *forwarding = session->forwarding;
 
@@ -191,12 +135,12 @@ static void on_grace(struct loop_source *source, void *data)
 		loop_timer_restart(source, SESSION_GRACE_MS); /* by the reader; it is waited for */
 		return;
 	}
-	end_outputs(session);
+	session_end_outputs(session);
 	if (++session->graces < GRACES_MAX)
 		loop_timer_restart(source, SESSION_GRACE_MS);
 	else
-		close_forwarding(session);
-	check_end(session);
+		session_close_forwarding(session);
+	session_check_end(session);
 }
 
 /* The other side of the terminal, when the child has sent it. */
@@ -265,7 +209,7 @@ static bool take_reports(struct session *session)
 			break;
 		case REPORT_ERROR:
 			report_to_error(&report, &session->failure);
-			end_outputs(session);
+			session_end_outputs(session);
 			return true;
 		case REPORT_END:
 			opened(session);
@@ -283,8 +227,8 @@ static void on_report(struct loop_source *source, int fd, uint32_t events, void 
 	(void)events;
 	if (!take_reports(session))
 		return;
-	close_report(session);
-	check_end(session);
+	session_close_report(session);
+	session_check_end(session);
 }
 
 static void on_child(struct loop_source *source, pid_t pid, int status, void *data)
@@ -303,16 +247,16 @@ static void on_child(struct loop_source *source, pid_t pid, int status, void *da
 	if (!session->grace && !(session->flags & OPEN_DETACH) &&
 	    loop_add_timer(&session->grace, session->all->loop, SESSION_GRACE_MS, on_grace, session) < 0)
 		log_info("session %u: out of memory", session->number);
-	check_end(session);
+	session_check_end(session);
 }
 
-static void hang_up(struct session *session)
+void session_hang_up(struct session *session)
 {
 	if (session->hung_up || session->flags & OPEN_DETACH)
 		return;
 	session->hung_up = true;
 	input_close(&session->input);
-	close_forwarding(session);
+	session_close_forwarding(session);
 	/* The last close of a terminal's other side hangs up all that is on it. Without a terminal we say so, and what
 	 * is still written goes to nobody: a broken pipe would end a program before it could do what it does on SIGHUP.
 	 */
@@ -329,7 +273,7 @@ static void hang_up(struct session *session)
 			kill(session->pid, SIGHUP);
 		kill(-session->pid, SIGCONT);
 	}
-	check_end(session);
+	session_check_end(session);
 }
 
 /* Opening. */
@@ -415,11 +359,9 @@ static int start(struct session *session, const struct message_open *open, struc
 static struct session *session_new(struct sessions *sessions, uint16_t stream, const struct message_open *open)
 {
 	struct session *session = calloc(1, sizeof(*session));
-	struct session **slot = find_slot(sessions, stream);
 
 	if (!session)
 		return NULL;
-	assert(!*slot);
 	*session = (struct session){.all = sessions,
 				    .stream = stream,
 				    .number = ++sessions->last_number,
@@ -443,8 +385,7 @@ static struct session *session_new(struct sessions *sessions, uint16_t stream, c
 					.terminal = -1,
 					.awaited = open->flags & OPEN_TERMINAL,
 					.ended = open->flags & (OPEN_NO_INPUT | OPEN_DETACH)};
-	*slot = session;
-	sessions->count++;
+	sessions_add(sessions, session);
 	return session;
 }
 
@@ -463,8 +404,7 @@ static int make_forwarding(struct session *session, const struct message_open *o
 							   .data = session});
 }
 
-static int open_session(struct sessions *sessions, uint16_t stream, const struct message_open *open,
-			struct annex_error **err)
+int session_open(struct sessions *sessions, uint16_t stream, const struct message_open *open, struct annex_error **err)
 {
 	CLEANUP(pipes_clear) struct pipes pipes = {{-1, -1, -1}, {-1, -1, -1}};
 	struct session *session;
@@ -487,264 +427,4 @@ static int open_session(struct sessions *sessions, uint16_t stream, const struct
 		return 0;
 	session_free(session);
 	return fail_os(err, result, "cannot start a session");
-}
-
-/* Messages. */
-
-static void protest(struct sessions *sessions, const struct message *message, const char *what)
-{
-	auto_error struct annex_error *err = NULL;
-
-	log_info("%s on stream %u: %s", message_name(message->kind), message->stream, what);
-	fail(&err, ANNEX_ERROR_GUEST, "%s on stream %u: %s", message_name(message->kind), message->stream, what);
-	link_send_error(sessions->link, 0, err);
-}
-
-static void handle_open(struct sessions *sessions, struct session *session, const struct message *message,
-			const void *body)
-{
-	struct message_open open = *(const struct message_open *)body;
-	auto_error struct annex_error *err = NULL;
-
-	if (open.flags & OPEN_DETACH) /* nobody is there to look at a terminal */
-		open.flags &= ~(uint32_t)OPEN_TERMINAL;
-	if (session || message->stream == 0)
-		protest(sessions, message, "the stream is in use");
-	else if (open_session(sessions, message->stream, &open, &err) < 0)
-		link_send_error(sessions->link, message->stream, err);
-}
-
-static void handle_input(struct sessions *sessions, struct session *session, const struct message *message,
-			 const void *body)
-{
-	(void)body;
-	if (message->size == 0)
-		input_finish(&session->input);
-	else if (!input_put(&session->input, message->payload, message->size))
-		protest(sessions, message, "past the window, or behind its end");
-}
-
-static void handle_resize(struct sessions *sessions, struct session *session, const struct message *message,
-			  const void *body)
-{
-	const struct message_resize *resize = body;
-
-	(void)sessions;
-	(void)message;
-	session->rows = resize->rows;
-	session->columns = resize->columns;
-	if (session->terminal >= 0)
-		terminal_resize(session->terminal, resize->rows, resize->columns);
-}
-
-static void handle_signal(struct sessions *sessions, struct session *session, const struct message *message,
-			  const void *body)
-{
-	const struct message_signal *sent = body;
-	int number = (int)sent->number;
-
-	if (sent->number < 1 || sent->number > SIGNAL_MAX) {
-		protest(sessions, message, "there is no such signal");
-		return;
-	}
-	if (sent->all)
-		process_signal_session(session->leader, session->pid <= 0, number);
-	else if (session->pid <= 0)
-		return;
-	else if (session->terminal >= 0)
-		terminal_signal(session->terminal, session->pid, number);
-	else if (kill(-session->pid, number) < 0)
-		kill(session->pid, number);
-}
-
-static void handle_hangup(struct sessions *sessions, struct session *session, const struct message *message,
-			  const void *body)
-{
-	(void)sessions;
-	(void)message;
-	(void)body;
-	hang_up(session);
-}
-
-static void handle_connection(struct sessions *sessions, struct session *session, const struct message *message,
-			      const void *body)
-{
-	(void)body;
-	/* Its forwards may be closed while something for them is on its way. */
-	if (session->forwarding && !forwarding_handle(session->forwarding, message))
-		protest(sessions, message, "out of place");
-}
-
-static void handle_credit(struct sessions *sessions, struct session *session, const struct message *message,
-			  const void *body)
-{
-	const struct message_credit *credit = body;
-
-	if (credit->channel >= WIRE_CONNECTION_FIRST) {
-		handle_connection(sessions, session, message, NULL);
-		return;
-	}
-	for (size_t i = 0; i < COUNT_OF(session->outputs); i++) {
-		if ((uint32_t)session->outputs[i].kind != credit->channel)
-			continue;
-		if (!output_credit(&session->outputs[i], credit->bytes))
-			protest(sessions, message, "past the window");
-		return;
-	}
-	protest(sessions, message, "there is no such flow");
-}
-
-union body {
-	struct message_open open;
-	struct message_resize resize;
-	struct message_signal signal;
-	struct message_credit credit;
-};
-
-typedef void handle_fn(struct sessions *sessions, struct session *session, const struct message *message,
-		       const void *body);
-
-static const struct handler {
-	enum message_kind kind;
-	handle_fn *fn;
-	bool data; /* its payload is data, or none */
-} handlers[] = {
-	{MESSAGE_OPEN, handle_open, false},
-	{MESSAGE_INPUT, handle_input, true},
-	{MESSAGE_RESIZE, handle_resize, false},
-	{MESSAGE_SIGNAL, handle_signal, false},
-	{MESSAGE_HANGUP, handle_hangup, true},
-	{MESSAGE_CREDIT, handle_credit, false},
-	{MESSAGE_CONNECT, handle_connection, true},
-	{MESSAGE_TRANSFER, handle_connection, true},
-	{MESSAGE_DISCONNECT, handle_connection, true},
-};
-
-bool sessions_handle(struct sessions *sessions, const struct message *message)
-{
-	const struct handler *handler = NULL;
-	struct session *session = message->stream != 0 ? *find_slot(sessions, message->stream) : NULL;
-	union body body;
-
-	for (size_t i = 0; i < COUNT_OF(handlers); i++) {
-		if (handlers[i].kind == message->kind)
-			handler = &handlers[i];
-	}
-	if (!handler)
-		return false;
-	/* A session may have ended while a message to it was on its way. */
-	if (!session && message->kind != MESSAGE_OPEN)
-		return true;
-	if (handler->data) {
-		handler->fn(sessions, session, message, NULL);
-		return true;
-	}
-	if (message_get(&body, message->kind, message->payload, message->size) < 0) {
-		protest(sessions, message, "malformed");
-		return true;
-	}
-	handler->fn(sessions, session, message, &body);
-	message_clear(&body, message->kind);
-	return true;
-}
-
-/* All of them. */
-
-int sessions_new(struct sessions **ret, struct loop *loop, struct link *link, void (*on_empty)(void *data), void *data)
-{
-	struct sessions *sessions = calloc(1, sizeof(*sessions));
-
-	if (!sessions)
-		return -ENOMEM;
-	*sessions = (struct sessions){.loop = loop, .link = link, .init_pidfd = -1, .on_empty = on_empty, .data = data};
-	*ret = sessions;
-	return 0;
-}
-
-static void for_each(struct sessions *sessions, void (*fn)(struct session *session))
-{
-	for (size_t i = 0; i < SLOTS; i++) {
-		for (struct session *session = sessions->slots[i], *next; session; session = next) {
-			next = session->next;
-			fn(session);
-		}
-	}
-}
-
-void sessions_free(struct sessions *sessions)
-{
-	if (!sessions)
-		return;
-	for_each(sessions, session_free);
-	free(sessions);
-}
-
-void sessions_set_machine(struct sessions *sessions, int init_pidfd, const struct message_config *config)
-{
-	sessions->init_pidfd = init_pidfd;
-	sessions->config = config;
-}
-
-static void resume(struct session *session)
-{
-	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
-		output_resume(&session->outputs[i]);
-	if (session->forwarding)
-		forwarding_resume(session->forwarding);
-}
-
-void sessions_resume(struct sessions *sessions)
-{
-	for_each(sessions, resume);
-}
-
-static void abandon(struct session *session)
-{
-	struct sessions *all = session->all;
-
-	take_out(session);
-	session->stream = 0;
-	session->next = all->slots[0];
-	all->slots[0] = session;
-	for (size_t i = 0; i < COUNT_OF(session->outputs) && session->flags & OPEN_DETACH; i++)
-		output_discard(&session->outputs[i]);
-	hang_up(session);
-}
-
-void sessions_abandon(struct sessions *sessions)
-{
-	for_each(sessions, abandon);
-}
-
-static void finish(struct session *session)
-{
-	close_report(session);
-	end_outputs(session);
-	close_forwarding(session);
-	if (session->pid > 0) { /* not reaped yet, but as dead as the namespace it lived in */
-		session->pid = 0;
-		session->status = SIGKILL;
-	}
-	check_end(session);
-}
-
-void sessions_finish(struct sessions *sessions)
-{
-	for_each(sessions, finish);
-}
-
-size_t sessions_count(const struct sessions *sessions)
-{
-	return sessions->count;
-}
-
-bool sessions_has_child(const struct sessions *sessions, pid_t pid)
-{
-	for (size_t i = 0; i < SLOTS; i++) {
-		for (struct session *session = sessions->slots[i]; session; session = session->next) {
-			if (session->pid == pid)
-				return true;
-		}
-	}
-	return false;
 }

@@ -1,34 +1,63 @@
 #pragma once
-#include "guest/link.h"
+#include "guest/flow.h"
+#include "guest/sessions.h"
+#include "guest/utmp.h"
 
-#include <stddef.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
-/*
- * What OPEN starts. A session ends with its first process: what that wrote is sent, then EXIT. Processes that it leaves
- * behind go on; if they hold its output open, what they write counts as long as no SESSION_GRACE_MS pass without any,
- * then the pipe is closed: neither is the output of a pipeline's last process lost, nor does a service that a session
- * started keep it from ending. A detached one ends when nothing holds its output open any more.
- */
-#define SESSIONS_MAX     1024u
-#define SESSION_GRACE_MS 250u
+/* One session, and what it knows of the others: shared by session.c and sessions.c only. */
+enum { SESSIONS_SLOTS = 1024 };
 
-struct sessions;
+struct session {
+	struct sessions *all;
+	struct session *next; /* in its slot */
+	uint16_t stream;      /* 0: the host that opened it is gone, and nothing is told of it */
+	unsigned number;
+	uint32_t flags;
+	pid_t leader; /* its first process */
+	pid_t pid;    /* the same, or 0: it has ended */
+	int status;
+	bool opened, hung_up;
+	struct loop_source *child, *grace;
+	int report;
+	struct loop_source *report_source;
+	struct annex_error *failure;
+	struct output outputs[2];
+	struct input input;
+	struct forwarding *forwarding; /* NULL: it has none, or no more */
+	unsigned graces;               /* that went by since its program ended */
+	int terminal; /* the other side's descriptor, or -1; those of output and input are duplicates */
+	uint32_t rows, columns;
+	struct utmp_mark record;
+};
 
-/* on_empty() is told each time the last session has ended. -errno. */
-MUST_USE int sessions_new(struct sessions **ret, struct loop *loop, struct link *link, void (*on_empty)(void *data),
-			  void *data);
-void sessions_free(struct sessions *sessions);
+struct sessions {
+	struct loop *loop;
+	struct link *link;
+	int init_pidfd;
+	const struct message_config *config;
+	unsigned last_number;
+	size_t count;
+	void (*on_empty)(void *data);
+	void *data;
+	struct session *slots[SESSIONS_SLOTS]; /* by stream */
+};
 
-/* The machine whose namespaces sessions are opened in; the init's pidfd (-1: there is none now) and the configuration
- * stay the caller's. */
-void sessions_set_machine(struct sessions *sessions, int init_pidfd, const struct message_config *config);
+/* Starts it, or not: BUSY. */
+MUST_USE int session_open(struct sessions *sessions, uint16_t stream, const struct message_open *open,
+			  struct annex_error **err);
+void session_free(struct session *session);
+void session_hang_up(struct session *session);
+/* Tell the end, if it has come; the session is gone then. */
+void session_check_end(struct session *session);
 
-/* Handle a message to a session; true when its kind is one of those. */
-bool sessions_handle(struct sessions *sessions, const struct message *message);
-void sessions_resume(struct sessions *sessions); /* the link has room */
-/* The host is gone: as if HANGUP had come for all, and nothing more is told of any; their streams are free. */
-void sessions_abandon(struct sessions *sessions);
-/* All processes are gone: stop waiting for readers, drop what they did not take, and send each EXIT. */
-void sessions_finish(struct sessions *sessions);
-size_t sessions_count(const struct sessions *sessions);
-bool sessions_has_child(const struct sessions *sessions, pid_t pid);
+/* What keeps it from its end. */
+void session_close_report(struct session *session);
+void session_end_outputs(struct session *session);
+void session_close_forwarding(struct session *session);
+
+/* sessions.c: it is found by its stream from now on, or no more. */
+void sessions_add(struct sessions *sessions, struct session *session);
+void sessions_remove(struct session *session);

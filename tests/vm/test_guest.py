@@ -249,13 +249,30 @@ def test_the_last_of_a_pipeline_may_write_a_little_later(machine):
     assert session.output == b"early\nlate\n"
 
 
-def test_detached_sessions_go_on_and_have_no_flows(machine):
-    session = machine.run("sh", "-c", "for fd in 0 1 2; do all=$all\" $(readlink /proc/$$/fd/$fd)\"; done;"
-                          "echo $all >/tmp/detached; sleep 0.5; exit 4",
+def test_detached_sessions_go_on_and_have_outputs_only(machine):
+    session = machine.run("sh", "-c", "readlink /proc/$$/fd/0; echo errors >&2; sleep 0.5; exit 4",
                           flags=guest_vm.DEFAULT_USER | DETACH)
     session.send("HANGUP")
-    assert session.wait().exit == (4, 0) and session.id and not session.ended
-    assert machine.root("cat /tmp/detached").split() == ["/dev/null"] * 3
+    assert session.wait().exit == (4, 0) and session.id
+    assert (session.output, session.errors) == (b"/dev/null\n", b"errors\n")
+
+
+def test_a_detached_session_ends_with_the_last_that_writes(machine):
+    session = machine.open("sh", "-c", "(sleep 1; echo late) & echo early; exit 4", flags=guest_vm.DEFAULT_USER | DETACH)
+    assert session.wait().exit == (4, 0) and session.output == b"early\nlate\n"
+
+
+@pytest.mark.parametrize("flags", [DETACH, NO_INPUT, TERMINAL])
+def test_a_signal_for_all_reaches_every_process_of_the_session(machine, flags):
+    session = machine.open("sh", "-c", "sleep 1000 & sleep 1000 & setsid sleep 2222 & echo started; wait",
+                           flags=guest_vm.DEFAULT_USER | flags)
+    session.wait_for(b"started")
+    machine.wait_until(lambda: "sleep 2222" in machine.root("ps"), 20, "all run")
+    session.send("SIGNAL", number=SIGKILL, all=1)
+    machine.wait_until(lambda: "sleep 1000" not in machine.root("ps"), 20, "they were killed")
+    assert "sleep 2222" in machine.root("ps")  # it has made a session of its own, as services do
+    machine.root("killall sleep")
+    assert session.wait().exit == (0, SIGKILL)
 
 
 def test_a_hang_up_ends_a_session(machine):

@@ -1,10 +1,12 @@
 """annex run: arguments, streams, environment, users, exit status, signals."""
 
+import json
 import os
 import re
 import signal
 import subprocess
 
+import pexpect
 import pytest
 
 from annex_test import TIMEOUT
@@ -163,6 +165,36 @@ def test_a_detached_command_goes_on_without_us(busybox):
     busybox.sh("rm /tmp/go-on")
     wait_until(lambda: busybox.run("cat", "/tmp/detached").stdout == f"{busybox.host.account.uid}\n", "it has written")
     assert busybox.run("no-such-program", options=["-d"]).returncode == 127
+
+
+def sessions(machine, *options):
+    return {row["id"]: row for row in json.loads(machine.host.ok("ps", machine.name, "--format", "json", *options))}
+
+
+def test_what_a_detached_command_writes_is_kept_and_it_can_be_killed(busybox):
+    host = busybox.host
+    started = busybox.ok("sh", "-c", "echo out; echo err >&2; sleep 1000 & wait", options=["-d"]).strip()
+    wait_until(lambda: host.annex("logs", "--session", started, "busybox").stdout == "out\n", "it has written")
+    shown = host.annex("logs", "--session", started, "busybox")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "out\n", "err\n")
+    row = sessions(busybox)[started]
+    assert (row["state"], row["user"], row["terminal"]) == ("running", host.account.name, False)
+    follower = host.start("logs", "-f", "--session", started, "busybox")
+    assert host.ok("kill", "-n", "busybox", started[:8]) == started + "\n"
+    assert follower.communicate(timeout=TIMEOUT)[0] == b"out\n" and follower.returncode == 0
+    assert sessions(busybox, "-a")[started]["status"] == 128 + signal.SIGTERM
+    assert "sleep 1000" not in busybox.sh("ps")
+
+
+def test_a_shell_on_a_terminal_can_be_ended_by_others(busybox):
+    child = busybox.terminal("sh")
+    child.expect("[$#]")
+    identity, = (row["id"] for row in sessions(busybox).values() if row["terminal"])
+    busybox.host.ok("kill", "-n", "busybox", identity)
+    child.expect_exact(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 128 + signal.SIGHUP
+    assert identity not in sessions(busybox, "-a")
 
 
 def test_sessions_live_in_inits_namespaces_and_a_cgroup_of_their_own(busybox):
