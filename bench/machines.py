@@ -9,6 +9,7 @@ import tempfile
 import time
 
 import peers
+import sessions
 from measure import BUILD, Annex, Comparison, image, spread, timed
 
 MEMORY = "1G"
@@ -165,7 +166,7 @@ def free_port():
 class Machines:
     """The machines that the benchmarks use, made when the first of them asks."""
 
-    NAMES = ("boot", "run", "memory", "create", "stream")
+    NAMES = ("boot", "run", "memory", "create", "stream", "sessions")
 
     def __init__(self, runs):
         self.runs = runs
@@ -204,7 +205,20 @@ class Machines:
             table = bench_memory(annex, runs)
         elif name == "create":
             table = bench_create(annex, runs, folder)
+        elif name == "sessions":
+            return self.sessions(ssh_ready(annex, self.port, folder))
         else:
             table = bench_stream(annex, runs, ssh_ready(annex, self.port, folder))
         table.about = self.about
         return [table]
+
+    def sessions(self, ssh):
+        # One connection carries ten of them unless it is told otherwise.
+        self.annex("run", "-n", "debian", "--root", "--", "sh", "-c",
+                   "echo MaxSessions 200 >/etc/ssh/sshd_config.d/bench.conf; systemctl restart ssh")
+        with ssh_master(ssh, self.folder) as shared:
+            tables = [sessions.bench_start(self.annex, self.runs, shared),
+                      sessions.bench_output(self.annex, self.runs, shared)]
+        for table in tables:
+            table.about = self.about
+        return tables

@@ -3,7 +3,7 @@
 
 Usage: bench/run.py [--runs N] [--write] [NAME...]
 
-NAME: boot, run, memory, create, stream (machines), pull, share, cached, stages, link (images), files; all without an
+NAME: boot, run, memory, create, stream, sessions (machines), pull, share, cached, stages, link (images), files; all without an
 argument.
 
 Every number is the median of N runs (5 unless told otherwise) with the lowest and highest; the peer is measured in turn
