@@ -52,7 +52,7 @@ void locale_normalise(char ret[LOCALE_NAME_MAX + 4], const char *name)
 		for (size_t i = head + 1; i < end; i++)
 			digits &= !isalpha((unsigned char)name[i]);
 		if (digits) {
-			memcpy(ret + count, "iso", 3);
+			strcpy(ret + count, "iso");
 			count += 3;
 		}
 		for (size_t i = head + 1; i < end; i++) {

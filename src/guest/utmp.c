@@ -22,7 +22,18 @@
 #define FILE_PATH "/run/utmp"
 
 enum { USER_PROCESS = 7, DEAD_PROCESS = 8, LOCK_S = 10 };
-enum { PID = 4, LINE = 8, ID = 40, USER = 44, HOST = 76, SESSION = 336, LINE_SIZE = 32, ID_SIZE = 4, USER_SIZE = 32 };
+enum {
+	PID = 4,
+	LINE = 8,
+	ID = 40,
+	USER = 44,
+	HOST = 76,
+	SESSION = 336,
+	LINE_SIZE = 32,
+	ID_SIZE = 4,
+	USER_SIZE = 32,
+	HOST_SIZE = 256
+};
 enum { COMPACT_SECONDS = 340, COMPACT_SIZE = 384, WIDE_SECONDS = 344, WIDE_SIZE = 400 };
 
 static const char *const readers[] = {"/usr/bin/who", "/bin/who", "/usr/bin/w"};
@@ -31,6 +42,13 @@ static void put(uint8_t *at, int64_t value, size_t size)
 {
 	for (size_t i = 0; i < size; i++)
 		at[i] = (uint8_t)((uint64_t)value >> (8 * i));
+}
+
+/* A text that fills its field has no NUL; the field is empty before. */
+static void put_text(uint8_t *at, const char *text, size_t size)
+{
+	for (size_t i = 0; i < size && text[i]; i++)
+		at[i] = (uint8_t)text[i];
 }
 
 static int32_t get_pid(const uint8_t *record)
@@ -55,10 +73,10 @@ size_t utmp_fill(uint8_t ret[UTMP_RECORD_MAX], const char *machine, const struct
 	id = line + (strlen(line) > ID_SIZE ? strlen(line) - ID_SIZE : 0);
 	put(ret, USER_PROCESS, 2);
 	put(ret + PID, entry->pid, 4);
-	memcpy(ret + LINE, line, strlen(line));
-	memcpy(ret + ID, id, strlen(id));
-	memcpy(ret + USER, entry->user, strnlen(entry->user, USER_SIZE));
-	memcpy(ret + HOST, "annex", strlen("annex"));
+	put_text(ret + LINE, line, LINE_SIZE);
+	put_text(ret + ID, id, ID_SIZE);
+	put_text(ret + USER, entry->user, USER_SIZE);
+	put_text(ret + HOST, "annex", HOST_SIZE);
 	put(ret + SESSION, entry->pid, wide ? 8 : 4);
 	put(ret + (wide ? WIDE_SECONDS : COMPACT_SECONDS), entry->seconds, wide ? 8 : 4);
 	return size;

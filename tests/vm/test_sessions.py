@@ -109,6 +109,15 @@ def test_the_environment_is_the_login_environment(busybox):
     assert seen["SHELL"] == "/bin/sh"
     assert {"/usr/bin", "/bin"} <= set(seen["PATH"].split(":"))
     assert busybox.ok("sh", "-c", "cd; pwd").strip() == seen["HOME"]
+    assert seen["XDG_RUNTIME_DIR"] == f"/run/user/{account.uid}"
+    assert busybox.ok("stat", "-c", "%u %a", seen["XDG_RUNTIME_DIR"]) == f"{account.uid} 700\n"
+    assert "COLORTERM" not in environment(busybox, env={"COLORTERM": "truecolor"})
+
+
+def test_the_time_zone_is_a_rule_where_the_image_knows_none(busybox):
+    assert environment(busybox, env={"TZ": "Europe/Berlin"})["TZ"] == "CET-1CEST,M3.5.0,M10.5.0/3"
+    assert busybox.ok("date", "-d", "2026-01-01", "+%z", env={"TZ": "Europe/Berlin"}) == "+0100\n"
+    assert busybox.ok("sh", "-c", "echo $TZ", env={"TZ": "../../etc/passwd"}) == busybox.ok("sh", "-c", "echo $TZ")
 
 
 def test_variables_can_be_given(busybox):

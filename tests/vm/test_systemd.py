@@ -3,6 +3,8 @@
 import re
 import signal
 
+import pexpect
+
 from annex_test import TIMEOUT
 from machines import BOOT, wait_until
 
@@ -42,6 +44,27 @@ def test_the_user_may_become_root(debian):
     assert debian.ok("id", "-un").strip() == debian.host.account.name
 
 
+def test_the_users_services_are_up(debian):
+    assert debian.ok("systemctl", "--user", "is-system-running") == "running\n", debian.ok("systemctl", "--user", "--failed")
+    assert "org.freedesktop.systemd1" in debian.ok("busctl", "--user", "list", "--no-pager", "--no-legend")
+    assert debian.ok("loginctl", "show-user", debian.host.account.name, "-p", "Linger") == "Linger=yes\n"
+    folder = debian.ok("sh", "-c", "echo $XDG_RUNTIME_DIR").strip()
+    assert debian.ok("stat", "-c", "%u %a %m", folder) == f"{debian.host.account.uid} 700 {folder}\n"
+
+
+def test_other_ways_to_log_in_work(debian):
+    assert debian.ok("sudo", "-n", "-i", "sh", "-c", "id -un; pwd") == "root\n/root\n"
+    assert debian.sh(f"su - {debian.host.account.name} -c 'id -un; echo $HOME'").splitlines()[0] == debian.host.account.name
+
+
+def test_a_login_shell_reads_its_profile(debian):
+    script = "echo $0; shopt -q login_shell && echo login; echo $PROFILE; exit 3\n"
+    debian.sh("echo 'PROFILE=read' >/etc/profile.d/test.sh")
+    result = debian.host.annex("run", "-n", "debian", input=script)
+    assert (result.stdout, result.returncode) == ("-bash\nlogin\nread\n", 3), result.stderr
+    debian.sh("rm /etc/profile.d/test.sh")
+
+
 def test_the_journal_and_the_bus_work(debian):
     debian.sh("logger -t annex-test hello from the test")
     wait_until(lambda: "hello from the test" in debian.sh("journalctl -t annex-test -o cat --no-pager"), "the journal has it")
@@ -54,7 +77,11 @@ def test_files_and_enabled_services_survive_a_stop(debian):
     assert debian.ok("cat", "/run/marker.state") == "ran\n"
     debian.stop()
     assert debian.state == "stopped"
-    debian.up()
+    debian.host.ok("start", debian.name, timeout=BOOT, env={"TZ": "Europe/Berlin"})
+    assert debian.ok("readlink", "/etc/localtime") == "/usr/share/zoneinfo/Europe/Berlin\n"
+    assert debian.ok("cat", "/etc/timezone") == "Europe/Berlin\n"
+    assert debian.ok("date", "+%Z") in ("CET\n", "CEST\n")
+    assert debian.ok("date", "+%Z", env={"TZ": "Asia/Tokyo"}) == "JST\n"
     assert debian.ok("cat", "/var/lib/marker") == "kept\n"
     assert debian.ok("systemctl", "is-active", "marker.service") == "active\n"
     assert debian.ok("cat", "/run/marker.state") == "ran\n"
@@ -77,6 +104,20 @@ def test_a_login_shell_on_a_terminal(debian):
     child.wait()
     child.close()
     assert child.exitstatus == 3
+
+
+def test_the_hosts_terminal_is_known_to_all(debian):
+    source = debian.host.file("entry", "annex-term|of a test, am, colors#0x1000000, bel=^G, Tc, Smulx=\\E[4:%p1%dm,\n")
+    debian.host.program(["tic", "-x", "-o", debian.host.folder / "home" / ".terminfo", source]).check_returncode()
+    script = "echo $TERM; infocmp -x | grep -c Smulx; sudo -n infocmp -x | grep -c Smulx; sudo -n -i sh -c 'echo $TERM'"
+    child = debian.terminal("sh", "-c", script, env={"TERM": "annex-term"})
+    child.expect_exact("annex-term\r\n1\r\n1\r\nannex-term\r\n")
+    child.expect_exact(pexpect.EOF)
+    child.close()
+    assert debian.ok("stat", "-c", "%U %a", "/etc/terminfo/a/annex-term") == "root 644\n"
+    child = debian.terminal("sh", "-c", "echo $TERM", env={"TERM": "annex-nobody-knows"})
+    child.expect_exact("xterm-256color\r\n")
+    child.close()
 
 
 def test_a_session_is_no_unit_that_systemd_would_kill(debian):

@@ -1,6 +1,7 @@
 """Sessions with a terminal."""
 
 import os
+import re
 import signal
 
 import pexpect
@@ -95,6 +96,17 @@ def test_all_three_streams_are_the_terminal(busybox):
     child = busybox.terminal("sh", "-c", "test -t 0 && test -t 1 && test -t 2 && tty && stat -c %U $(tty)")
     child.expect(r"^/dev/pts/\d+\r\n" + busybox.host.account.name + "\r\n")
     assert end(child) == 0
+
+
+def test_who_shows_the_terminals_that_are_in_use(busybox):
+    account = busybox.host.account.name
+    child = busybox.terminal("sh", "-c", "tty; echo $$; exec sleep 1000")
+    child.expect(r"^/dev/(pts/\d+)\r\n(\d+)\r\n")
+    line = re.compile(rf"^{account}\s+{child.match[1]}\s.*annex", re.MULTILINE)
+    assert line.search(busybox.ok("who"))
+    busybox.sh(f"kill -9 {child.match[2]}")
+    assert end(child) == 137
+    assert not line.search(busybox.ok("who"))
 
 
 def test_a_terminal_can_be_asked_for_and_declined(busybox):
