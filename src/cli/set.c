@@ -27,19 +27,34 @@ static const struct option options[] = {
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
+/* Why what a running machine could have taken over waits. */
+static void tell_reasons(const json_t *reasons, const struct option_list *settings)
+{
+	for (size_t i = 0; i < settings->count; i++) {
+		const char *word = settings->words[i];
+		auto_free char *key = strndup(word, strcspn(word, "="));
+		const char *reason = key ? json_string_value(json_object_get(reasons, key)) : NULL;
+
+		if (reason)
+			fprintf(stderr, "%s: %s\n", word, reason);
+	}
+}
+
 /* Say which of them wait for a restart: a running machine takes some over at once. */
 static int tell_pending(struct cli *cli, struct annex_machine *machine, const struct option_list *settings,
 			struct annex_error **err)
 {
 	auto_free char *text = NULL;
 	auto_json json_t *array = json_array();
-	const json_t *pending;
+	const json_t *pending, *reasons;
 	bool any = false;
 
 	if (annex_machine_describe(&text, machine, err) < 0 || output_json_append(array, text, err) < 0)
 		return -1;
 	pending = json_object_get(json_array_get(array, 0), "pending");
+	reasons = json_object_get(json_array_get(array, 0), "pendingReasons");
 	progress_clear(cli->progress);
+	tell_reasons(reasons, settings);
 	for (size_t i = 0; i < settings->count; i++) {
 		const char *word = settings->words[i];
 		auto_free char *key = strndup(word, strcspn(word, "="));
@@ -198,8 +213,9 @@ const struct command set_command = {
 	.name = "set",
 	.section = "Machines",
 	.summary = "change a machine's settings",
-	.description = "Changes settings of a machine. Volumes of a running machine change at once; other settings "
-		       "wait for its next start. KEY=default is what a new machine has. Without KEY=VALUE, shows what "
+	.description = "Changes settings of a machine. A running machine takes over volumes, processors, memory and a "
+		       "larger disk at once, as far as it can; others wait for its next start. KEY=default is what a "
+		       "new machine has. Without KEY=VALUE, shows what "
 		       "is set, and what waits.",
 	.example = "annex set -n dev\nannex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64\n"
 		   "annex set volume=~/data:/data:ro volume=-/srv mask=.netrc",

@@ -103,6 +103,51 @@ static int grow(int device, struct annex_error **err)
 	return 0;
 }
 
+int disk_open(struct annex_error **err)
+{
+	char name[DISK_NAME_LIMIT], path[DISK_NAME_LIMIT + 8];
+	int device;
+
+	if (look(name) < 0)
+		return fail(err, ANNEX_ERROR_NOT_FOUND, "the disk is gone");
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	device = open(path, O_RDONLY | O_CLOEXEC);
+	return device < 0 ? fail_os(err, errno, "cannot open the root disk %s", path) : device;
+}
+
+struct size {
+	int device;
+	uint64_t wanted, is;
+};
+
+static int look_at_size(void *data)
+{
+	struct size *size = data;
+
+	if (ioctl(size->device, BLKGETSIZE64, &size->is) < 0)
+		return -errno;
+	return size->is < size->wanted ? -ENOENT : 0;
+}
+
+int disk_fill(uint64_t *ret, uint64_t wanted, uint64_t timeout_ms, struct annex_error **err)
+{
+	auto_close int uevents = uevent_open(), device = disk_open(err);
+	struct size size = {.device = device, .wanted = wanted};
+	int result;
+
+	if (device < 0)
+		return -1;
+	if (uevents < 0)
+		return fail_os(err, uevents, "cannot listen for the disk");
+	result = uevent_wait(uevents, timeout_ms, look_at_size, &size);
+	if (result == -ETIMEDOUT)
+		return fail(err, ANNEX_ERROR_TIMEOUT, "the machine's kernel has not noticed that the disk is larger");
+	if (result < 0)
+		return fail_os(err, result, "cannot tell the disk's size");
+	*ret = size.is;
+	return grow(device, err);
+}
+
 int disk_mount(const char *name, struct annex_error **err)
 {
 	auto_error struct annex_error *not_grown = NULL;

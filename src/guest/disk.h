@@ -9,6 +9,10 @@
 MUST_USE int disk_find(char ret[DISK_NAME_LIMIT], int uevents, uint64_t timeout_ms, struct annex_error **err);
 /* Mount it on MOUNT_DISK and let its file system grow to the device's size. */
 MUST_USE int disk_mount(const char *name, struct annex_error **err);
+/* The device of the machine's disk, for reading; a descriptor or -1. */
+MUST_USE int disk_open(struct annex_error **err);
+/* Once the device has at least this size, let the mounted file system fill it. *ret: its size. Blocks. */
+MUST_USE int disk_fill(uint64_t *ret, uint64_t wanted, uint64_t timeout_ms, struct annex_error **err);
 /* Write everything. */
 void disk_sync(void);
 /* The same, and unmount; what keeps it busy gets a moment to go. False: it could only be made read-only or

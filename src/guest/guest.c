@@ -250,6 +250,11 @@ static void handle_unbind(struct guest *guest, const void *body)
 	shares_handle_unbind(guest->shares, body);
 }
 
+static void handle_adjust(struct guest *guest, const void *body)
+{
+	adjusts_handle(guest->adjusts, body, guest->config.deadline_factor);
+}
+
 static void handle_failure(struct guest *guest, const void *body)
 {
 	const struct message_failure *message = body;
@@ -264,7 +269,7 @@ static const struct handler {
 } handlers[] = {
 	{MESSAGE_HELLO, handle_hello},     {MESSAGE_FAILURE, handle_failure}, {MESSAGE_SHUTDOWN, handle_shutdown},
 	{MESSAGE_CLOCK, handle_clock},     {MESSAGE_BIND, handle_bind},       {MESSAGE_UNBIND, handle_unbind},
-	{MESSAGE_MEASURE, handle_measure},
+	{MESSAGE_MEASURE, handle_measure}, {MESSAGE_ADJUST, handle_adjust},
 };
 
 union body {
@@ -274,6 +279,7 @@ union body {
 	struct message_clock clock;
 	struct message_bind bind;
 	struct message_unbind unbind;
+	struct message_adjust adjust;
 };
 
 static void protest(struct guest *guest, const struct message *message)
@@ -365,7 +371,8 @@ static void on_child_signal(struct loop_source *source, int signal, void *data)
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
 			return;
 		if ((guest->init && init_pid(guest->init) == info.si_pid) ||
-		    sessions_has_child(guest->sessions, info.si_pid) || shares_has_child(guest->shares, info.si_pid))
+		    sessions_has_child(guest->sessions, info.si_pid) || shares_has_child(guest->shares, info.si_pid) ||
+		    adjusts_has_child(guest->adjusts, info.si_pid))
 			return; /* the loop will tell its owner */
 		waitpid(info.si_pid, NULL, 0);
 	}
@@ -396,6 +403,7 @@ int guest_new(struct guest **ret, int uevents, int port, struct annex_error **er
 		return fail_os(err, result, "cannot start the agent");
 	}
 	if (shares_new(&guest->shares, guest->loop, guest->link, err) < 0 ||
+	    adjusts_new(&guest->adjusts, guest->loop, guest->link, err) < 0 ||
 	    console_new(&guest->console, guest->loop, err) < 0 ||
 	    notify_new(&guest->notify, guest->loop, on_notify, guest, err) < 0) {
 		guest_free(guest);
@@ -412,6 +420,7 @@ void guest_free(struct guest *guest)
 	init_free(guest->init);
 	sessions_free(guest->sessions);
 	shares_free(guest->shares);
+	adjusts_free(guest->adjusts);
 	klog_free(guest->klog);
 	notify_free(guest->notify);
 	console_free(guest->console);

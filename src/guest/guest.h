@@ -1,5 +1,6 @@
 #pragma once
 #include "base/text.h"
+#include "guest/adjust.h"
 #include "guest/console.h"
 #include "guest/init.h"
 #include "guest/klog.h"
@@ -26,6 +27,7 @@ struct guest {
 	struct link *link;
 	struct sessions *sessions;
 	struct shares *shares;
+	struct adjusts *adjusts;
 	struct console *console;
 	struct notify *notify;
 	struct klog *klog;

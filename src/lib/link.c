@@ -32,6 +32,7 @@ enum {
 	RETRY_MS = 20,
 	REPORT_MS = 1000,
 	REQUEST_MS = 300000, /* for a machine to mount something, slow as it may be */
+	APPLY_MS = 3600000,  /* the supervisor sees to it that it ends */
 	READ_AT_ONCE = 16384,
 	FIRST_CLIENT_FD = 3,
 };
@@ -56,6 +57,7 @@ void link_state_clear(struct link_state *state)
 	free(state->accelerator);
 	free(state->settings);
 	free(state->shares);
+	free(state->reasons);
 	*state = (struct link_state){0};
 }
 
@@ -192,9 +194,11 @@ static int keep_state(struct link *link, const struct message_state *told, struc
 		.accelerator = copy(told->accelerator),
 		.settings = copy(told->settings),
 		.shares = copy(told->shares),
+		.reasons = copy(told->reasons),
 	};
 
-	if (!state.waiting || !state.failure || !state.hint || !state.accelerator || !state.settings || !state.shares)
+	if (!state.waiting || !state.failure || !state.hint || !state.accelerator || !state.settings || !state.shares ||
+	    !state.reasons)
 		return fail_memory(err);
 	link_state_clear(&link->state);
 	link->state = state;
@@ -605,6 +609,15 @@ int link_mount(struct link *link, const char *volume, bool kept, struct annex_er
 int link_umount(struct link *link, const char *target, bool force, bool kept, struct annex_error **err)
 {
 	return request(link, MESSAGE_UMOUNT, &(struct message_umount){target, force, kept}, err);
+}
+
+int link_apply(struct link *link, const char *const *settings, struct annex_error **err)
+{
+	int result = ask(link, MESSAGE_APPLY, &(struct message_apply){settings}, err);
+
+	if (result == 0)
+		result = expect(link, MESSAGE_DONE, APPLY_MS, err);
+	return result < 0 ? -1 : 0;
 }
 
 int link_state(struct link *link, struct link_state *ret, struct annex_error **err)

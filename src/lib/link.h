@@ -53,6 +53,7 @@ struct link_state {
 	char *settings; /* JSON object of the settings in effect */
 	char *shares;   /* JSON list of what is shared */
 	uint32_t restarts;
+	char *reasons; /* JSON object: why a setting waits, by its key */
 };
 MUST_USE int link_state(struct link *link, struct link_state *ret, struct annex_error **err);
 void link_state_clear(struct link_state *state);
@@ -73,6 +74,10 @@ MUST_USE int link_usage(struct link *link, struct message_usage *ret, int timeou
 MUST_USE int link_sessions(struct link *link, struct session_list *ret, struct annex_error **err);
 /* Signal a session, as struct message_kill says. */
 MUST_USE int link_kill(struct link *link, const char *id, unsigned signal, struct annex_error **err);
+
+/* Let a machine that runs take over settings ("KEY=VALUE") as far as it can, and wait until it has. One that has ended
+ * meanwhile has nothing to take over. */
+MUST_USE int link_apply(struct link *link, const char *const *settings, struct annex_error **err);
 
 /* For a session: gives up the connection, on which nothing but HELLO was exchanged then (no other function was used).
  * Non-blocking; the caller's. */

@@ -293,6 +293,25 @@ static int list_shares(json_t **ret, const struct annex_machine *machine, struct
 	return *ret ? 0 : fail_memory(err);
 }
 
+/* The reasons of what still waits. */
+static int list_reasons(json_t **ret, const struct annex_machine *machine, const json_t *waits,
+			struct annex_error **err)
+{
+	auto_json json_t *reasons = NULL, *found = json_object();
+	const char *key;
+	json_t *reason;
+
+	if (told(&reasons, machine->state.reasons, "reasons", err) < 0)
+		return -1;
+	json_object_foreach(reasons, key, reason)
+	{
+		if (json_object_get(waits, key))
+			json_object_set(found, key, reason);
+	}
+	*ret = TAKE(found);
+	return *ret ? 0 : fail_memory(err);
+}
+
 static json_t *text_or_null(const char *text)
 {
 	return text && *text ? json_string(text) : json_null();
@@ -308,6 +327,7 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 {
 	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *shares = NULL;
 	auto_json json_t *autostart = NULL;
+	auto_json json_t *waits = NULL, *reasons = NULL;
 	char created[TIME_BUFFER], started[TIME_BUFFER];
 	bool runs = info->pid != 0, complete = true;
 
@@ -315,6 +335,9 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		return fail_memory(err);
 	if (effective_settings(&effective, machine, set, err) < 0 || list_shares(&shares, machine, err) < 0 ||
 	    autostart_describe(&autostart, machine, err) < 0)
+		return -1;
+	waits = machine_pending(set, effective);
+	if (list_reasons(&reasons, machine, waits, err) < 0)
 		return -1;
 	const struct {
 		const char *key;
@@ -340,7 +363,8 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		{"folder", json_string(machine->paths.folder)},
 		{"shares", TAKE(shares)},
 		{"settings", json_incref(effective)},
-		{"pending", machine_pending(set, effective)},
+		{"pending", TAKE(waits)},
+		{"pendingReasons", TAKE(reasons)},
 	};
 	for (size_t i = 0; i < COUNT_OF(members); i++)
 		complete = json_object_set_new(object, members[i].key, members[i].value) == 0 && complete;

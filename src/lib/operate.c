@@ -8,6 +8,8 @@
 #include "lib/defaults.h"
 #include "lib/image.h"
 #include "lib/share.h"
+#include "machine/hardware.h"
+#include "machine/lifecycle.h"
 #include "machine/plan.h"
 #include "qemu/args.h"
 #include "rootfs/rootfs.h"
@@ -185,6 +187,8 @@ int machine_check_settings(const struct annex_context *context, struct machine_s
 		return -1;
 	if (before && check_disk(settings, before, err) < 0)
 		return -1;
+	if (hardware_check(settings, before, context->data, err) < 0)
+		return -1;
 	return before && text_equal(settings->kernel, before->kernel) ? 0 : check_kernel(context, settings, err);
 }
 
@@ -238,6 +242,40 @@ static int change(struct annex_machine *machine, const char *const *pairs, struc
 	return -1;
 }
 
+/* "KEY=VALUE" of what the pairs have changed and a running machine can take over. */
+static int list_live(struct text_list *ret, const json_t *set, const char *const *pairs, struct annex_error **err)
+{
+	for (; *pairs; pairs++) {
+		auto_free char *key = strndup(*pairs, strcspn(*pairs, "="));
+
+		if (!key)
+			return fail_memory(err);
+		if (setting_is_live(key) &&
+		    text_list_printf(ret, "%s=%lld", key, (long long)json_integer_value(json_object_get(set, key))) < 0)
+			return fail_memory(err);
+	}
+	return 0;
+}
+
+/* A machine that runs takes over what it can; the record has it all, and what waits is told as pending. */
+static int apply(struct annex_machine *machine, const json_t *set, const char *const *pairs, struct annex_error **err)
+{
+	auto_text_list struct text_list live = {0};
+	auto_link_state struct link_state state = {0};
+	auto_link struct link *link = NULL;
+
+	if (list_live(&live, set, pairs, err) < 0)
+		return -1;
+	if (live.count == 0)
+		return 0;
+	if (link_open(&link, machine->context, &machine->paths, false, err) < 0 ||
+	    (link && link_state(link, &state, err) < 0))
+		return -1;
+	if (!link || state.state != MACHINE_RUNNING)
+		return 0;
+	return link_apply(link, (const char *const *)live.items, err);
+}
+
 API int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,
 			  struct annex_error **err)
 {
@@ -251,11 +289,15 @@ API int annex_machine_set(struct annex_machine *machine, const char *const *sett
 			return -1; /* the first cause is told */
 		return -1;
 	}
+	set = settings_encode(&machine->record.settings);
+	if (!set)
+		return fail_memory(err);
+	if (apply(machine, set, settings, err) < 0)
+		return -1;
 	if (!ret_pending)
 		return 0;
 	if (link_open(&link, machine->context, &machine->paths, false, err) < 0)
 		return -1;
-	set = settings_encode(&machine->record.settings);
 	if (link && machine_run_load(&run, &machine->paths, &ignored) == 0 && run.settings)
 		differences = machine_pending(set, run.settings);
 	*ret_pending = json_object_size(differences) > 0;

@@ -2,7 +2,9 @@
 
 #include "base/file.h"
 #include "base/time.h"
+#include "machine/hardware.h"
 #include "machine/hostzone.h"
+#include "qemu/nested.h"
 #include "rootfs/overlay.h"
 
 #include <fcntl.h>
@@ -11,12 +13,15 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 static const char *const ports[] = {PLAN_GUEST_PORT};
 
 /* Quiet: a serial line costs time, and the guest's agent sends the kernel's log. A panic is printed all the same, and
- * ends the machine. */
-static const char kernel_parameters[] = "console=ttyS0 quiet panic=-1 rdinit=/init random.trust_cpu=on no_timer_check";
+ * ends the machine. No bounce buffers (swiotlb): 64 MiB that the kernel would set aside because memory may be added
+ * behind 4 GiB, for devices that can't reach there, of which there are none. */
+static const char kernel_parameters[] =
+	"console=ttyS0 quiet panic=-1 rdinit=/init random.trust_cpu=on no_timer_check swiotlb=noforce";
 
 int machine_open_kernel(struct kernel **ret, const struct machine_paths *paths, const struct machine_settings *settings,
 			struct annex_error **err)
@@ -36,6 +41,29 @@ static enum qemu_network network(const struct machine_settings *settings)
 	return strcmp(settings->network, "none") == 0 ? QEMU_NETWORK_NONE : QEMU_NETWORK_SLIRP;
 }
 
+/* What can be added while it runs; as the host's QEMU can. */
+static void leave_room(struct qemu_config *config, const struct machine_settings *settings,
+		       const struct qemu_probe *probe)
+{
+	uint64_t memory = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	struct hardware_room room = hardware_room(settings, cpus < 1 ? 1 : (unsigned)cpus, memory);
+
+	if (!probe->grows)
+		return;
+	config->growth = room.growth;
+	config->cpus_max = room.cpus;
+}
+
+static int check_nested(const struct machine_settings *settings, const struct qemu_accel *accel,
+			struct annex_error **err)
+{
+	struct utsname host;
+
+	uname(&host);
+	return settings->virtualization ? qemu_nested_check(accel->kind, host.machine, QEMU_NESTED_MODULES, err) : 0;
+}
+
 int machine_plan_make(struct machine_plan *ret, const struct machine_paths *paths, const struct machine_record *record,
 		      const char *agent, struct annex_error **err)
 {
@@ -48,6 +76,7 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "the disk %s is gone", paths->disk);
 	if (qemu_probe(&plan.probe, paths->data, err) < 0 || qemu_accel_parse(&accel, settings->accel, err) < 0 ||
 	    qemu_accel_choose(&plan.accel, &plan.probe, accel, err) < 0 ||
+	    check_nested(settings, &plan.accel, err) < 0 ||
 	    machine_open_kernel(&plan.kernel, paths, settings, err) < 0 ||
 	    kernel_initramfs(&plan.initramfs, plan.kernel, agent, err) < 0 || machine_home(&home, err) < 0 ||
 	    machine_shares_make(&plan.shares, paths, settings, home, plan.kernel->modules, plan.kernel->release, err) <
@@ -84,6 +113,7 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		.console = true,
 		.reset_is_end = true,
 	};
+	leave_room(&ret->qemu, settings, &ret->probe);
 	return 0;
 }
 

@@ -327,6 +327,17 @@ static const struct setting settings_table[] = {
 	 0, 0, switches, true},
 };
 
+static const char *const live[] = {"cpus", "disk", "memory"};
+
+bool setting_is_live(const char *key)
+{
+	for (size_t i = 0; i < COUNT_OF(live); i++) {
+		if (strcmp(live[i], key) == 0)
+			return true;
+	}
+	return false;
+}
+
 const char *setting_key(size_t index)
 {
 	return index < COUNT_OF(settings_table) ? settings_table[index].key : NULL;

@@ -52,6 +52,9 @@ json_t *settings_encode(const struct machine_settings *settings);
 MUST_USE int settings_reset(struct machine_settings *settings, const struct machine_settings *from, const char *key,
 			    struct annex_error **err);
 
+/* Can a machine that runs take it over? */
+bool setting_is_live(const char *key);
+
 /* The keys in the order of the documentation; NULL past the end. */
 const char *setting_key(size_t index);
 const char *setting_help(size_t index);

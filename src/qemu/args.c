@@ -94,6 +94,11 @@ static char *with_commas_doubled(const char *value)
 	return text_take(&text);
 }
 
+static bool adds_cpus(const struct qemu_config *config)
+{
+	return config->cpus_max > config->cpus;
+}
+
 static void add_machine(struct builder *to)
 {
 	const struct qemu_config *config = to->config;
@@ -116,8 +121,15 @@ static void add_machine(struct builder *to)
 	add(to, "-machine", "%s,memory-backend=memory", to->platform->machine);
 	add(to, "-accel", "%s", kvm ? "kvm" : "tcg,thread=multi,tb-size=256");
 	add(to, "-cpu", "%s", to->platform->cpu[kvm][config->nested]);
-	add(to, "-smp", "%u", config->cpus);
-	add(to, "-m", "%lluM", (unsigned long long)mib);
+	if (adds_cpus(config))
+		add(to, "-smp", "%u,maxcpus=%u", config->cpus, config->cpus_max);
+	else
+		add(to, "-smp", "%u", config->cpus);
+	if (config->growth > 0)
+		add(to, "-m", "%lluM,maxmem=%lluM", (unsigned long long)mib,
+		    (unsigned long long)(mib + config->growth / MIB));
+	else
+		add(to, "-m", "%lluM", (unsigned long long)mib);
 	add(to, "-object", "memory-backend-memfd,id=memory,size=%lluM,share=on", (unsigned long long)mib);
 	add(to, "-rtc", "base=utc,clock=host");
 	add(to, "-action", "panic=shutdown,reboot=%s", config->reset_is_end ? "shutdown" : "reset");
@@ -180,6 +192,16 @@ static void add_share(struct builder *to)
 	    tag ? tag : "", to->config->share_queues);
 }
 
+/* Memory that the guest takes, or gives back, block by block. Nothing of it is the host's before that. */
+static void add_growth(struct builder *to)
+{
+	if (to->config->growth == 0)
+		return;
+	add(to, "-object", "memory-backend-memfd,id=growing,size=%lluM,share=on",
+	    (unsigned long long)(to->config->growth / MIB));
+	add(to, "-device", "virtio-mem-pci,id=growth,memdev=growing,requested-size=0,disable-legacy=on");
+}
+
 static void add_devices(struct builder *to)
 {
 	const struct qemu_config *config = to->config;
@@ -200,6 +222,7 @@ static void add_devices(struct builder *to)
 	add(to, "-object", "rng-random,id=random,filename=/dev/urandom");
 	add(to, "-device", "virtio-rng-pci,rng=random,disable-legacy=on");
 	add(to, "-device", "virtio-balloon-pci,disable-legacy=on,free-page-reporting=on");
+	add_growth(to);
 	add(to, "-device", "pvpanic-pci");
 	if (config->network == QEMU_NETWORK_SLIRP) {
 		add(to, "-netdev", "user,id=network");
@@ -237,6 +260,14 @@ static int check(const struct qemu_probe *probe, const struct qemu_config *confi
 	if (config->memory < QEMU_MEMORY_LEAST || config->memory > 1ull << 46)
 		return fail(err, ANNEX_ERROR_USAGE, "memory of %llu MiB (%llu MiB or more)",
 			    (unsigned long long)(config->memory / MIB), QEMU_MEMORY_LEAST / MIB);
+	if (config->cpus_max > QEMU_CPUS_MAX)
+		return fail(err, ANNEX_ERROR_USAGE, "up to %u processors (1 to %d)", config->cpus_max, QEMU_CPUS_MAX);
+	if (config->growth % QEMU_GROWTH_UNIT != 0 || config->growth > 1ull << 46)
+		return fail(err, ANNEX_ERROR_USAGE, "memory that grows by %llu bytes",
+			    (unsigned long long)config->growth);
+	if (!probe->grows && (config->growth > 0 || adds_cpus(config)))
+		return fail(err, ANNEX_ERROR_UNSUPPORTED, "%s can't add memory or processors to a machine that runs",
+			    probe->program);
 	if (config->accel == QEMU_ACCEL_AUTO)
 		return fail(err, ANNEX_ERROR_USAGE, "no accelerator is chosen");
 	if (config->port_count > QEMU_PORTS_MAX)

@@ -9,6 +9,11 @@
 
 enum { QEMU_DISKS_MAX = 16, QEMU_PORTS_MAX = 8, QEMU_SERIAL_MAX = 20, QEMU_CPUS_MAX = 255, QEMU_SHARE_QUEUES_MAX = 8 };
 #define QEMU_MEMORY_LEAST (64ull << 20)
+#define QEMU_GROWTH_UNIT  (4ull << 20)
+
+/* Where what changes while it runs is found: the first disk's node, and the device of memory that is added. */
+#define QEMU_NODE_DISK   "disk0"
+#define QEMU_PATH_GROWTH "/machine/peripheral/growth"
 
 enum qemu_network { QEMU_NETWORK_NONE, QEMU_NETWORK_SLIRP };
 /* "none" or "slirp"; USAGE. */
@@ -29,7 +34,9 @@ struct qemu_config {
 	const char *initrd;       /* or NULL */
 	const char *command_line; /* or NULL */
 	uint64_t memory;          /* bytes */
+	uint64_t growth;          /* bytes that it can grow by while the machine runs, a multiple of 4 MiB */
 	unsigned cpus;
+	unsigned cpus_max;          /* that it can have while it runs; not above cpus: no more than those */
 	enum qemu_accel_kind accel; /* KVM or TCG */
 	bool nested;                /* the guest may use virtualization itself */
 	const struct qemu_disk *disks;

@@ -1,8 +1,8 @@
 /*
- * QEMU is asked by running it: `-sandbox on --version` proves the sandbox and tells the version at once, `-accel help`
- * and `-netdev help` what is built in. Three short processes; their answers are kept in a file under the program's
- * path, size and time of change, so that later commands pay one stat(). The file is a cache: whatever is wrong with it,
- * the program is asked again, and a folder that can't be written costs nothing but time.
+ * QEMU is asked by running it: `-sandbox on --version` proves the sandbox and tells the version at once, `-accel help`,
+ * `-netdev help` and `-device help` what is built in. Short processes; their answers are kept in a file under the
+ * program's path, size and time of change, so that later commands pay one stat(). The file is a cache: whatever is
+ * wrong with it, the program is asked again, and a folder that can't be written costs nothing but time.
  */
 #include "qemu/probe.h"
 
@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 
 #define CACHE_NAME    "qemu.json"
-#define CACHE_VERSION 1u
+#define CACHE_VERSION 2u
 #define ANSWER_LIMIT  (256u << 10)
 
 /* What the answers are kept under, and the answers. */
@@ -41,6 +41,7 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_BOOL, "kvm", struct record, probe.kvm, true),
 	JSON_ROW(JSON_ROW_BOOL, "sandbox", struct record, probe.sandbox, true),
 	JSON_ROW(JSON_ROW_BOOL, "slirp", struct record, probe.slirp, true),
+	JSON_ROW(JSON_ROW_BOOL, "grows", struct record, probe.grows, true),
 };
 
 static void record_clear(struct record *record)
@@ -149,9 +150,18 @@ static int check_version(const struct qemu_probe *probe, struct annex_error **er
 
 #define SANDBOX_TRIAL "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
 
+/* Elsewhere than on x86 QEMU has no hot-plug of processors. */
+static bool can_grow(const char *devices)
+{
+	struct utsname host;
+
+	uname(&host);
+	return strcmp(host.machine, "x86_64") == 0 && strstr(devices, "\"virtio-mem-pci\"");
+}
+
 static int ask_all(struct qemu_probe *probe, struct annex_error **err)
 {
-	auto_free char *version = NULL, *plain = NULL, *accels = NULL, *netdevs = NULL;
+	auto_free char *version = NULL, *plain = NULL, *accels = NULL, *netdevs = NULL, *devices = NULL;
 	const char *program = probe->program;
 	bool good;
 
@@ -163,10 +173,12 @@ static int ask_all(struct qemu_probe *probe, struct annex_error **err)
 	if (parse_version(probe, probe->sandbox ? version : plain, err) < 0 || check_version(probe, err) < 0)
 		return -1;
 	if (ask(&accels, &good, program, (const char *const[]){"-accel", "help", NULL}, err) < 0 ||
-	    ask(&netdevs, &good, program, (const char *const[]){"-netdev", "help", NULL}, err) < 0)
+	    ask(&netdevs, &good, program, (const char *const[]){"-netdev", "help", NULL}, err) < 0 ||
+	    ask(&devices, &good, program, (const char *const[]){"-device", "help", NULL}, err) < 0)
 		return -1;
 	probe->kvm = has_line(accels, "kvm");
 	probe->slirp = has_line(netdevs, "user");
+	probe->grows = can_grow(devices);
 	return 0;
 }
 

@@ -15,6 +15,7 @@ struct qemu_probe {
 	bool kvm;     /* built in */
 	bool sandbox; /* -sandbox on */
 	bool slirp;   /* -netdev user */
+	bool grows;   /* processors and memory can be added to a machine that runs */
 };
 
 /* Finds qemu-system-ARCH, or what $ANNEX_QEMU names. What it said is kept in `cache_folder`/qemu.json (NULL: nowhere)

@@ -13,6 +13,7 @@
 #include "machine/name.h"
 #include "supervisor/guest.h"
 #include "supervisor/relay.h"
+#include "supervisor/resources.h"
 #include "supervisor/sessions.h"
 #include "supervisor/shares.h"
 #include "supervisor/usage.h"
@@ -70,6 +71,7 @@ static void free_client(struct client *client)
 		loop_source_watch(clients->source, EPOLLIN);
 	hang_up(client);
 	shares_forget(clients->supervisor->shares, client);
+	resources_forget(clients->supervisor->resources, client);
 	channel_free(client->channel);
 	free(client);
 }
@@ -241,6 +243,19 @@ static void on_kill(struct client *client, const struct message *message)
 		clients_answer(client->clients, client, err);
 }
 
+static void on_apply(struct client *client, const struct message *message)
+{
+	struct message_apply apply;
+
+	if (message_get(&apply, message->kind, message->payload, message->size) < 0) {
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: APPLY that is malformed", NULL);
+		return;
+	}
+	if (is_running(client, 0))
+		resources_apply(client->clients->supervisor->resources, client, &apply);
+	message_clear(&apply, message->kind);
+}
+
 static void on_session(struct client *client, const struct message *message)
 {
 	struct supervisor *supervisor = client->clients->supervisor;
@@ -291,6 +306,7 @@ static const struct {
 	{MESSAGE_LIST_SESSIONS, on_list_sessions},
 	{MESSAGE_KILL, on_kill},
 	{MESSAGE_STATS, on_stats},
+	{MESSAGE_APPLY, on_apply},
 };
 
 static void on_message(struct channel *channel, const struct message *message, void *data)

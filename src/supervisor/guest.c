@@ -13,6 +13,7 @@
 #include "supervisor/clock.h"
 #include "supervisor/logfile.h"
 #include "supervisor/relay.h"
+#include "supervisor/resources.h"
 #include "supervisor/sessions.h"
 #include "supervisor/shares.h"
 #include "supervisor/usage.h"
@@ -123,13 +124,22 @@ static const char *on_measured(struct guest *guest, const struct message *messag
 	return NULL;
 }
 
+static const char *on_adjusted(struct guest *guest, const struct message *message)
+{
+	struct message_adjusted adjusted;
+
+	if (message_get(&adjusted, message->kind, message->payload, message->size) < 0)
+		return "ADJUSTED that is malformed";
+	return resources_on_adjusted(guest->supervisor->resources, &adjusted) ? NULL : "ADJUSTED that nobody asked for";
+}
+
 static const struct {
 	enum message_kind kind;
 	handler_fn *handle;
 } handlers[] = {
 	{MESSAGE_HELLO, on_hello},   {MESSAGE_WAITING, on_waiting},   {MESSAGE_READY, on_ready},
 	{MESSAGE_HALTED, on_halted}, {MESSAGE_LOG, on_log},           {MESSAGE_FAILURE, on_failure},
-	{MESSAGE_BOUND, on_bound},   {MESSAGE_MEASURED, on_measured},
+	{MESSAGE_BOUND, on_bound},   {MESSAGE_MEASURED, on_measured}, {MESSAGE_ADJUSTED, on_adjusted},
 };
 
 static const char *on_session(struct guest *guest, const struct message *message)
@@ -305,6 +315,12 @@ void guest_unbind(struct guest *guest, const char *target, bool force)
 {
 	if (guest_is_up(guest))
 		channel_put(guest->channel, MESSAGE_UNBIND, 0, &(struct message_unbind){target, force});
+}
+
+void guest_adjust(struct guest *guest, enum message_adjustment what, uint64_t value)
+{
+	if (guest_is_up(guest))
+		channel_put(guest->channel, MESSAGE_ADJUST, 0, &(struct message_adjust){what, value});
 }
 
 void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size)

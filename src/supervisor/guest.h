@@ -30,6 +30,9 @@ void guest_failure(struct annex_error **err, unsigned kind, uint32_t os, const c
 void guest_bind(struct guest *guest, const char *share);
 void guest_unbind(struct guest *guest, const char *target, bool force);
 
+/* Change the virtual machine; resources_on_adjusted() gets the answer. */
+void guest_adjust(struct guest *guest, enum message_adjustment what, uint64_t value);
+
 /* Pass a session's message on. */
 void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size);
 /* To all of a session's processes. */

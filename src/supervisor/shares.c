@@ -74,7 +74,7 @@ static void finish(struct shares *shares, const struct annex_error *err)
 	shares->count--;
 	if (!err && task->kept && keep(&supervisor->record->settings, task, &ignored) < 0)
 		log_info("%s", annex_error_message(ignored));
-	supervisor_on_shares_changed(supervisor);
+	supervisor_on_changed(supervisor);
 	if (task->client)
 		clients_answer(supervisor->clients, task->client, err);
 	free_task(task);

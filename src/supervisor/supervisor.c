@@ -24,6 +24,7 @@
 #include "supervisor/notify.h"
 #include "supervisor/relay.h"
 #include "supervisor/restart.h"
+#include "supervisor/resources.h"
 #include "supervisor/sessions.h"
 #include "supervisor/shares.h"
 #include "supervisor/usage.h"
@@ -241,6 +242,7 @@ void supervisor_on_ready(struct supervisor *supervisor, const char *init)
 	set_deadline(supervisor, PHASE_NONE, 0);
 	supervisor->up_at = time_monotonic_ms();
 	clock_begin_checks(supervisor->clock);
+	resources_on_ready(supervisor->resources);
 	notify("READY=1");
 	malloc_trim(0); /* what making the plan took */
 }
@@ -516,6 +518,7 @@ void supervisor_describe(const struct supervisor *supervisor, struct message_sta
 		.settings = supervisor->settings,
 		.shares = supervisor->shared,
 		.restarts = supervisor->attempt,
+		.reasons = resources_reasons(supervisor->resources),
 	};
 }
 
@@ -538,7 +541,7 @@ static int describe(struct supervisor *supervisor, struct annex_error **err)
 	return 0;
 }
 
-void supervisor_on_shares_changed(struct supervisor *supervisor)
+void supervisor_on_changed(struct supervisor *supervisor)
 {
 	auto_error struct annex_error *err = NULL;
 
@@ -560,7 +563,8 @@ static int start(struct supervisor *supervisor, struct annex_error **err)
 	    logfile_open(&supervisor->boot_log,
 			 &(struct logfile_options){.path = paths->boot_log, .limit = LOGFILE_BOOT_MAX}, err) < 0)
 		return -1;
-	if (describe(supervisor, err) < 0 || shares_new(&supervisor->shares, supervisor, &device, err) < 0)
+	if (describe(supervisor, err) < 0 || resources_new(&supervisor->resources, supervisor, err) < 0 ||
+	    shares_new(&supervisor->shares, supervisor, &device, err) < 0)
 		return -1;
 	supervisor->plan.qemu.share_fd = device;
 	supervisor->run.accelerator = strdup(qemu_accel_name(supervisor->plan.accel.kind));
@@ -704,6 +708,7 @@ void supervisor_clear(struct supervisor *supervisor)
 	if (supervisor->clients)
 		clients_free(TAKE(supervisor->clients));
 	shares_free(TAKE(supervisor->shares));
+	resources_free(TAKE(supervisor->resources));
 	guest_free(TAKE(supervisor->guest));
 	console_free(TAKE(supervisor->console));
 	logfile_close(TAKE(supervisor->boot_log));

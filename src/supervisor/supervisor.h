@@ -24,6 +24,7 @@ struct console;
 struct guest;
 struct logfile;
 struct relay;
+struct resources;
 struct sessions;
 struct shares;
 struct usage;
@@ -39,7 +40,7 @@ enum supervisor_phase {
 /* One machine at work. The files of this folder share it; each part is driven by its own callbacks on the loop. */
 struct supervisor {
 	const struct machine_paths *paths;
-	struct machine_record *record; /* of the start; its volumes follow what is shared meanwhile */
+	struct machine_record *record; /* of the start; its settings follow what is changed meanwhile */
 	const char *agent;             /* path of annex-guest */
 	const char *share_program;     /* path of annex-share */
 	char *socket;
@@ -71,6 +72,7 @@ struct supervisor {
 	struct logfile *boot_log;
 	struct qemu_vm *vm;
 	struct shares *shares;
+	struct resources *resources;
 	struct console *console;
 	struct guest *guest; /* NULL: no link */
 	struct clients *clients;
@@ -101,7 +103,7 @@ void supervisor_on_guest_failure(struct supervisor *supervisor, const struct mes
 /* The server of the shares is gone. */
 void supervisor_on_broken_shares(struct supervisor *supervisor, const struct annex_error *why);
 /* What is shared, or a setting in effect, has changed: clients and the record of this run get to know. */
-void supervisor_on_shares_changed(struct supervisor *supervisor);
+void supervisor_on_changed(struct supervisor *supervisor);
 /* The guest broke the protocol; the link is gone. */
 void supervisor_on_broken_guest(struct supervisor *supervisor, const char *what);
 

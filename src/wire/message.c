@@ -42,13 +42,14 @@ static const struct field failure[] = {U32(failure, kind), U32(failure, os), TEX
 static const struct field stop[] = {U64(stop, timeout_ms)};
 static const struct field mount[] = {TEXT(mount, volume), U32(mount, kept)};
 static const struct field umount[] = {TEXT(umount, target), U32(umount, force), U32(umount, kept)};
+static const struct field apply[] = {LIST(apply, settings)};
 static const struct field kill_fields[] = {TEXT(kill, id), U32(kill, signal)};
 static const struct field sessions[] = {LIST(sessions, sessions)};
 static const struct field state[] = {
 	U32(state, state),        TEXT(state, waiting), TEXT(state, failure),     TEXT(state, hint),
 	U32(state, failure_kind), U32(state, pid),      U32(state, vm_pid),       U32(state, cpus),
 	U64(state, memory),       U64(state, started),  TEXT(state, accelerator), TEXT(state, settings),
-	TEXT(state, shares),      U32(state, restarts),
+	TEXT(state, shares),      U32(state, restarts), TEXT(state, reasons),
 };
 static const struct field usage[] = {
 	U32(usage, known),
@@ -99,6 +100,9 @@ static const struct field config[] = {
 static const struct field bind_fields[] = {TEXT(bind, share)};
 static const struct field unbind[] = {TEXT(unbind, target), U32(unbind, force)};
 static const struct field bound[] = {U32(bound, kind), U32(bound, os), TEXT(bound, message), TEXT(bound, hint)};
+static const struct field adjust[] = {U32(adjust, what), U64(adjust, value)};
+static const struct field adjusted[] = {U32(adjusted, kind), U32(adjusted, os), TEXT(adjusted, message),
+					TEXT(adjusted, hint), U64(adjusted, value)};
 static const struct field shutdown[] = {U64(shutdown, timeout_ms)};
 static const struct field clock_fields[] = {U64(clock, realtime_ns), U64(clock, slew_ns)};
 static const struct field waiting[] = {TEXT(waiting, what)};
@@ -155,6 +159,7 @@ static const struct type {
 	TYPE(MESSAGE_STOP, stop, stop),
 	TYPE(MESSAGE_MOUNT, mount, mount),
 	TYPE(MESSAGE_UMOUNT, umount, umount),
+	TYPE(MESSAGE_APPLY, apply, apply),
 	BARE(MESSAGE_LIST_SESSIONS),
 	TYPE(MESSAGE_KILL, kill, kill_fields),
 	BARE(MESSAGE_STATS),
@@ -163,6 +168,8 @@ static const struct type {
 	TYPE(MESSAGE_SESSIONS, sessions, sessions),
 	TYPE(MESSAGE_USAGE, usage, usage),
 	TYPE(MESSAGE_CONFIG, config, config),
+	TYPE(MESSAGE_ADJUST, adjust, adjust),
+	TYPE(MESSAGE_ADJUSTED, adjusted, adjusted),
 	TYPE(MESSAGE_SHUTDOWN, shutdown, shutdown),
 	TYPE(MESSAGE_CLOCK, clock, clock_fields),
 	TYPE(MESSAGE_BIND, bind, bind_fields),

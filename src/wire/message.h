@@ -47,6 +47,7 @@ enum message_kind {
 	MESSAGE_STOP = 11,
 	MESSAGE_MOUNT = 12, /* share more; DONE or FAILURE answers it, as UMOUNT, in order */
 	MESSAGE_UMOUNT = 13,
+	MESSAGE_APPLY = 14,         /* settings that have changed; DONE or FAILURE answers it */
 	MESSAGE_LIST_SESSIONS = 15, /* empty: SESSIONS answers it */
 	MESSAGE_KILL = 16,          /* signal a session; DONE or FAILURE answers it, in order with MOUNT */
 	MESSAGE_STATS = 17,         /* empty: what does the machine use? USAGE answers it */
@@ -64,6 +65,7 @@ enum message_kind {
 	MESSAGE_CLOCK = 32,    /* set the clock */
 	MESSAGE_BIND = 33,     /* show a share; BOUND answers it, as UNBIND, in order */
 	MESSAGE_UNBIND = 34,
+	MESSAGE_ADJUST = 35,  /* processors, disk, memory; ADJUSTED answers it, in order */
 	MESSAGE_MEASURE = 36, /* empty: what is in use, and how late is it? MEASURED answers it */
 
 	/* guest → supervisor, stream 0 */
@@ -72,6 +74,7 @@ enum message_kind {
 	MESSAGE_HALTED = 42,  /* init ended; HALTED_REBOOT: it is started anew and READY follows */
 	MESSAGE_LOG = 43,     /* a piece of the kernel's log */
 	MESSAGE_BOUND = 44,
+	MESSAGE_ADJUSTED = 45,
 	MESSAGE_MEASURED = 46,
 
 	/* sessions: client → supervisor → guest */
@@ -137,6 +140,10 @@ struct message_umount {
 	uint32_t kept;  /* the record has lost it */
 };
 
+struct message_apply {
+	const char *const *settings; /* "KEY=VALUE": what the record has now. What can't be taken over waits */
+};
+
 struct message_kill {
 	const char *id;  /* of a session, whole */
 	uint32_t signal; /* Linux numbers; 0: what ends it, SIGHUP where it has a terminal, else SIGTERM */
@@ -161,6 +168,7 @@ struct message_state {
 	const char *settings; /* JSON object of the settings in effect */
 	const char *shares;   /* JSON list of what is shared */
 	uint32_t restarts;    /* in a row, by the setting */
+	const char *reasons;  /* JSON object: why a setting waits, by its key */
 };
 
 enum message_usage_known {
@@ -225,6 +233,18 @@ struct message_unbind {
 	uint32_t force;
 };
 
+enum message_adjustment {
+	ADJUST_CPUS = 1, /* value: how many are to be used */
+	ADJUST_DISK,     /* value: its size in bytes; the file system is to fill it */
+	ADJUST_MEMORY,   /* the value is about to change */
+	ADJUST_TRIM,     /* give free space of the disk back; value: 0 only if the machine has nothing else to do */
+};
+
+struct message_adjust {
+	uint32_t what;
+	uint64_t value;
+};
+
 struct message_shutdown {
 	uint64_t timeout_ms; /* until init is forced */
 };
@@ -258,6 +278,15 @@ struct message_bound {
 	uint32_t os;
 	const char *message;
 	const char *hint;
+};
+
+struct message_adjusted {
+	uint32_t kind; /* 0: done; else enum annex_error_kind, and why */
+	uint32_t os;
+	const char *message;
+	const char *hint;
+	uint64_t value; /* of processors, or the disk, as it is now; memory that is free or can be freed; bytes trimmed
+			 */
 };
 
 struct message_measured {

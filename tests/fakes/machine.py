@@ -47,6 +47,12 @@ class Guest:
         self.link.send("BOUND", **failure)
         return asked
 
+    def adjust(self, **answer):
+        """Answer an ADJUST: with its value, or with the fields of an answer. What was asked."""
+        asked = self.link.expect("ADJUST")
+        self.link.send("ADJUSTED", **{"value": asked.value, **answer})
+        return asked
+
     def accept(self):
         """A session: its OPEN, answered."""
         opened = self.link.expect("OPEN")

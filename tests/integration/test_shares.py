@@ -140,9 +140,9 @@ def test_a_volume_that_is_set_is_there_at_once_and_is_kept(host, machine, guest,
 
 
 def test_only_settings_that_wait_are_said_to_wait(host, guest):
-    question, result = asked(host, guest, "set", "volume=data:/srv", "mask=more", "memory=1G")
+    question, result = asked(host, guest, "set", "volume=data:/srv", "mask=more", "init=builtin")
     assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr == "mask=more, memory=1G will take effect after 'annex restart dev'\n"
+    assert result.stderr == "mask=more, init=builtin will take effect after 'annex restart dev'\n"
 
 
 def test_who_unmounts_a_volume_that_is_kept_is_told_that_it_comes_back(host, guest):

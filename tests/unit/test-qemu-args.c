@@ -9,7 +9,8 @@ static const struct qemu_probe probe = {.program = (char *)"/opt/qemu",
 					.major = 7,
 					.minor = 2,
 					.sandbox = true,
-					.slirp = true};
+					.slirp = true,
+					.grows = true};
 
 static struct qemu_config small(void)
 {
@@ -62,6 +63,27 @@ static void a_small_machine_has_no_more_than_it_needs(void **state)
 	assert_null(option(&args, "-serial", 0));
 	assert_null(option(&args, "-uuid", 0));
 	assert_false(has(&args, "-device", "virtio-serial"));
+	assert_false(has(&args, "-device", "virtio-mem"));
+}
+
+static void what_can_be_added_later_has_its_place(void **state)
+{
+	auto_text_list struct text_list args = {0}, refused = {0};
+	auto_error struct annex_error *err = NULL;
+	struct qemu_config config = small();
+	struct qemu_probe lesser = probe;
+
+	(void)state;
+	config.growth = 1ull << 30;
+	config.cpus_max = 4;
+	assert_int_equal(qemu_args(&args, &probe, &config, &err), 0);
+	assert_string_equal(option(&args, "-m", 0), "512M,maxmem=1536M");
+	assert_string_equal(option(&args, "-smp", 0), "2,maxcpus=4");
+	assert_true(has(&args, "-object", "memory-backend-memfd,id=growing,size=1024M,share=on"));
+	assert_true(has(&args, "-device", "virtio-mem-pci,id=growth,memdev=growing,requested-size=0"));
+	lesser.grows = false;
+	assert_int_equal(qemu_args(&refused, &lesser, &config, &err), -1);
+	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_UNSUPPORTED);
 }
 
 static void everything_that_is_configured_appears(void **state)
@@ -193,6 +215,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_small_machine_has_no_more_than_it_needs),
+		cmocka_unit_test(what_can_be_added_later_has_its_place),
 		cmocka_unit_test(everything_that_is_configured_appears),
 		cmocka_unit_test(virtualization_is_hidden_unless_asked_for),
 		cmocka_unit_test(what_qemu_would_misunderstand_is_refused),

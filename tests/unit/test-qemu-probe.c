@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #define FAKE TESTS_FOLDER "/fakes/qemu"
 
@@ -32,6 +33,7 @@ static void qemu_is_asked_for_what_it_can_do(void **state)
 {
 	auto_qemu_probe struct qemu_probe probe = {0};
 	auto_error struct annex_error *err = NULL;
+	struct utsname host;
 
 	(void)state;
 	setenv("FAKE_QEMU", "version=8.2.2", 1);
@@ -41,6 +43,7 @@ static void qemu_is_asked_for_what_it_can_do(void **state)
 	assert_int_equal(probe.major, 8);
 	assert_int_equal(probe.minor, 2);
 	assert_true(probe.kvm && probe.sandbox && probe.slirp);
+	assert_int_equal(probe.grows, uname(&host) == 0 && strcmp(host.machine, "x86_64") == 0);
 }
 
 static void what_is_not_built_in_is_noticed(void **state)
@@ -49,9 +52,9 @@ static void what_is_not_built_in_is_noticed(void **state)
 	auto_error struct annex_error *err = NULL;
 
 	(void)state;
-	setenv("FAKE_QEMU", "without=sandbox;without=slirp;without=kvm", 1);
+	setenv("FAKE_QEMU", "without=sandbox;without=slirp;without=kvm;without=growth", 1);
 	assert_int_equal(qemu_probe(&probe, NULL, &err), 0);
-	assert_false(probe.kvm || probe.sandbox || probe.slirp);
+	assert_false(probe.kvm || probe.sandbox || probe.slirp || probe.grows);
 }
 
 static void an_old_qemu_is_refused_with_its_version(void **state)

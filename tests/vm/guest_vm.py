@@ -183,7 +183,7 @@ class Machine:
     def reset(self):
         self.sessions, self.next_stream = {}, 1
         self.messages, self.waiting, self.ready, self.halted, self.failures = [], [], [], [], []
-        self.bound = []
+        self.bound, self.adjusted = [], []
         self.log = bytearray()
         self.link_closed = False
 
@@ -278,7 +278,7 @@ class Machine:
         else:
             self.messages.append(message)
             lists = {"WAITING": self.waiting, "READY": self.ready, "HALTED": self.halted, "FAILURE": self.failures,
-                     "BOUND": self.bound}
+                     "BOUND": self.bound, "ADJUSTED": self.adjusted}
             if name in lists:
                 lists[name].append(message)
 
@@ -342,6 +342,13 @@ class Machine:
         self.send(name, **fields)
         self.wait_until(lambda: len(self.bound) > before, 60, "BOUND")
         return self.bound[before]
+
+    def adjust(self, what, value):
+        """The answer to ADJUST."""
+        before = len(self.adjusted)
+        self.send("ADJUST", what=what, value=value)
+        self.wait_until(lambda: len(self.adjusted) > before, 60, "ADJUSTED")
+        return self.adjusted[before]
 
     def wait_for_end(self, timeout=60):
         return self.process.wait(timeout * SCALE)

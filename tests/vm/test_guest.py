@@ -601,3 +601,40 @@ def test_a_host_of_another_version_is_refused(fresh):
     machine.send("HELLO", version=99, who="supervisor")
     assert machine.wait_for_end() == 0
     assert "version 99" in machine.failures[0].message
+
+
+CPUS, DISK, MEMORY, TRIM = 1, 2, 3, 4
+
+
+def test_processors_are_used_as_many_as_there_are(debian):
+    for count in (1, 2):
+        answer = debian.adjust(CPUS, count)
+        assert (answer.kind, answer.value) == (0, count)
+        assert debian.root("nproc") == f"{count}\n"
+
+
+def test_what_can_not_be_adjusted_is_refused(machine):
+    answer = machine.adjust(99, 1)
+    assert answer.kind != 0 and "99" in answer.message
+
+
+def test_the_guest_tells_what_memory_it_can_do_without(machine):
+    answer = machine.adjust(MEMORY, 256 << 20)
+    assert answer.kind == 0 and 200 << 20 < answer.value < 512 << 20
+
+
+def test_free_space_that_was_never_given_back_is_trimmed(machine):
+    """Without `discard`, as space that is freed piece by piece; groups that were trimmed before are looked at again."""
+    def used():
+        return os.stat(machine.disk).st_blocks * 512
+
+    for _ in range(2):
+        machine.root("mount -o remount,nodiscard /; dd if=/dev/urandom of=/full bs=1M count=64; sync; rm /full; sync")
+        full = used()
+        answer = machine.adjust(TRIM, 1)
+        assert answer.kind == 0 and answer.value > 60 << 20
+        assert used() < full - (60 << 20)
+    machine.root("mount -o remount,discard /")
+    machine.root("dd if=/dev/urandom of=/full bs=1M count=64; sync; rm /full; sync")
+    assert machine.adjust(TRIM, 1).kind == 0
+    assert used() < full - (60 << 20)
