@@ -46,6 +46,15 @@ void autoload_set_machine(pid_t init)
 		log_info("the kernel cannot ask the machine's modprobe for modules");
 }
 
+/* KVM's node belongs to no module: what makes it work is the part of the processor's maker. */
+static const char *kvm_module(const char *name)
+{
+	auto_free char *text = NULL;
+	bool asked = strcmp(name, "char-major-10-232") == 0 || strcmp(name, "devname:kvm") == 0;
+
+	return asked && file_read(&text, NULL, AT_FDCWD, "/proc/cpuinfo", TEXT_LIMIT) == 0 ? autoload_kvm(text) : NULL;
+}
+
 /* Returns if the machine has none. */
 static void ask_machine(const char *name)
 {
@@ -162,13 +171,31 @@ static int load(int dir, const char *name)
 	return result;
 }
 
+const char *autoload_kvm(const char *cpuinfo)
+{
+	const char *flags = strstr(cpuinfo, "\nflags");
+	size_t length = flags ? strcspn(flags + 1, "\n") + 1 : 0;
+	auto_free char *line = flags ? strndup(flags, length) : NULL;
+	char *at = line, *flag;
+
+	while ((flag = strsep(&at, " "))) {
+		if (strcmp(flag, "svm") == 0)
+			return "kvm_amd";
+		if (strcmp(flag, "vmx") == 0)
+			return "kvm_intel";
+	}
+	return NULL;
+}
+
 int autoload_main(int argc, char **argv)
 {
-	const char *name = argv[argc - 1];
+	const char *name = argv[argc - 1], *kvm;
 	auto_close int dir = -1;
 
 	if (argc < 2)
 		return 2;
+	kvm = kvm_module(name);
+	name = kvm ? kvm : name;
 	dir = open(MODULES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	ask_machine(name);
 	return dir >= 0 && load(dir, name) == 0 ? 0 : 1;

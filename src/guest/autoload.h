@@ -18,6 +18,9 @@ void autoload_set_machine(pid_t init);
 /* The program: loads what is meant by "-q -- NAME". The exit status. */
 int autoload_main(int argc, char **argv);
 
+/* The module that makes the processor's virtualization usable, by the text of /proc/cpuinfo; NULL: it has none. Pure.
+ */
+const char *autoload_kvm(const char *cpuinfo);
 /* Is this the module of a line "PATH: NEEDS…" of modules.dep? '-' and '_' are the same in names. Pure. */
 bool autoload_is_module(const char *line, const char *name);
 /* The module of a line "alias PATTERN MODULE" of modules.alias, if the pattern matches; else NULL. Cuts the line into

@@ -1,9 +1,13 @@
 /*
  * The nodes of a machine's /dev. Besides what every program expects: what container engines and virtual machines inside
  * need, with the numbers that the kernel assigns for good, so that they are there before the driver is, which opening
- * them loads. Left out: the root disk and the control ports.
+ * them loads. Left out: the root disk and the control ports; and KVM's where the processor has no virtualization, since
+ * programs take the node's presence for it.
  */
 #include "guest/device.h"
+
+#include "base/file.h"
+#include "guest/autoload.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -43,7 +47,14 @@ static const struct link {
 	{"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},
 };
 
-enum { LOOP_DEVICES = 16, LOOP_MAJOR = 7 };
+enum { LOOP_DEVICES = 16, LOOP_MAJOR = 7, CPUINFO_LIMIT = 16 << 20 };
+
+static bool has_virtualization(void)
+{
+	auto_free char *text = NULL;
+
+	return file_read(&text, NULL, AT_FDCWD, "/proc/cpuinfo", CPUINFO_LIMIT) == 0 && autoload_kvm(text);
+}
 
 static int make_node(int dir, const struct node *node, struct annex_error **err)
 {
@@ -64,6 +75,8 @@ int device_make(const char *folder, struct annex_error **err)
 			return fail_os(err, errno, "cannot make /dev/%s", folders[i]);
 	}
 	for (size_t i = 0; i < COUNT_OF(nodes); i++) {
+		if (strcmp(nodes[i].name, "kvm") == 0 && !has_virtualization())
+			continue;
 		if (make_node(dir, &nodes[i], err) < 0)
 			return -1;
 	}

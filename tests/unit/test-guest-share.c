@@ -172,6 +172,15 @@ static void a_mount_s_unit_is_named_as_systemd_does(void **state)
 	expect_unit("/\xc3\xa9/", "\\xc3\\xa9.mount");
 }
 
+static void the_processor_decides_on_the_module_of_kvm(void **state)
+{
+	(void)state;
+	assert_string_equal(autoload_kvm("model name\t: x\nflags\t\t: fpu svm lm\n"), "kvm_amd");
+	assert_string_equal(autoload_kvm("model name\t: x\nflags\t\t: fpu lm vmx\nbugs\t: y\n"), "kvm_intel");
+	assert_null(autoload_kvm("model name\t: svm\nflags\t\t: fpu vmxx\nbugs\t\t: vmx svm\n"));
+	assert_null(autoload_kvm("Features\t: fp asimd\n"));
+}
+
 static void a_module_is_known_by_either_dash(void **state)
 {
 	(void)state;
@@ -219,6 +228,7 @@ int main(void)
 		cmocka_unit_test(what_is_of_the_other_kind_is_named),
 		cmocka_unit_test(links_mean_what_they_mean_in_the_machine),
 		cmocka_unit_test(a_mount_s_unit_is_named_as_systemd_does),
+		cmocka_unit_test(the_processor_decides_on_the_module_of_kvm),
 		cmocka_unit_test(a_module_is_known_by_either_dash),
 		cmocka_unit_test(an_alias_leads_to_its_module),
 	};
