@@ -33,7 +33,7 @@ MESSAGES = {
                     "home": "t", "shell": "t", "environment": "l", "init": "t", "init_argv": "l", "stop_signal": 4,
                     "network": "t", "address": "t", "gateway": "t", "dns": "t", "realtime_ns": 8,
                     "deadline_factor": 4, "debug": 4, "shares": "l", "image_environment": 4, "time_zone": "t",
-                    "time_zone_rule": "t"}),
+                    "time_zone_rule": "t", "service": 4, "service_user": "t", "service_folder": "t"}),
     "SHUTDOWN": (31, {"timeout_ms": 8}),
     "CLOCK": (32, {"realtime_ns": 8, "slew_ns": 8}),
     "BIND": (33, {"share": "t"}),

@@ -30,6 +30,7 @@ struct create_options {
 	const char *pull;
 	const char *scheme;
 	const char *progress;
+	bool service;
 	bool virtualization;
 	bool autostart;
 	bool set_default;
@@ -59,6 +60,8 @@ static const struct option options[] = {
 	 COMPLETES_FILE},
 	{OPTION_CHOICE, 0, "init", AT(init), "auto|image|builtin", "whose init system runs (default auto)",
 	 COMPLETES_NOTHING},
+	{OPTION_FLAG, 0, "service", AT(service), NULL,
+	 "let the built-in init run the image's entrypoint and command as a service", COMPLETES_NOTHING},
 	{OPTION_TEXT, 0, "kernel", AT(kernel), "NAME|PATH", "guest kernel (default: see 'annex kernel list')",
 	 COMPLETES_KERNEL},
 	{OPTION_FLAG, 0, "virtualization", AT(virtualization), NULL, "let the machine run virtual machines itself",

@@ -14,6 +14,7 @@
 #include "guest/network.h"
 #include "guest/passwd.h"
 #include "guest/program.h"
+#include "guest/service.h"
 #include "guest/settle.h"
 #include "guest/share.h"
 
@@ -47,7 +48,7 @@ static void set_up_network(const struct message_config *config)
 }
 
 /* The rest runs with the disk as root and answers by lines: the host name, init's path, the same with links resolved,
- * whether it is the image's command, the group of terminals, and init's TZ. */
+ * whether it is the image's command, the group of terminals, init's TZ, and what it is told to run in. */
 static int prepare_image(void *data, struct text *out, struct annex_error **err)
 {
 	const struct message_config *config = data;
@@ -59,21 +60,22 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 					.home_is_shared = share_has_home(config->shares),
 					.shell = config->shell};
 	auto_free char *hostname = NULL, *path = NULL, *real = NULL, *group = NULL, *zone = NULL;
-	const struct program *program;
 	bool names = !text_equal(config->network, "none"), is_command = false;
+	const char *mode = config->service ? "builtin" : config->init;
 	uint32_t tty = TTY_GID;
 
 	if (files_write(&hostname, config->hostname, names ? config->dns : "", err) < 0 ||
 	    account_ensure(&account, err) < 0 ||
-	    program_choose(&path, &real, &is_command, config->init, config->init_argv[0], err) < 0)
+	    program_choose(&path, &real, &is_command, mode, config->init_argv[0], err) < 0 ||
+	    (config->service && service_check(config, err) < 0))
 		return -1;
 	if (file_read(&group, NULL, AT_FDCWD, "/etc/group", PASSWD_FILE_MAX) == 0 &&
 	    !passwd_group_by_name(&tty, group, "tty"))
 		tty = TTY_GID;
-	program = program_find(real);
-	if (settle_image(&zone, config, program && program->notifies) < 0)
+	if (settle_image(&zone, config, program_is_systemd(real)) < 0)
 		return fail_memory(err);
-	text_printf(out, "%s\n%s\n%s\n%d\n%u\n%s", hostname, path, real, is_command, tty, zone);
+	text_printf(out, "%s\n%s\n%s\n%d\n%u\n%s\n%s", hostname, path, real, is_command, tty, zone,
+		    program_container(real));
 	return 0;
 }
 
@@ -84,6 +86,23 @@ static int take_line(char **ret, char **at)
 	free(*ret);
 	*ret = strdup(line ? line : "");
 	return *ret ? 0 : -ENOMEM;
+}
+
+/* The command line of init: the image's, if it is that, else no more than its path. */
+static int make_words(struct guest *guest, bool is_command, struct annex_error **err)
+{
+	struct text_list *words = &guest->init_words;
+	int result = 0;
+
+	if (is_command) {
+		for (const char *const *word = guest->config.init_argv; *word && result == 0; word++)
+			result = text_list_add(words, *word);
+	} else if (guest->config.service) {
+		result = service_words(words, &guest->config);
+	} else {
+		result = text_list_add(words, guest->init_path);
+	}
+	return result < 0 ? fail_memory(err) : 0;
 }
 
 static int look_into_image(struct guest *guest, struct annex_error **err)
@@ -98,13 +117,12 @@ static int look_into_image(struct guest *guest, struct annex_error **err)
 	at = answer;
 	if (take_line(&guest->hostname, &at) < 0 || take_line(&guest->init_path, &at) < 0 ||
 	    take_line(&guest->init_real, &at) < 0 || take_line(&flag, &at) < 0 || take_line(&gid, &at) < 0 ||
-	    take_line(&guest->zone, &at) < 0)
+	    take_line(&guest->zone, &at) < 0 || take_line(&guest->container, &at) < 0)
 		return fail_memory(err);
 	if (text_to_u32(&tty, gid, 10) < 0)
 		return fail(err, ANNEX_ERROR_GUEST, "the image has a file name that cannot be used: %s", answer);
 	guest->tty_gid = tty;
-	guest->init_is_command = text_equal(flag, "1");
-	return 0;
+	return make_words(guest, text_equal(flag, "1"), err);
 }
 
 /* As systemd writes it, or as 32 digits: container_uuid takes the form with dashes. */
@@ -128,7 +146,6 @@ static int set_uuid(struct text_list *env, const char *id)
 
 static int make_environment(struct guest *guest, struct annex_error **err)
 {
-	const struct program *program = program_find(guest->init_real);
 	struct text_list *env = &guest->environment;
 	int result = env_set_pair(env, "PATH", ENV_PATH);
 
@@ -138,9 +155,9 @@ static int make_environment(struct guest *guest, struct annex_error **err)
 	env_remove(env, "TZ=");
 	if (*guest->zone)
 		result |= env_set_pair(env, "TZ", guest->zone);
-	result |= env_set_pair(env, "container", "annex");
+	result |= env_set_pair(env, "container", guest->container);
 	result |= set_uuid(env, guest->config.machine_id);
-	if (program && program->notifies)
+	if (program_is_systemd(guest->init_real) || guest->config.service)
 		result |= env_set_pair(env, "NOTIFY_SOCKET", NOTIFY_ADDRESS);
 	return result < 0 ? fail_memory(err) : 0;
 }

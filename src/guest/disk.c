@@ -50,10 +50,20 @@ static int look(void *data)
 	return result;
 }
 
+static int no_driver(const char *what, const char *driver, const char *option, struct annex_error **err)
+{
+	fail(err, ANNEX_ERROR_UNSUPPORTED, "the kernel has no driver for %s (%s)", what, driver);
+	return fail_hint(err, "use a kernel with %s, built in or as a module", option);
+}
+
 int disk_find(char ret[DISK_NAME_LIMIT], int uevents, uint64_t timeout_ms, struct annex_error **err)
 {
-	int result = uevent_wait(uevents, timeout_ms, look, ret);
+	int result;
 
+	/* By now all modules are loaded: without it no disk will ever come. */
+	if (!file_exists(AT_FDCWD, "/sys/bus/virtio/drivers/virtio_blk"))
+		return no_driver("the disk", "virtio_blk", "CONFIG_VIRTIO_BLK", err);
+	result = uevent_wait(uevents, timeout_ms, look, ret);
 	if (result < 0)
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no disk with the serial number \"%s\"",
 			    serial_of_root);
@@ -156,7 +166,8 @@ int disk_mount(const char *name, struct annex_error **err)
 
 	snprintf(path, sizeof(path), "/dev/%s", name);
 	if (mount(path, MOUNT_DISK, "ext4", 0, "noinit_itable,discard") < 0)
-		return fail_os(err, errno, "cannot mount the root disk %s", path);
+		return errno == ENODEV ? no_driver("the disk's file system", "ext4", "CONFIG_EXT4_FS", err)
+				       : fail_os(err, errno, "cannot mount the root disk %s", path);
 	device = open(path, O_RDONLY | O_CLOEXEC);
 	if (device < 0)
 		return fail_os(err, errno, "cannot open the root disk %s", path);

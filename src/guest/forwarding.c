@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "forward/forwards.h"
 #include "forward/socket.h"
+#include "guest/execute.h"
 #include "guest/launch.h"
 #include "guest/offering.h"
 #include "guest/process.h"
@@ -75,7 +76,7 @@ static int enter_as_user(struct launch *launch, struct annex_error **err)
 	if (launch_enter(&identity, launch, err) < 0)
 		return -1;
 	keep_only(&launch->report);
-	return launch_take_identity(&identity, err);
+	return execute_as(&identity, err);
 }
 
 static _Noreturn void connect_in_child(struct launch launch, const char *path)
@@ -245,7 +246,7 @@ static _Noreturn void remove_in_child(struct launch launch)
 		if (offer_parse(&offer, launch.open->forwards[i]) && offer.agent)
 			offering_remove_agent(launch.number);
 	}
-	if (launch_take_identity(&identity, &err) < 0)
+	if (execute_as(&identity, &err) < 0)
 		_exit(127);
 	for (size_t i = 0; launch.open->forwards[i]; i++) {
 		if (offer_parse(&offer, launch.open->forwards[i]) && offer.by_guest && !offer.agent &&

@@ -79,33 +79,70 @@ static void on_notify(const struct notify_news *news, void *data)
 		guest_wait_for(guest, "init: %s", news->status);
 }
 
+static void on_ready_waiting(const char *what, void *data)
+{
+	struct guest *guest = data;
+
+	if (guest->state == GUEST_STARTING)
+		guest_wait_for(guest, "init to finish: %s", what);
+}
+
+static void on_ready_up(void *data)
+{
+	struct guest *guest = data;
+
+	ready_free(guest->ready);
+	guest->ready = NULL;
+	on_ready(guest);
+}
+
+static const struct ready_callbacks ready_callbacks = {on_ready_waiting, on_ready_up};
+
 static void on_init_running(void *data)
 {
 	struct guest *guest = data;
 	const struct program *program = program_find(guest->init_real);
+	int result = 0;
 
 	sessions_set_machine(guest->sessions, init_pidfd(guest->init), &guest->config);
 	autoload_set_machine(init_pid(guest->init));
 	shares_set_machine(guest->shares, init_pidfd(guest->init), guest->config.deadline_factor);
-	if (!program || !program->notifies)
-		on_ready(guest);
-	else if (guest->state == GUEST_STARTING)
+	if (guest->state == GUEST_STARTING)
 		guest_wait_for(guest, "%s to finish starting", guest->init_path);
+	if (program && program->readiness == PROGRAM_TELLS_BY_SOCKET)
+		return; /* it is told, too, which mounts to leave alone */
+	shares_watch(guest->shares, init_pid(guest->init));
+	if (text_equal(guest->init_path, PROGRAM_BUILTIN)) {
+		if (!guest->config.service)
+			on_ready(guest);
+		return;
+	}
+	result = ready_new(&guest->ready, guest->loop, init_pidfd(guest->init), &ready_callbacks, guest);
+	if (result < 0) {
+		log_info("cannot see how far init is: %s", strerror(-result));
+		on_ready(guest);
+	}
 }
 
-/* reboot(2) in a pid namespace ends its PID 1 by SIGHUP for a restart, and by SIGINT for power off and halt. */
+/* reboot(2) in a pid namespace ends its PID 1 by SIGHUP for a restart, and by SIGINT for power off and halt. One that
+ * just exits has had enough, unless it never was up. */
 static void describe_end(struct guest *guest, int status)
 {
 	struct message_halted *halt = &guest->halt;
 	bool off = guest->state == GUEST_STOPPING || (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) ||
-		   (WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		   (WIFEXITED(status) && WEXITSTATUS(status) == 0 && guest->state != GUEST_STARTING);
 	bool again = WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP;
+	char said[sizeof(guest->waiting) + 8] = "";
 
 	halt->reason = off ? HALTED_POWER_OFF : again ? HALTED_REBOOT : HALTED_CRASH;
+	if (text_starts(guest->waiting, "init: "))
+		snprintf(said, sizeof(said), ": %s", guest->waiting + strlen("init: "));
 	if (WIFSIGNALED(status))
-		snprintf(guest->halt_text, sizeof(guest->halt_text), "init was killed by signal %d", WTERMSIG(status));
+		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s was killed by signal %d (%s)",
+			 guest->init_path, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
-		snprintf(guest->halt_text, sizeof(guest->halt_text), "init exited with status %d", WEXITSTATUS(status));
+		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s exited with status %d%s%s", guest->init_path,
+			 WEXITSTATUS(status), guest->state == GUEST_STARTING ? " before it was up" : "", said);
 	if (off || again)
 		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s", off ? "powered off" : "rebooting");
 	halt->text = guest->halt_text;
@@ -117,6 +154,8 @@ static void on_init_ended(int status, const struct annex_error *err, void *data)
 	auto_error struct annex_error *copy = NULL;
 
 	notify_listen_to(guest->notify, 0);
+	ready_free(guest->ready);
+	guest->ready = NULL;
 	sessions_set_machine(guest->sessions, -1, NULL);
 	autoload_set_machine(0);
 	shares_set_machine(guest->shares, -1, guest->config.deadline_factor);
@@ -142,14 +181,26 @@ static void on_init_ended(int status, const struct annex_error *err, void *data)
 
 static const struct init_callbacks init_callbacks = {on_init_running, on_init_ended};
 
+/* For inits whose table may have a getty on each of them. */
+static void prepare_terminals(struct guest *guest)
+{
+	const struct program *program = program_find(guest->init_real);
+	int result;
+
+	if (guest->terminals || !program ||
+	    (program->readiness != PROGRAM_HAS_RUNLEVELS && program->readiness != PROGRAM_HAS_TABLE))
+		return;
+	result = terminals_new(&guest->terminals, guest->loop);
+	if (result < 0)
+		log_info("there are no terminals for logins: %s", strerror(-result));
+}
+
 void guest_start_init(struct guest *guest)
 {
-	const char *const path[] = {guest->init_path, NULL};
-	const struct program *program = program_find(guest->init_real);
-	bool systemd = program && program->notifies;
-	const struct init_options options = {
+	bool systemd = program_is_systemd(guest->init_real);
+	struct init_options options = {
 		.path = guest->init_path,
-		.argv = guest->init_is_command ? guest->config.init_argv : path,
+		.argv = (const char *const *)guest->init_words.items,
 		.environment = (const char *const *)guest->environment.items,
 		.hostname = guest->hostname,
 		.mounts = {.console = console_path(guest->console),
@@ -162,6 +213,8 @@ void guest_start_init(struct guest *guest)
 
 	guest->state = GUEST_STARTING;
 	guest_wait_for(guest, "%s to start", guest->init_path);
+	prepare_terminals(guest);
+	options.mounts.terminals = guest->terminals;
 	if (cgroup_reset(&err) < 0 ||
 	    init_start(&guest->init, guest->loop, &options, &init_callbacks, guest, &err) < 0) {
 		fail_machine(guest, err);
@@ -372,7 +425,8 @@ static void on_child_signal(struct loop_source *source, int signal, void *data)
 			return;
 		if ((guest->init && init_pid(guest->init) == info.si_pid) ||
 		    sessions_has_child(guest->sessions, info.si_pid) || shares_has_child(guest->shares, info.si_pid) ||
-		    adjusts_has_child(guest->adjusts, info.si_pid))
+		    adjusts_has_child(guest->adjusts, info.si_pid) ||
+		    ready_has_child(guest->ready, info.si_pid))
 			return; /* the loop will tell its owner */
 		waitpid(info.si_pid, NULL, 0);
 	}
@@ -417,6 +471,7 @@ void guest_free(struct guest *guest)
 {
 	if (!guest)
 		return;
+	ready_free(guest->ready);
 	init_free(guest->init);
 	sessions_free(guest->sessions);
 	shares_free(guest->shares);
@@ -424,6 +479,7 @@ void guest_free(struct guest *guest)
 	klog_free(guest->klog);
 	notify_free(guest->notify);
 	console_free(guest->console);
+	terminals_free(guest->terminals);
 	link_free(guest->link);
 	loop_source_free(guest->reaper);
 	loop_source_free(guest->timer);
@@ -436,6 +492,8 @@ void guest_free(struct guest *guest)
 	free(guest->init_path);
 	free(guest->init_real);
 	free(guest->zone);
+	free(guest->container);
+	text_list_clear(&guest->init_words);
 	text_list_clear(&guest->environment);
 	free(guest);
 }

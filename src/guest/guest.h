@@ -6,8 +6,10 @@
 #include "guest/klog.h"
 #include "guest/link.h"
 #include "guest/notify.h"
+#include "guest/ready.h"
 #include "guest/sessions.h"
 #include "guest/shares.h"
+#include "guest/terminals.h"
 
 /*
  * The agent: PID 1 of the virtual machine. Its states follow each other as they are listed; a reboot of the machine's
@@ -29,7 +31,9 @@ struct guest {
 	struct shares *shares;
 	struct adjusts *adjusts;
 	struct console *console;
+	struct terminals *terminals; /* NULL: no init has asked for any */
 	struct notify *notify;
+	struct ready *ready; /* NULL: init tells by itself, or is up */
 	struct klog *klog;
 	struct init *init;
 	struct loop_source *timer, *reaper, *asker;
@@ -43,7 +47,8 @@ struct guest {
 	/* What the boot has found out. */
 	char *hostname;
 	char *init_path, *init_real; /* PROGRAM_BUILTIN, or as named and with links resolved */
-	bool init_is_command;        /* it is the image's command: with its arguments */
+	char *container;             /* init's variable of that name */
+	struct text_list init_words; /* its command line */
 	unsigned tty_gid;
 	char *zone;                   /* init's TZ, or empty */
 	struct text_list environment; /* of init */
@@ -51,7 +56,7 @@ struct guest {
 	char waiting[NOTIFY_STATUS_MAX + 64];
 	bool halted;
 	struct message_halted halt;
-	char halt_text[128];
+	char halt_text[NOTIFY_STATUS_MAX + 128];
 };
 
 /* Prepare; then loop_run() until it is over. */

@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "guest/cgroup.h"
 #include "guest/env.h"
+#include "guest/execute.h"
 #include "guest/login.h"
 #include "guest/offering.h"
 #include "guest/passwd.h"
@@ -19,7 +20,6 @@
 #include "guest/utmp.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -122,19 +122,6 @@ static const char *choose_shell(const struct passwd_user *user)
 	return user->shell[0] == '/' && access(user->shell, X_OK) == 0 ? user->shell : "/bin/sh";
 }
 
-int launch_take_identity(const struct passwd_identity *identity, struct annex_error **err)
-{
-	gid_t groups[PASSWD_GROUPS_MAX];
-
-	for (size_t i = 0; i < identity->group_count; i++)
-		groups[i] = identity->groups[i];
-	if (setgroups(identity->group_count, groups) < 0 ||
-	    setresgid(identity->user.gid, identity->user.gid, identity->user.gid) < 0 ||
-	    setresuid(identity->user.uid, identity->user.uid, identity->user.uid) < 0)
-		return fail_os(err, errno, "cannot become user %s", identity->user.name);
-	return 0;
-}
-
 static int change_folder(const struct message_open *open, const char *home, struct annex_error **err)
 {
 	const char *folder = open->folder;
@@ -162,35 +149,6 @@ static int shell_arguments(struct text_list *ret, const char *shell, const char 
 	for (; *argv && result == 0; argv++)
 		result = text_list_add(ret, *argv);
 	return result < 0 ? fail_memory(err) : 0;
-}
-
-static int not_found(const char *name, struct annex_error **err)
-{
-	auto_free char *message = NULL;
-
-	if (asprintf(&message, "%s: no such program in the machine", name) < 0) {
-		message = NULL;
-		return fail_memory(err);
-	}
-	return fail_relayed(err, ANNEX_ERROR_NOT_FOUND, ENOENT, message, NULL);
-}
-
-/* As shells look: a program that may not be executed counts only when no later one can be. */
-static int execute(const char *name, const char *const *argv, const struct text_list *env, struct annex_error **err)
-{
-	auto_text_list struct text_list candidates = {0};
-	int refused = 0;
-
-	if (env_candidates(&candidates, env_get(env, "PATH"), name) < 0)
-		return fail_memory(err);
-	for (size_t i = 0; i < candidates.count; i++) {
-		execve(candidates.items[i], (char *const *)argv, env->items);
-		if (errno == EACCES)
-			refused = EACCES;
-		else if (errno != ENOENT && errno != ENOTDIR)
-			return fail_os(err, errno, "cannot run %s", candidates.items[i]);
-	}
-	return refused ? fail_os(err, refused, "cannot run %s", name) : not_found(name, err);
 }
 
 int launch_enter(struct passwd_identity *ret, const struct launch *launch, struct annex_error **err)
@@ -235,10 +193,10 @@ static int start(const struct launch *launch, struct annex_error **err)
 	}
 	if (!program)
 		return fail(err, ANNEX_ERROR_USAGE, "there is no command to run");
-	if (launch_take_identity(&identity, err) < 0 || offering_listen(launch, err) < 0 ||
+	if (execute_as(&identity, err) < 0 || offering_listen(launch, err) < 0 ||
 	    change_folder(launch->open, identity.user.home, err) < 0)
 		return -1;
-	return execute(program, argv, &env, err);
+	return execute_program(program, argv, &env, err);
 }
 
 void launch(const struct launch *launch)

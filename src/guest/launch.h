@@ -17,9 +17,8 @@ struct launch {
 	int in, out, errors; /* without a terminal; -1: /dev/null */
 };
 
-/* Enter the machine and tell who the session's user is there; become that user. For children that do something else on
+/* Enter the machine and tell who the session's user is there. For children that do something else on
  * a session's behalf. */
 MUST_USE int launch_enter(struct passwd_identity *ret, const struct launch *launch, struct annex_error **err);
-MUST_USE int launch_take_identity(const struct passwd_identity *identity, struct annex_error **err);
 
 _Noreturn void launch(const struct launch *launch);

@@ -49,6 +49,15 @@ static void prepare_process(void)
 		log_info("the agent may be killed for memory");
 }
 
+/* Without the control port there is only the console to be heard on. */
+static void tell_console(const struct annex_error *err)
+{
+	auto_close int fd = open("/dev/console", O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		dprintf(fd, "annex-guest: %s\n", annex_error_message(err));
+}
+
 static int run(bool *ret_disk_mounted, struct annex_error **err)
 {
 	auto_close int uevents = -1;
@@ -78,14 +87,16 @@ int main(int argc, char **argv)
 	bool disk_mounted = false;
 
 	if (argc > 0 && strcmp(argv[0], PROGRAM_BUILTIN) == 0)
-		builtin_main();
+		builtin_main(argc, argv);
 	if (argc > 0 && strcmp(argv[0], AUTOLOAD_PROGRAM) == 0)
 		return autoload_main(argc, argv);
 	if (getpid() != 1) {
 		fprintf(stderr, "annex-guest: runs as the first process of a virtual machine only\n");
 		return 2;
 	}
-	if (run(&disk_mounted, &err) < 0)
+	if (run(&disk_mounted, &err) < 0) {
 		log_info("%s", annex_error_message(err));
+		tell_console(err);
+	}
 	shutdown_power_off(disk_mounted);
 }

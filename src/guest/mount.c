@@ -81,14 +81,29 @@ static const struct row machine_rows[] = {
 	{"tmpfs", "/run", "mode=0755", MS_NOSUID | MS_NODEV | MS_STRICTATIME, 0755},
 };
 
-static int bind_console(const char *console, struct annex_error **err)
+static int bind_terminal(const char *terminal, const char *name, struct annex_error **err)
 {
-	static const char target[] = MOUNT_DISK "/dev/console";
-	auto_close int fd = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	char target[64];
+	auto_close int fd = -1;
 
-	if (fd < 0 || mount(console, target, NULL, MS_BIND, NULL) < 0)
-		return fail_os(err, errno, "cannot make the console");
+	snprintf(target, sizeof(target), MOUNT_DISK "/dev/%s", name);
+	fd = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 || mount(terminal, target, NULL, MS_BIND, NULL) < 0)
+		return fail_os(err, errno, "cannot make the terminal %s", name);
 	return 0;
+}
+
+static int bind_terminals(const struct mount_options *options, struct annex_error **err)
+{
+	char name[16];
+	const char *path;
+
+	for (unsigned i = 0; (path = terminals_path(options->terminals, i)); i++) {
+		snprintf(name, sizeof(name), "tty%u", i + 1);
+		if (bind_terminal(path, name, err) < 0)
+			return -1;
+	}
+	return bind_terminal(options->console, "console", err);
 }
 
 /* What tells software in the machine where it runs (https://systemd.io/CONTAINER_INTERFACE). */
@@ -182,7 +197,7 @@ int mount_machine(const struct mount_options *options, struct annex_error **err)
 			return -1;
 	}
 	if (mount_row(MOUNT_DISK, &pts, err) < 0 || device_make(MOUNT_DISK "/dev", err) < 0 ||
-	    bind_console(options->console, err) < 0 || write_run_host(err) < 0 ||
+	    bind_terminals(options, err) < 0 || write_run_host(err) < 0 ||
 	    (options->systemd && prepare_systemd(err) < 0))
 		return -1;
 	umask(022);

@@ -1,5 +1,6 @@
 #pragma once
 #include "guest/shares.h"
+#include "guest/terminals.h"
 
 /* Where the machine's disk is mounted as the agent sees it. */
 #define MOUNT_DISK "/disk"
@@ -13,6 +14,7 @@ struct mount_options {
 	bool systemd;           /* is the init */
 	const char *units_home; /* a shared home, in which systemd's user units are the machine's own; or NULL */
 	const struct shares *shares;
+	const struct terminals *terminals; /* may be NULL */
 };
 
 /* Mount what a program as PID 1 of new namespaces expects, and what is shared, and make the disk its root. Runs in that

@@ -44,8 +44,13 @@ static int look(void *data)
 
 int port_open(int *ret, int uevents, struct annex_error **err)
 {
-	int fd = -1, result = uevent_wait(uevents, PORT_TIMEOUT_MS, look, &fd);
+	int fd = -1, result;
 
+	/* By now all modules are loaded: without it no port will ever come. */
+	if (!file_exists(AT_FDCWD, "/sys/bus/virtio/drivers/virtio_console"))
+		return fail(err, ANNEX_ERROR_UNSUPPORTED,
+			    "the kernel has no driver for the control port (virtio_console)");
+	result = uevent_wait(uevents, PORT_TIMEOUT_MS, look, &fd);
 	if (result < 0)
 		return fail_os(err, result, "cannot open the control port %s", PORT_NAME);
 	*ret = fd;

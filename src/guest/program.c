@@ -12,19 +12,19 @@
 enum { SIGNAL_SYSTEMD_POWER_OFF = 34 + 4 };
 
 static const struct program programs[] = {
-	{"systemd", PROGRAM_STOP_SIGNAL, SIGNAL_SYSTEMD_POWER_OFF, true},
-	{PROGRAM_BUILTIN, PROGRAM_STOP_SIGNAL, SIGTERM, false},
-	{"busybox", PROGRAM_STOP_SIGNAL, SIGUSR2, false},
-	{"busybox.static", PROGRAM_STOP_SIGNAL, SIGUSR2, false},
-	{"openrc-init", PROGRAM_STOP_OPENRC, 0, false},
-	{"runit", PROGRAM_STOP_RUNIT, SIGCONT, false},
-	{"runit-init", PROGRAM_STOP_RUNIT, SIGCONT, false},
-	{"s6-svscan", PROGRAM_STOP_SIGNAL, SIGTERM, false},
-	{"s6-linux-init", PROGRAM_STOP_SIGNAL, SIGUSR1, false},
-	{"dinit", PROGRAM_STOP_SIGNAL, SIGTERM, false},
-	{"finit", PROGRAM_STOP_SIGNAL, SIGUSR2, false},
-	{"init", PROGRAM_STOP_INITCTL, 0, false},
-	{"sysvinit", PROGRAM_STOP_INITCTL, 0, false},
+	{"systemd", PROGRAM_STOP_SIGNAL, SIGNAL_SYSTEMD_POWER_OFF, PROGRAM_TELLS_BY_SOCKET},
+	{PROGRAM_BUILTIN, PROGRAM_STOP_SIGNAL, SIGTERM, PROGRAM_TELLS_NOTHING},
+	{"busybox", PROGRAM_STOP_SIGNAL, SIGUSR2, PROGRAM_HAS_TABLE},
+	{"busybox.static", PROGRAM_STOP_SIGNAL, SIGUSR2, PROGRAM_HAS_TABLE},
+	{"openrc-init", PROGRAM_STOP_OPENRC, 0, PROGRAM_IS_OPENRC},
+	{"runit", PROGRAM_STOP_RUNIT, SIGCONT, PROGRAM_IS_RUNIT},
+	{"runit-init", PROGRAM_STOP_RUNIT, SIGCONT, PROGRAM_IS_RUNIT},
+	{"s6-svscan", PROGRAM_STOP_S6, SIGTERM, PROGRAM_IS_S6},
+	{"s6-linux-init", PROGRAM_STOP_S6, SIGTERM, PROGRAM_IS_S6},
+	{"dinit", PROGRAM_STOP_SIGNAL, SIGTERM, PROGRAM_TELLS_NOTHING},
+	{"finit", PROGRAM_STOP_SIGNAL, SIGUSR2, PROGRAM_TELLS_NOTHING},
+	{"init", PROGRAM_STOP_INITCTL, 0, PROGRAM_HAS_RUNLEVELS},
+	{"sysvinit", PROGRAM_STOP_INITCTL, 0, PROGRAM_HAS_RUNLEVELS},
 };
 
 const struct program *program_find(const char *path)
@@ -36,6 +36,24 @@ const struct program *program_find(const char *path)
 			return &programs[i];
 	}
 	return NULL;
+}
+
+bool program_is_systemd(const char *path)
+{
+	const struct program *program = program_find(path);
+
+	return program && program->readiness == PROGRAM_TELLS_BY_SOCKET;
+}
+
+const char *program_container(const char *path)
+{
+	static const char *const openrc[] = {"/sbin/openrc", "/usr/sbin/openrc", "/sbin/openrc-init"};
+
+	for (size_t i = 0; i < COUNT_OF(openrc); i++) {
+		if (!program_is_systemd(path) && strcmp(path, PROGRAM_BUILTIN) != 0 && access(openrc[i], X_OK) == 0)
+			return "systemd-nspawn";
+	}
+	return "annex";
 }
 
 static bool is_program(const char *path)
@@ -59,13 +77,36 @@ static int give(char **ret_path, char **ret_real, const char *path, struct annex
 	return 0;
 }
 
+/* An init that the image means to have, and can't: NULL, it can. */
+static const char *why_not(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return lstat(path, &st) == 0 ? "a link to nothing" : "not there";
+	if (S_ISDIR(st.st_mode))
+		return "a folder";
+	if (!S_ISREG(st.st_mode))
+		return "no file";
+	return access(path, X_OK) < 0 ? "not executable" : NULL;
+}
+
+static int refuse(const char *path, struct annex_error **err)
+{
+	fail(err, ANNEX_ERROR_GUEST, "the image's init %s is %s", path, why_not(path));
+	return fail_hint(err, "annex set init=builtin");
+}
+
 int program_choose(char **ret_path, char **ret_real, bool *ret_is_command, const char *mode, const char *command,
 		   struct annex_error **err)
 {
+	bool names = command && init_is_named_by(command);
+	struct stat st;
+
 	*ret_is_command = false;
 	if (strcmp(mode, "builtin") == 0)
 		return give(ret_path, ret_real, PROGRAM_BUILTIN, err);
-	if (command && init_is_named_by(command) && is_program(command)) {
+	if (names && is_program(command)) {
 		*ret_is_command = true;
 		return give(ret_path, ret_real, command, err);
 	}
@@ -73,6 +114,9 @@ int program_choose(char **ret_path, char **ret_real, bool *ret_is_command, const
 		if (is_program(*place))
 			return give(ret_path, ret_real, *place, err);
 	}
+	/* Where it is most often; elsewhere there may be folders of that name. */
+	if (names || lstat(init_places[0], &st) == 0)
+		return refuse(names ? command : init_places[0], err);
 	if (strcmp(mode, "image") == 0) {
 		fail(err, ANNEX_ERROR_GUEST, "the image has no init");
 		return fail_hint(err, "annex set init=auto");

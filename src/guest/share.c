@@ -2,7 +2,9 @@
 
 #include "base/text.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 static int take_flags(struct share *share, const char *flags, size_t count)
 {
@@ -75,6 +77,17 @@ void share_clear(struct share *share)
 	free(share->name);
 	free(share->target);
 	*share = (struct share){0};
+}
+
+bool share_is_modules(const struct share *share)
+{
+	struct utsname system;
+	char path[sizeof("/lib/modules/") + sizeof(system.release)];
+
+	if (uname(&system) < 0)
+		return false;
+	snprintf(path, sizeof(path), "/lib/modules/%s", system.release);
+	return strcmp(share->target, path) == 0;
 }
 
 bool share_has_home(const char *const *texts)

@@ -20,5 +20,13 @@ MUST_USE int share_parse(struct share *ret, const char *text, struct annex_error
 void share_clear(struct share *share);
 #define auto_share CLEANUP(share_clear)
 
+/* Those of the machine, in the order in which they are bound. */
+struct share_list {
+	struct share *items;
+	size_t count;
+};
+
+/* Are they the running kernel's modules? They are there only where they can be. */
+bool share_is_modules(const struct share *share);
 /* Is the user's home among these texts? Malformed ones don't count. */
 bool share_has_home(const char *const *texts);

@@ -4,17 +4,13 @@
  *
  * While no init runs, requests wait. One that was under way when init ended is done again for the next: the mounts that
  * it changed, or did not, are gone.
- *
- * While init stops, its mount table is watched. OpenRC, and scripts with `umount -a`, unmount what they find before
- * they end the processes that may still have something to save, which would then lie on the disk, below the share. A
- * further child binds such shares again. One that lies in another is unmounted first; it waits for that one, which
- * could not be unmounted with it in place. An init that does not cease unmounting gets its way after HOLDS_MAX times.
  */
 #include "guest/shares.h"
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "guest/holder.h"
 #include "guest/process.h"
 #include "guest/report.h"
 #include "guest/share.h"
@@ -25,12 +21,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
 
-enum { REQUEST_TIMEOUT_MS = 10000, HOLDS_MAX = 16, MOUNTS_SIZE_MAX = 1 << 24 };
-
-/* How the child that holds shares ends. */
-enum { HELD_NOTHING, HELD_SOME, HELD_FAILED };
+enum { REQUEST_TIMEOUT_MS = 10000 };
 
 struct request {
 	struct request *next;
@@ -43,8 +35,8 @@ struct request {
 struct shares {
 	struct loop *loop;
 	struct link *link;
-	struct share *items; /* in the order to bind */
-	size_t count;
+	struct holder *holder;
+	struct share_list list; /* in the order to bind */
 	bool mounted;
 	int init_pidfd;
 	unsigned factor;
@@ -53,12 +45,6 @@ struct shares {
 	pid_t pid; /* of the child that works on the first request, or 0 */
 	int report;
 	struct loop_source *child, *deadline;
-
-	int mounts; /* init's mount table while it stops, or -1 */
-	struct loop_source *watch, *holder;
-	pid_t holder_pid, held_pid; /* the child that holds, and whose mounts it holds */
-	bool changed;               /* since that child was started */
-	unsigned holds;
 };
 
 int shares_new(struct shares **ret, struct loop *loop, struct link *link, struct annex_error **err)
@@ -67,9 +53,12 @@ int shares_new(struct shares **ret, struct loop *loop, struct link *link, struct
 
 	if (!shares)
 		return fail_memory(err);
-	*shares =
-		(struct shares){.loop = loop, .link = link, .init_pidfd = -1, .factor = 1, .report = -1, .mounts = -1};
+	*shares = (struct shares){.loop = loop, .link = link, .init_pidfd = -1, .factor = 1, .report = -1};
 	shares->last = &shares->first;
+	if (holder_new(&shares->holder, loop) < 0) {
+		free(shares);
+		return fail_memory(err);
+	}
 	*ret = shares;
 	return 0;
 }
@@ -94,52 +83,40 @@ static void drop_child(struct shares *shares)
 	shares->pid = 0;
 }
 
-static void hold_no_longer(struct shares *shares)
-{
-	loop_source_free(shares->watch);
-	loop_source_free(shares->holder);
-	shares->watch = shares->holder = NULL;
-	cleanup_close(&shares->mounts);
-	shares->mounts = -1;
-	if (shares->holder_pid > 0)
-		kill(shares->holder_pid, SIGKILL);
-	shares->holder_pid = 0;
-}
-
 void shares_free(struct shares *shares)
 {
 	if (!shares)
 		return;
 	drop_child(shares);
-	hold_no_longer(shares);
+	holder_free(shares->holder);
 	for (struct request *request = shares->first, *next; request; request = next) {
 		next = request->next;
 		request_free(request);
 	}
-	for (size_t i = 0; i < shares->count; i++)
-		share_clear(&shares->items[i]);
-	free(shares->items);
+	for (size_t i = 0; i < shares->list.count; i++)
+		share_clear(&shares->list.items[i]);
+	free(shares->list.items);
 	free(shares);
 }
 
 /* Takes the share. */
 static int add(struct shares *shares, struct share *share)
 {
-	struct share *grown = reallocarray(shares->items, shares->count + 1, sizeof(*grown));
+	struct share *grown = reallocarray(shares->list.items, shares->list.count + 1, sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
-	shares->items = grown;
-	grown[shares->count++] = *share;
+	shares->list.items = grown;
+	grown[shares->list.count++] = *share;
 	*share = (struct share){0};
 	return 0;
 }
 
 static struct share *find(const struct shares *shares, const char *target)
 {
-	for (size_t i = shares->count; i > 0; i--) {
-		if (strcmp(shares->items[i - 1].target, target) == 0)
-			return &shares->items[i - 1];
+	for (size_t i = shares->list.count; i > 0; i--) {
+		if (strcmp(shares->list.items[i - 1].target, target) == 0)
+			return &shares->list.items[i - 1];
 	}
 	return NULL;
 }
@@ -147,28 +124,16 @@ static struct share *find(const struct shares *shares, const char *target)
 static void take_out(struct shares *shares, struct share *share)
 {
 	share_clear(share);
-	shares->count--;
-	memmove(share, share + 1, (size_t)(shares->items + shares->count - share) * sizeof(*share));
+	shares->list.count--;
+	memmove(share, share + 1, (size_t)(shares->list.items + shares->list.count - share) * sizeof(*share));
 }
 
 /* The start. */
 
-/* Those of the running kernel. */
-static bool is_modules(const struct share *share)
-{
-	struct utsname system;
-	char path[sizeof("/lib/modules/") + sizeof(system.release)];
-
-	if (uname(&system) < 0)
-		return false;
-	snprintf(path, sizeof(path), "/lib/modules/%s", system.release);
-	return strcmp(share->target, path) == 0;
-}
-
 static bool is_wanted(const struct shares *shares)
 {
-	for (size_t i = 0; i < shares->count; i++) {
-		if (!is_modules(&shares->items[i]))
+	for (size_t i = 0; i < shares->list.count; i++) {
+		if (!share_is_modules(&shares->list.items[i]))
 			return true;
 	}
 	return false;
@@ -181,7 +146,7 @@ int shares_set(struct shares *shares, const char *const *texts, struct annex_err
 	for (; texts && *texts; texts++) {
 		auto_share struct share share = {0};
 
-		if (shares->count >= SHARES_MAX)
+		if (shares->list.count >= SHARES_MAX)
 			return fail(err, ANNEX_ERROR_GUEST, "more than %u shares", SHARES_MAX);
 		if (share_parse(&share, *texts, err) < 0)
 			return -1;
@@ -214,13 +179,13 @@ int shares_bind(const struct shares *shares, const char *root, struct annex_erro
 	if (!shares->mounted)
 		return 0;
 	sharefs_refresh();
-	for (size_t i = 0; i < shares->count; i++) {
+	for (size_t i = 0; i < shares->list.count; i++) {
 		auto_error struct annex_error *cause = NULL;
-		const struct share *share = &shares->items[i];
+		const struct share *share = &shares->list.items[i];
 
-		if (!is_modules(share) && bind_one(share, root, err) < 0)
+		if (!share_is_modules(share) && bind_one(share, root, err) < 0)
 			return -1;
-		if (is_modules(share) && bind_one(share, root, &cause) < 0)
+		if (share_is_modules(share) && bind_one(share, root, &cause) < 0)
 			log_info("%s", annex_error_message(cause));
 	}
 	return 0;
@@ -355,7 +320,7 @@ static int check(const struct shares *shares, const struct request *request, str
 		return find(shares, target) ? 0 : fail(err, ANNEX_ERROR_NOT_FOUND, "nothing is shared at %s", target);
 	if (find(shares, target))
 		return fail(err, ANNEX_ERROR_EXISTS, "something is shared at %s already", target);
-	if (shares->count >= SHARES_MAX)
+	if (shares->list.count >= SHARES_MAX)
 		return fail(err, ANNEX_ERROR_BUSY, "more than %u shares", SHARES_MAX);
 	return 0;
 }
@@ -385,7 +350,7 @@ void shares_set_machine(struct shares *shares, int init_pidfd, unsigned factor)
 	shares->factor = factor;
 	if (init_pidfd < 0) {
 		drop_child(shares);
-		hold_no_longer(shares);
+		holder_rest(shares->holder);
 	}
 	go_on(shares);
 }
@@ -429,124 +394,16 @@ void shares_handle_unbind(struct shares *shares, const struct message_unbind *me
 
 bool shares_has_child(const struct shares *shares, pid_t pid)
 {
-	return pid > 0 && (shares->pid == pid || shares->holder_pid == pid);
+	return (pid > 0 && shares->pid == pid) || holder_has_child(shares->holder, pid);
 }
 
-/* The end. */
-
-/* Does it lie in another one that is still there? */
-static bool is_inside(const struct shares *shares, const bool *gone, const struct share *share)
+void shares_watch(struct shares *shares, pid_t pid)
 {
-	for (size_t i = 0; i < shares->count; i++) {
-		const struct share *other = &shares->items[i];
-
-		if (other != share && !gone[i] && path_below(other->target, share->target))
-			return true;
-	}
-	return false;
+	if (is_wanted(shares) && shares->mounted)
+		holder_watch(shares->holder, &shares->list, pid, shares->init_pidfd);
 }
 
-/* All are opened before the process enters the machine's mounts, where the agent's are not. Whether one is gone is read
- * from the table: who looks at its place keeps in use what init is about to unmount. */
-static int hold(const struct shares *shares, struct annex_error **err)
+void shares_hold(struct shares *shares)
 {
-	auto_free struct binding *bindings = calloc(shares->count + 1, sizeof(*bindings));
-	auto_free bool *gone = calloc(shares->count + 1, sizeof(*gone));
-	auto_free char *table = NULL;
-	char path[64];
-	int result;
-
-	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)shares->held_pid);
-	result = file_read(&table, NULL, AT_FDCWD, path, MOUNTS_SIZE_MAX);
-	if (!bindings || !gone)
-		return fail_memory(err);
-	if (result < 0)
-		return fail_os(err, result, "cannot read the machine's mounts");
-	result = HELD_NOTHING;
-	for (size_t i = 0; i < shares->count; i++)
-		gone[i] = !is_modules(&shares->items[i]) && !sharefs_is_listed(table, &shares->items[i]);
-	for (size_t i = 0; i < shares->count; i++) {
-		gone[i] = gone[i] && !is_inside(shares, gone, &shares->items[i]);
-		if (gone[i] && sharefs_open(&bindings[i], &shares->items[i], err) < 0)
-			return -1;
-	}
-	if (setns(shares->init_pidfd, CLONE_NEWNS) < 0)
-		return fail_os(err, errno, "cannot enter the machine");
-	for (size_t i = 0; i < shares->count; i++) {
-		if (gone[i] && sharefs_bind(&bindings[i], "/", &shares->items[i], err) < 0)
-			return -1;
-		if (gone[i])
-			result = HELD_SOME;
-	}
-	return result;
-}
-
-/* The process ends with it: nothing is cleaned up. */
-_Noreturn static void holder(const struct shares *shares)
-{
-	struct annex_error *err = NULL;
-	int result;
-
-	process_reset();
-	result = hold(shares, &err);
-	if (result < 0)
-		log_info("%s", annex_error_message(err));
-	_exit(result < 0 ? HELD_FAILED : result);
-}
-
-static void hold_again(struct shares *shares);
-
-static void on_holder(struct loop_source *source, pid_t pid, int status, void *data)
-{
-	struct shares *shares = data;
-
-	(void)source;
-	(void)pid;
-	shares->holder_pid = 0;
-	loop_source_free(shares->holder);
-	shares->holder = NULL;
-	shares->holds += status != HELD_NOTHING;
-	if (shares->holds >= HOLDS_MAX)
-		hold_no_longer(shares);
-	else if (shares->changed)
-		hold_again(shares);
-}
-
-static void hold_again(struct shares *shares)
-{
-	shares->changed = shares->holder_pid > 0;
-	if (shares->changed)
-		return;
-	shares->holder_pid = fork();
-	if (shares->holder_pid == 0)
-		holder(shares);
-	if (shares->holder_pid < 0 ||
-	    loop_add_child(&shares->holder, shares->loop, shares->holder_pid, on_holder, shares) < 0)
-		hold_no_longer(shares);
-}
-
-static void on_mounts(struct loop_source *source, int fd, uint32_t events, void *data)
-{
-	(void)source;
-	(void)fd;
-	(void)events;
-	hold_again(data);
-}
-
-void shares_hold(struct shares *shares, pid_t pid)
-{
-	char path[64];
-	int result;
-
-	if (!is_wanted(shares) || !shares->mounted || shares->mounts >= 0)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/mountinfo", (int)pid);
-	shares->held_pid = pid;
-	shares->holds = 0;
-	shares->mounts = open(path, O_RDONLY | O_CLOEXEC);
-	result = shares->mounts < 0
-			 ? -errno
-			 : loop_add_fd(&shares->watch, shares->loop, shares->mounts, EPOLLPRI, on_mounts, shares);
-	if (result < 0)
-		log_info("init may unmount shares early: %s", strerror(-result));
+	holder_init_stops(shares->holder);
 }

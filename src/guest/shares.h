@@ -28,6 +28,8 @@ void shares_set_machine(struct shares *shares, int init_pidfd, unsigned factor);
 /* Each is answered by BOUND, in order. */
 void shares_handle_bind(struct shares *shares, const struct message_bind *message);
 void shares_handle_unbind(struct shares *shares, const struct message_unbind *message);
-/* Init `pid` is about to end: until it has, what it unmounts is mounted again, for those who end after that. */
-void shares_hold(struct shares *shares, pid_t pid);
+/* What init `pid` unmounts as it stops is mounted again until it is gone, for those who end after that. shares_hold():
+ * it stops now; it may also do so by itself. */
+void shares_watch(struct shares *shares, pid_t pid);
+void shares_hold(struct shares *shares);
 bool shares_has_child(const struct shares *shares, pid_t pid);

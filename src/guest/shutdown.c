@@ -73,19 +73,38 @@ static bool ask_runit(void)
 	return asked;
 }
 
-static bool ask_inside(enum program_stop how)
+/* s6-svscan runs a script of its own for these, where it has one: s6-linux-init and s6-overlay give it one to power
+ * off. Without any it ends all services, and then itself. */
+static int s6_signal(void)
 {
-	switch (how) {
+	static const struct {
+		const char *path;
+		int signal;
+	} scripts[] = {{"/proc/1/cwd/.s6-svscan/SIGPWR", SIGPWR}, {"/proc/1/cwd/.s6-svscan/SIGUSR1", SIGUSR1}};
+
+	for (size_t i = 0; i < COUNT_OF(scripts); i++) {
+		if (access(scripts[i].path, X_OK) == 0)
+			return scripts[i].signal;
+	}
+	return SIGTERM;
+}
+
+/* What is still to be sent; 0: nothing. `otherwise`: to one that does not listen. */
+static int ask_inside(const struct program *program, int otherwise)
+{
+	switch (program->stop) {
 	case PROGRAM_STOP_INITCTL:
-		return ask_initctl();
+		return ask_initctl() ? program->signal : otherwise;
 	case PROGRAM_STOP_OPENRC:
-		return ask_openrc();
+		return ask_openrc() ? program->signal : otherwise;
 	case PROGRAM_STOP_RUNIT:
-		return ask_runit();
+		return ask_runit() ? program->signal : otherwise;
+	case PROGRAM_STOP_S6:
+		return s6_signal();
 	case PROGRAM_STOP_SIGNAL:
 		break;
 	}
-	return true;
+	return program->signal;
 }
 
 /* The child is reaped with the strays. When its way fails, `otherwise` is sent, as for an init that is not known. */
@@ -96,8 +115,8 @@ static int ask_by_child(const struct guest *guest, const struct program *program
 	if (pid != 0)
 		return pid < 0 ? -errno : 0;
 	process_reset();
-	if (setns(init_pidfd(guest->init), CLONE_NEWNS) == 0 && ask_inside(program->stop))
-		otherwise = program->signal;
+	if (setns(init_pidfd(guest->init), CLONE_NEWNS) == 0)
+		otherwise = ask_inside(program, otherwise);
 	if (otherwise > 0)
 		init_kill(guest->init, otherwise);
 	_exit(0);
@@ -198,15 +217,6 @@ static void ask_when_it_listens(struct guest *guest)
 		ask(guest);
 }
 
-/* systemd is told of them by files (unit.c), and would unmount them until none is left. */
-static void hold_shares(const struct guest *guest)
-{
-	const struct program *program = running_program(guest);
-
-	if (!program || !program->notifies)
-		shares_hold(guest->shares, init_pid(guest->init));
-}
-
 static void on_timeout(struct loop_source *source, void *data)
 {
 	struct guest *guest = data;
@@ -237,7 +247,7 @@ void shutdown_begin(struct guest *guest, uint64_t timeout_ms)
 	guest->state = GUEST_STOPPING;
 	guest_wait_for(guest, "init to stop");
 	if (timeout_ms > 0 && !again) {
-		hold_shares(guest);
+		shares_hold(guest->shares);
 		ask_when_it_listens(guest);
 	}
 	set_timer(guest, timeout_ms, on_timeout);

@@ -76,7 +76,9 @@ static int fill_record(struct machine_record *record, const struct obtained *obt
 	record->image_id = strdup(image->id);
 	record->base = strdup(image->base);
 	record->stop_signal = config->stop_signal ? strdup(config->stop_signal) : NULL;
-	if (!record->name || !record->image || !record->image_id || !record->base ||
+	record->user = strdup(config->user ? config->user : "");
+	record->folder = strdup(config->folder ? config->folder : "");
+	if (!record->name || !record->image || !record->image_id || !record->base || !record->user || !record->folder ||
 	    (config->stop_signal && !record->stop_signal) || add_texts(&record->environment, &config->env) < 0 ||
 	    add_texts(&record->init_argv, &config->entrypoint) < 0 ||
 	    add_texts(&record->init_argv, &config->command) < 0)
@@ -190,7 +192,7 @@ API int annex_machine_create(struct annex_machine **ret, struct annex_context *c
 	if (check_first(&record, &paths, context, image, &chosen, err) < 0 ||
 	    obtain_image(&found, context, image, &with, err) < 0 || fill_record(&record, &found, paths.name, err) < 0 ||
 	    machine_check_init(&record, found.image->base_path, err) < 0 ||
-	    make(&record, &paths, context, found.image, err) < 0)
+	    machine_record_check_service(&record, err) < 0 || make(&record, &paths, context, found.image, err) < 0)
 		return fail_while(err, "cannot create machine from %s", image);
 	if (machine_open_named(&machine, context, paths.name, err) < 0 || settle(machine, chosen.make_default, err) < 0)
 		return -1;

@@ -189,6 +189,10 @@ int machine_check_settings(const struct annex_context *context, struct machine_s
 		return -1;
 	if (hardware_check(settings, before, context->data, err) < 0)
 		return -1;
+	if (settings->service && text_equal(settings->init, "image")) {
+		fail(err, ANNEX_ERROR_USAGE, "service=true: the built-in init runs the service, but init=image");
+		return fail_hint(err, "use init=builtin, or let the image's own init start it");
+	}
 	return before && text_equal(settings->kernel, before->kernel) ? 0 : check_kernel(context, settings, err);
 }
 
@@ -234,6 +238,7 @@ static int change(struct annex_machine *machine, const char *const *pairs, struc
 	    machine_check_settings(machine->context, settings, &before, err) < 0 ||
 	    check_new_init(machine, &before, err) < 0 ||
 	    (settings->autostart && !before.autostart && autostart_check(err) < 0) ||
+	    machine_record_check_service(&machine->record, err) < 0 ||
 	    share_change(machine, &before.volumes, &settings->volumes, err) < 0)
 		return -1;
 	if (machine_record_save(&machine->record, machine->paths.record, err) == 0 && autostart_sync(machine, err) == 0)

@@ -223,6 +223,9 @@ int machine_guest_make(struct machine_guest *ret, const struct machine_record *r
 		.realtime_ns = time_realtime_ns(),
 		.deadline_factor = plan->accel.slowness,
 		.debug = getenv("ANNEX_DEBUG") != NULL,
+		.service = record->settings.service,
+		.service_user = record->user,
+		.service_folder = record->folder,
 	};
 	if (fill_user(&guest, err) < 0 || fill_time_zone(&guest, err) < 0)
 		return -1;

@@ -18,6 +18,8 @@ static const struct json_row record_rows[] = {
 	JSON_ROW(JSON_ROW_TEXTS, "imageEnv", struct machine_record, environment, false),
 	JSON_ROW(JSON_ROW_TEXTS, "imageCommand", struct machine_record, init_argv, false),
 	JSON_ROW(JSON_ROW_TEXT, "stopSignal", struct machine_record, stop_signal, false),
+	JSON_ROW(JSON_ROW_TEXT, "imageUser", struct machine_record, user, false),
+	JSON_ROW(JSON_ROW_TEXT, "imageFolder", struct machine_record, folder, false),
 };
 
 static const struct json_row run_rows[] = {
@@ -69,6 +71,24 @@ int machine_record_load(struct machine_record *ret, const struct machine_paths *
 		return -1;
 	*ret = made;
 	made = (struct machine_record){0};
+	return 0;
+}
+
+/* Without the image's user its command would run as root, which nobody asked for. */
+int machine_record_check_service(const struct machine_record *record, struct annex_error **err)
+{
+	if (!record->settings.service)
+		return 0;
+	if (record->init_argv.count == 0) {
+		fail(err, ANNEX_ERROR_USAGE, "service=true: image %s has neither an entrypoint nor a command",
+		     record->image);
+		return fail_hint(err, "leave service out, and start programs by 'annex run'");
+	}
+	if (!record->user || !record->folder) {
+		fail(err, ANNEX_ERROR_UNSUPPORTED,
+		     "service=true: the annex that made this machine did not keep the image's user and folder");
+		return fail_hint(err, "make a new machine by 'annex create --init builtin --service'");
+	}
 	return 0;
 }
 

@@ -17,6 +17,7 @@ struct machine_record {
 	struct text_list environment; /* the image's */
 	struct text_list init_argv;   /* the image's entrypoint and command */
 	char *stop_signal;            /* the image's, "SIGRTMIN+3", or NULL */
+	char *user, *folder;          /* the image's, or empty; NULL: made by an annex that didn't keep them */
 	struct machine_settings settings;
 };
 
@@ -25,6 +26,8 @@ void machine_record_clear(struct machine_record *record);
 /* NOT_FOUND with a hint when there is no such machine. */
 MUST_USE int machine_record_load(struct machine_record *ret, const struct machine_paths *paths,
 				 struct annex_error **err);
+/* Can it do what its settings say of the image's command? */
+MUST_USE int machine_record_check_service(const struct machine_record *record, struct annex_error **err);
 MUST_USE int machine_record_save(const struct machine_record *record, const char *path, struct annex_error **err);
 /* 32 random hexadecimal digits. */
 MUST_USE int machine_id_make(char **ret, struct annex_error **err);

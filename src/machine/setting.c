@@ -25,6 +25,7 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_BOOL, "autostart", struct machine_settings, autostart, false),
 	JSON_ROW(JSON_ROW_TEXT, "restart", struct machine_settings, restart, false),
 	JSON_ROW(JSON_ROW_TEXT, "ssh-agent", struct machine_settings, ssh_agent, false),
+	JSON_ROW(JSON_ROW_BOOL, "service", struct machine_settings, service, false),
 };
 
 struct setting {
@@ -325,6 +326,8 @@ static const struct setting settings_table[] = {
 	 0, restarts, true},
 	{"ssh-agent", "on or off: whether sessions can use the SSH agent of who runs them", apply_choice, AT(ssh_agent),
 	 0, 0, switches, true},
+	{"service", "true: the built-in init runs the image's entrypoint and command", apply_bool, AT(service), 0, 0,
+	 truths, false},
 };
 
 static const char *const live[] = {"cpus", "disk", "memory"};

@@ -28,6 +28,7 @@ struct machine_settings {
 	bool autostart;  /* with the host, or as its user logs in */
 	char *restart;   /* "no", "on-failure", "always" */
 	char *ssh_agent; /* "on", "off": whether sessions have the SSH agent of who runs them */
+	bool service;    /* the built-in init runs the image's command */
 };
 
 void settings_clear(struct machine_settings *settings);

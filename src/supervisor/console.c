@@ -173,14 +173,26 @@ char *console_tail(const struct console *console, unsigned lines)
 	return text_take(&out);
 }
 
-char *console_panic(const struct console *console)
+static char *rest_of_line(const struct console *console, const char *at)
 {
 	struct text out = {0};
+
+	add_printable(&out, at, (size_t)(end_of(console, at) - at));
+	return text_take(&out);
+}
+
+char *console_panic(const struct console *console)
+{
 	const char *found = find_panic(console);
 
-	if (!found)
-		return NULL;
-	found += sizeof(panic_sign) - 1;
-	add_printable(&out, found, (size_t)(end_of(console, found) - found));
-	return text_take(&out);
+	return found ? rest_of_line(console, found + sizeof(panic_sign) - 1) : NULL;
+}
+
+char *console_agent(const struct console *console)
+{
+	static const char sign[] = "annex-guest: ";
+	const char *found =
+		console->tail.size > 0 ? memmem(console->tail.data, console->tail.size, sign, sizeof(sign) - 1) : NULL;
+
+	return found ? rest_of_line(console, found + sizeof(sign) - 1) : NULL;
 }

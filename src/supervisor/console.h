@@ -20,3 +20,5 @@ void console_drain(struct console *console);
 char *console_tail(const struct console *console, unsigned lines);
 /* What the kernel said when it panicked ("Attempted to kill init! exitcode=0x0000000b"), or NULL. */
 char *console_panic(const struct console *console);
+/* What the guest's agent said there, since it could not say it in any other way, or NULL. */
+char *console_agent(const struct console *console);

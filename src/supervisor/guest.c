@@ -46,7 +46,7 @@ static const char *on_hello(struct guest *guest, const struct message *message)
 		log_info("the guest's configuration: %s", annex_error_message(err));
 		return "it could not be configured";
 	}
-	guest->greeted = true;
+	guest->greeted = supervisor->heard = true;
 	sessions_set_user(supervisor->sessions, told.config.user_name);
 	channel_put(guest->channel, MESSAGE_HELLO, 0, &(struct message_hello){WIRE_VERSION, "supervisor"});
 	channel_put(guest->channel, MESSAGE_CONFIG, 0, &told.config);

@@ -250,17 +250,20 @@ void supervisor_on_ready(struct supervisor *supervisor, const char *init)
 void supervisor_on_halted(struct supervisor *supervisor, const struct message_halted *halted)
 {
 	auto_free char *text = copy_short(halted->text);
+	bool was_up = supervisor->state == MACHINE_RUNNING;
 	struct annex_error *err = NULL;
 
 	switch (halted->reason) {
 	case HALTED_REBOOT:
-		if (happens(supervisor, MACHINE_REBOOTED))
+		/* One that never comes up, and reboots again and again, has no more time than any other. */
+		if (happens(supervisor, MACHINE_REBOOTED) && was_up)
 			set_deadline(supervisor, PHASE_BOOT, boot_ms(supervisor));
 		clients_tell_state(supervisor->clients);
 		return;
 	case HALTED_CRASH:
 		if (supervisor->state != MACHINE_STOPPING) {
-			fail(&err, ANNEX_ERROR_GUEST, "the machine's init ended: %s", text && *text ? text : "crash");
+			fail(&err, ANNEX_ERROR_GUEST, "the machine's init ended: %s",
+			     text && *text ? text : "it crashed");
 			hint_at_logs(supervisor, &err);
 			supervisor->failure = supervisor->failure ? supervisor->failure : TAKE(err);
 			annex_error_free(err);
@@ -395,16 +398,20 @@ static void give_up(struct supervisor *supervisor)
 
 static void on_ended(struct supervisor *supervisor, const struct qemu_event *event)
 {
-	bool expected = supervisor->state == MACHINE_STOPPING;
+	auto_free char *said = NULL;
+	bool expected;
 
 	console_drain(supervisor->console);
+	said = supervisor->console && !supervisor->heard ? console_agent(supervisor->console) : NULL;
+	expected = supervisor->state == MACHINE_STOPPING && !said;
 	if (!supervisor->failure && !expected && event->err)
 		fail_relayed(&supervisor->failure, annex_error_kind(event->err), annex_error_errno(event->err),
 			     annex_error_message(event->err), annex_error_hint(event->err));
 	if (supervisor->panicked || supervisor->reset)
 		record_panic(supervisor);
 	if (!supervisor->failure && !expected) {
-		fail(&supervisor->failure, ANNEX_ERROR_GUEST, "the virtual machine ended by itself");
+		fail(&supervisor->failure, ANNEX_ERROR_GUEST, "the virtual machine ended by itself%s%s",
+		     said ? ": " : "", said ? said : "");
 		hint_at_logs(supervisor, &supervisor->failure);
 	}
 	machine_next_state(&supervisor->state, MACHINE_QEMU_EXITED);

@@ -59,6 +59,7 @@ struct supervisor {
 	char *waiting;               /* what the boot waits for, or NULL */
 	struct annex_error *failure; /* why the machine is ending or has ended; NULL: it was asked to */
 	bool panicked, reset;        /* the virtual machine was, before it ended */
+	bool heard;                  /* its guest has said HELLO */
 	bool asked;                  /* somebody wants it to end */
 	unsigned attempt;            /* which restart in a row this is; 0: none */
 	unsigned next_attempt;       /* when finished: which one this process is to make of itself, holding the lock */

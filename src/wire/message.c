@@ -96,6 +96,9 @@ static const struct field config[] = {
 	U32(config, image_environment),
 	TEXT(config, time_zone),
 	TEXT(config, time_zone_rule),
+	U32(config, service),
+	TEXT(config, service_user),
+	TEXT(config, service_folder),
 };
 static const struct field bind_fields[] = {TEXT(bind, share)};
 static const struct field unbind[] = {TEXT(unbind, target), U32(unbind, force)};

@@ -222,6 +222,9 @@ struct message_config {
 	uint32_t image_environment; /* how many of `environment` are the image's: the first */
 	const char *time_zone;      /* of the host, "Europe/Berlin", or empty */
 	const char *time_zone_rule; /* the same as POSIX has it, "CET-1CEST,M3.5.0,M10.5.0/3", or empty */
+	uint32_t service;           /* the built-in init runs init_argv as a service */
+	const char *service_user;   /* as in OPEN; empty: root */
+	const char *service_folder; /* empty: / */
 };
 
 struct message_bind {

@@ -6,6 +6,7 @@
 #include "guest/files.h"
 #include "guest/inside.h"
 #include "guest/program.h"
+#include "guest/service.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -312,6 +313,62 @@ static void the_init_is_the_command_or_found_or_built_in(void **state)
 	expect_init("builtin", "/sbin/init", "annex-init annex-init 0");
 }
 
+static void an_init_that_cannot_be_used_is_not_passed_over(void **state)
+{
+	char path[256];
+
+	(void)state;
+	make_folder("sbin");
+	make_folder("etc/init"); /* of Upstart's jobs, which packages still bring */
+	expect_init("auto", NULL, "annex-init annex-init 0");
+	in_root(path, sizeof(path), "sbin/init");
+	assert_int_equal(symlink("/lib/systemd/systemd", path), 0);
+	expect_init("auto", NULL, "the image's init /sbin/init is a link to nothing");
+	expect_init("builtin", NULL, "annex-init annex-init 0");
+	assert_int_equal(unlink(path), 0);
+	make_folder("sbin/init");
+	expect_init("auto", "/sbin/init", "the image's init /sbin/init is a folder");
+	assert_int_equal(rmdir(path), 0);
+	write_file("sbin/init", "", 0644);
+	expect_init("auto", NULL, "the image's init /sbin/init is not executable");
+	expect_init("image", "/bin/s6-svscan", "the image's init /bin/s6-svscan is not there");
+}
+
+static int check_service(void *data, struct text *out, struct annex_error **err)
+{
+	(void)out;
+	return service_check(data, err);
+}
+
+static void expect_service(const char *user, const char *program, const char *wanted)
+{
+	const char *const environment[] = {"PATH=/opt/bin:/bin", NULL}, *const argv[] = {program, "-x", NULL};
+	struct message_config config = {
+		.environment = environment, .init_argv = argv, .service_user = user, .service_folder = ""};
+	auto_error struct annex_error *err = NULL;
+
+	if (inside_run(NULL, root, check_service, &config, &err) < 0)
+		assert_string_equal(annex_error_message(err), wanted);
+	else
+		assert_null(wanted);
+}
+
+static void a_service_that_cannot_run_is_told_before_the_start(void **state)
+{
+	(void)state;
+	make_folder("opt/bin");
+	write_file("etc/passwd", "app:x:12:34::/srv:/bin/sh\n", 0644);
+	write_file("opt/bin/server", "", 0755);
+	write_file("opt/bin/text", "", 0644);
+	expect_service("", "server", NULL);
+	expect_service("app", "/opt/bin/server", NULL);
+	expect_service("99:98", "./relative", NULL);
+	expect_service("nobody", "server", "the image's service: there is no user nobody in the machine");
+	expect_service("", "text", "the image's service: text: no such program in the image");
+	expect_service("", "/bin/none", "the image's service: /bin/none: no such program in the image");
+	expect_service("", NULL, "the image has no command to run as a service");
+}
+
 #define IMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -328,6 +385,8 @@ int main(void)
 		IMAGE_TEST(the_resolver_is_ours_only_while_it_says_so),
 		IMAGE_TEST(mounts_are_listed_where_old_programs_look_unless_the_image_says_otherwise),
 		IMAGE_TEST(the_init_is_the_command_or_found_or_built_in),
+		IMAGE_TEST(an_init_that_cannot_be_used_is_not_passed_over),
+		IMAGE_TEST(a_service_that_cannot_run_is_told_before_the_start),
 	};
 
 	if (geteuid() != 0) {

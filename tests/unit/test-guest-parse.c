@@ -77,7 +77,7 @@ static void the_line_of_an_earlier_name_is_replaced(void **state)
 static void inits_are_known_by_their_file(void **state)
 {
 	(void)state;
-	assert_true(program_find("/usr/lib/systemd/systemd")->notifies);
+	assert_true(program_is_systemd("/usr/lib/systemd/systemd"));
 	assert_int_equal(program_find("/usr/lib/systemd/systemd")->signal, 38);
 	assert_int_equal(program_find("/bin/busybox")->stop, PROGRAM_STOP_SIGNAL);
 	assert_int_equal(program_find("/sbin/openrc-init")->stop, PROGRAM_STOP_OPENRC);

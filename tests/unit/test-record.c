@@ -30,6 +30,27 @@ static void a_record_written_is_the_record_read(void **state)
 	assert_int_equal(again.settings.memory, record.settings.memory);
 }
 
+static void a_service_needs_a_command_and_whose_it_is(void **state)
+{
+	auto_machine_record struct machine_record record = {0};
+	auto_error struct annex_error *none = NULL;
+	auto_error struct annex_error *old = NULL;
+
+	(void)state;
+	record.image = strdup("debian:12");
+	assert_int_equal(machine_record_check_service(&record, NULL), 0);
+	record.settings.service = true;
+	assert_int_equal(machine_record_check_service(&record, &none), -1);
+	assert_string_equal(annex_error_message(none),
+			    "service=true: image debian:12 has neither an entrypoint nor a command");
+	assert_int_equal(text_list_add(&record.init_argv, "nginx"), 0);
+	assert_int_equal(machine_record_check_service(&record, &old), -1);
+	assert_int_equal(annex_error_kind(old), ANNEX_ERROR_UNSUPPORTED);
+	record.user = strdup("");
+	record.folder = strdup("/srv");
+	assert_int_equal(machine_record_check_service(&record, NULL), 0);
+}
+
 static void an_unknown_machine_is_not_found(void **state)
 {
 	auto_machine_paths struct machine_paths paths = {0};
@@ -62,6 +83,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_record_written_is_the_record_read),
+		cmocka_unit_test(a_service_needs_a_command_and_whose_it_is),
 		cmocka_unit_test(an_unknown_machine_is_not_found),
 		cmocka_unit_test(a_socket_path_that_does_not_fit_is_refused),
 	};

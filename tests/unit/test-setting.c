@@ -9,8 +9,8 @@
 static void each_key_is_checked_and_kept(void **state)
 {
 	static const char *const pairs[] = {
-		"cpus=3",       "memory=2g",          "disk=10G",          "env=A=1",   "env=B=x=y",   "env=A=2",
-		"init=builtin", "kernel=6.1.0-cloud", "virtualization=on", "accel=tcg", "network=none"};
+		"cpus=3",       "memory=2g",          "disk=10G",          "env=A=1",   "env=B=x=y",    "env=A=2",
+		"init=builtin", "kernel=6.1.0-cloud", "virtualization=on", "accel=tcg", "network=none", "service=true"};
 	auto_settings struct machine_settings settings = {0}, again = {0};
 	auto_error struct annex_error *err = NULL;
 	auto_json json_t *encoded = NULL;
@@ -27,7 +27,7 @@ static void each_key_is_checked_and_kept(void **state)
 	assert_string_equal(again.environment.items[0], "B=x=y");
 	assert_string_equal(again.environment.items[1], "A=2");
 	assert_string_equal(again.init, "builtin");
-	assert_true(again.virtualization);
+	assert_true(again.virtualization && again.service);
 	assert_string_equal(again.network, "none");
 	assert_int_equal(settings_apply(&again, "env=-B", &err), 0);
 	assert_int_equal(again.environment.count, 1);
@@ -36,9 +36,9 @@ static void each_key_is_checked_and_kept(void **state)
 static void a_bad_value_says_why_and_changes_nothing(void **state)
 {
 	static const char *const pairs[] = {
-		"cpus=0",        "cpus=x", "cpus=",        "memory=1k",  "memory=lots",          "disk=1M",
-		"env=novalue",   "env==x", "init=systemd", "kernel=",    "virtualization=maybe", "accel=hvf",
-		"network=passt", "memory", "=x",           "colour=blue"};
+		"cpus=0",        "cpus=x", "cpus=",        "memory=1k",   "memory=lots",          "disk=1M",
+		"env=novalue",   "env==x", "init=systemd", "kernel=",     "virtualization=maybe", "accel=hvf",
+		"network=passt", "memory", "=x",           "colour=blue", "service=nginx"};
 	auto_settings struct machine_settings settings = {0};
 	auto_json json_t *before = NULL, *after = NULL;
 

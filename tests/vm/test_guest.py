@@ -535,7 +535,7 @@ def test_an_init_that_dies_is_a_crash(fresh):
     machine = fresh("busybox", init="image")
     machine.config["init_argv"] = ["/init"]
     machine.start()
-    machine.root("printf '#!/bin/sh\\nsleep 1\\nexit 9\\n' >/init; chmod 755 /init")
+    machine.root("printf '#!/bin/sh\\nsleep 5\\nexit 9\\n' >/init; chmod 755 /init")
     assert machine.shutdown() == 0
     machine.start()
     assert machine.wait_for_end() == 0
