@@ -8,6 +8,8 @@
 
 #include "base/file.h"
 #include "base/spawn.h"
+#include "base/time.h"
+#include "lib/wait.h"
 #include "machine/name.h"
 #include "machine/unit.h"
 
@@ -17,6 +19,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+
+enum {
+	UNIT_START_MS = 10000, /* until the supervisor that systemd starts listens; else we start one */
+	UNIT_LOOK_MS = 20,
+};
 
 /* What of our environment its supervisor needs: a user manager has another one. */
 static const char *const kept[] = {"PATH",       "ANNEX_BOOT_TIMEOUT", "ANNEX_KERNEL", "ANNEX_LIBEXECDIR",
@@ -56,7 +63,7 @@ static int make_place(struct place *ret, const char *machine, struct annex_error
 /* True: systemctl --user did as it was told. */
 static bool systemctl(const char *verb, const char *unit)
 {
-	const char *const argv[] = {"systemctl", "--user", "--quiet", verb, unit, NULL};
+	const char *const argv[] = {"systemctl", "--user", "--quiet", "--no-block", verb, unit, NULL};
 	auto_error struct annex_error *ignored = NULL;
 	int status = 0;
 
@@ -273,6 +280,54 @@ void autostart_heal(struct annex_machine *machine)
 
 	if (machine->record.settings.autostart && autostart_problem(&problem, machine, &ignored) == 0 && problem)
 		(void)!autostart_sync(machine, &ignored);
+}
+
+/* Has systemd something to do with the unit, or does that run? */
+static bool is_at_work(const char *unit)
+{
+	const char *const argv[] = {"systemctl", "--user", "show", "-P", "Job", "-P", "ActiveState", unit, NULL};
+	auto_error struct annex_error *ignored = NULL;
+	auto_free char *text = NULL;
+	int status = 0;
+
+	if (spawn_capture(&text, NULL, &status, argv, UNIT_LIMIT, &ignored) < 0)
+		return false;
+	return !text_starts(text, "0\n") ? *text >= '1' && *text <= '9'
+					 : strstr(text, "activ") && !strstr(text, "inactive");
+}
+
+/* In order, and of the annex that is at work here. */
+static bool is_usable(const struct annex_machine *machine, const struct place *place)
+{
+	auto_unit_mark struct unit_mark mark = {0};
+	auto_error struct annex_error *ignored = NULL;
+	auto_free char *text = NULL, *program = NULL;
+
+	return read_unit(&text, &mark, place->file, &ignored) == 0 && mark.id &&
+	       strcmp(mark.id, machine->record.id) == 0 && strcmp(mark.data, machine->context->data) == 0 &&
+	       context_helper(&program, machine->context, "annex-supervisor", &ignored) == 0 &&
+	       strcmp(mark.program, program) == 0;
+}
+
+int autostart_start(struct link **ret, struct annex_machine *machine, struct annex_error **err)
+{
+	auto_place struct place place = {0};
+	uint64_t end = time_monotonic_ms() + UNIT_START_MS;
+
+	*ret = NULL;
+	if (!machine->record.settings.autostart)
+		return 0;
+	if (make_place(&place, machine->record.name, err) < 0 ||
+	    link_open(ret, machine->context, &machine->paths, false, err) < 0)
+		return -1;
+	if (*ret || !is_usable(machine, &place) || !systemctl("start", place.name))
+		return 0;
+	while (!*ret && is_at_work(place.name) && time_monotonic_ms() < end) {
+		if (wait_fd(machine->context, -1, 0, UNIT_LOOK_MS, err) < 0 ||
+		    link_open(ret, machine->context, &machine->paths, false, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 /* loginctl enable-linger makes this file: then the user's manager starts with the host. */

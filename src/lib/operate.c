@@ -22,12 +22,14 @@
 
 API int annex_machine_start(struct annex_machine *machine, struct annex_error **err)
 {
-	auto_link struct link *link = NULL;
+	auto_link struct link *by_unit = NULL, *link = NULL;
 
 	if (machine_reload(machine, err) < 0)
 		return fail_while(err, "cannot start machine '%s'", machine->record.name);
 	autostart_heal(machine);
-	if (link_open(&link, machine->context, &machine->paths, true, err) < 0 || link_wait_running(link, err) < 0)
+	/* The link that is opened then starts the machine if need be, and waits for one that is ending. */
+	if (autostart_start(&by_unit, machine, err) < 0 ||
+	    link_open(&link, machine->context, &machine->paths, true, err) < 0 || link_wait_running(link, err) < 0)
 		return fail_while(err, "cannot start machine '%s'", machine->record.name);
 	return 0;
 }

@@ -5,8 +5,8 @@
  *
  * The supervisor gets the one SIGTERM (KillMode=mixed), stops the machine with its own deadline, which it tells
  * (EXTEND_TIMEOUT_USEC=), and ends. It starts a machine that failed again by itself, so systemd does only what it
- * can't: when the supervisor itself was killed (Restart=on-abnormal). When the host kills QEMU for its memory, systemd
- * keeps out of it (OOMPolicy=continue).
+ * can't: when the supervisor itself was killed (Restart=on-abnormal). Users may start it as often as they like. When
+ * the host kills QEMU for its memory, systemd keeps out of it (OOMPolicy=continue).
  */
 #include "machine/unit.h"
 
@@ -73,12 +73,13 @@ int unit_text(char **ret, const struct unit *unit, struct annex_error **err)
 	text_printf(&text,
 		    "# Written by annex (annex set -n %s autostart=true), which also changes and removes it.\n"
 		    "# Changes of your own belong into a drop-in: systemctl --user edit annex-%s.service\n"
-		    "[Unit]\nDescription=annex machine %s\n\n[Service]\nType=notify\nNotifyAccess=main\n",
+		    "[Unit]\nDescription=annex machine "
+		    "%s\nStartLimitIntervalSec=0\n\n[Service]\nType=notify\nNotifyAccess=main\n",
 		    unit->name, unit->name, unit->name);
 	if (add_command(&text, unit, err) < 0 || add_environment(&text, unit, err) < 0)
 		return -1;
 	text_add(&text, "KillMode=mixed\nTimeoutStartSec=infinity\nTimeoutStopSec=120\nOOMPolicy=continue\n");
-	text_add(&text, unit->restarts ? "Restart=on-abnormal\nRestartSec=1\n" : "Restart=no\n");
+	text_add(&text, unit->restarts ? "Restart=on-abnormal\nRestartSec=2\n" : "Restart=no\n");
 	text_add(&text, "\n[Install]\nWantedBy=default.target\n");
 	text_printf(&text, "\n[X-Annex]\nId=%s\nData=%s\nProgram=%s\n", unit->id, unit->data, unit->program);
 	made = text_take(&text);

@@ -32,7 +32,7 @@ class Systemctl:
         self.failing = host.file("systemctl.fails", "")
         self.program = host.file("bin-systemctl", f"""#!/bin/sh
 echo "$*" >> {self.log}
-! grep -qx -e "$3" {self.failing}
+! grep -qx -e "$4" {self.failing}
 """, 0o755)
         folder = host.folder / "bin"
         folder.mkdir()
@@ -43,7 +43,7 @@ echo "$*" >> {self.log}
         self.failing.write_text("".join(verb + "\n" for verb in verbs))
 
     def asked(self):
-        said = [line.split()[2] for line in self.log.read_text().splitlines()]
+        said = [line.split("--no-block ")[-1].split()[0] for line in self.log.read_text().splitlines()]
         self.log.write_text("")
         return said
 
@@ -261,7 +261,7 @@ class Manager:
         return self.ctl("show", "-P", name, "annex-dev.service").stdout.strip()
 
     def is_up(self):
-        end = time.monotonic() + 10
+        end = time.monotonic() + 30
         while self.process.poll() is None and time.monotonic() < end:
             if self.ctl("daemon-reload").returncode == 0:
                 return True
@@ -340,11 +340,28 @@ def test_systemd_starts_stops_and_watches_a_machine(user_host, machine, manager,
     assert stopping.wait(annex_test.TIMEOUT) == 0
     assert manager.show("Result") == "success" and machine.is_clean()
 
-    # One that was started by hand is started.
+    # annex start lets the unit do it; a failure comes through.
     starting = user_host.start("start", "dev")
     machine.guest().ready()
     assert starting.wait(annex_test.TIMEOUT) == 0
+    assert manager.show("MainPID") == str(machine.running["pid"])
+    restarting = user_host.start("restart", "--time", "0", "dev")
+    machine.guest().ready()
+    assert restarting.wait(annex_test.TIMEOUT) == 0
+    assert manager.show("MainPID") == str(machine.running["pid"])
+    user_host.ok("stop", "--time", "0", "dev")
+    kernel = user_host.folder / "home" / "kernel"
+    kernel.rename(kernel.with_name("away"))
+    result = user_host.annex("start", "dev")
+    assert result.returncode == 3 and "kernel" in result.stderr
+    kernel.with_name("away").rename(kernel)
+
+    # One that was started by hand is started.
+    foreground = machine.supervise()
+    machine.guest().ready()
+    machine.connect(watch=True).expect_state("running")
     pid = machine.running["pid"]
+    assert pid == foreground.pid
     assert manager.ctl("start", "annex-dev").returncode == 0
     assert manager.show("Result") == "success" and machine.running["pid"] == pid
     user_host.ok("stop", "--time", "0", "dev")
