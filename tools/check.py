@@ -19,6 +19,8 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTEST = ["/usr/bin/python3", "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider", "--durations=8", "-rs"]
+# Most of a test's time is waiting. A file's tests stay together: they share machines and servers.
+WORKERS = ["-n", str(min(4, max(2, os.cpu_count() or 1))), "--dist", "loadfile"]
 ASAN_ENV = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:exitcode=99:allocator_may_return_null=1",
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1:exitcode=99",
@@ -45,16 +47,20 @@ def terminate(number, _frame):
 
 
 def run(command, env=None):
-    """The status of a program. It may take its time when it is interrupted: tests end what they started."""
+    """The status of a program. It may take its time when it is interrupted: tests end what they started.
+
+    It has a process group, so that what interrupts us reaches all of its workers, whether it came from a terminal or not.
+    """
     print("+", " ".join(map(str, command)), flush=True)
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL,
+                               process_group=0)
     try:
         return process.wait()
-    except Terminated as signalled:
-        process.send_signal(signalled.args[0])
+    except KeyboardInterrupt:
+        os.killpg(process.pid, signal.SIGINT)
         raise
     finally:
-        process.wait()  # a terminal's Ctrl-C reaches it without us
+        process.wait()
 
 
 def as_one(status):
@@ -89,7 +95,7 @@ def meson_test(folder, env=None):
 def pytest(folder, env=None, extra=()):
     report = ROOT / "build" / f"pytest-{folder.replace('/', '-')}-{os.getpid()}.xml"
     with tempfile.TemporaryDirectory(prefix="annex-check-") as temporary:
-        status = run([*PYTEST, f"--junitxml={report}", f"--basetemp={temporary}/tests", folder, *extra], env)
+        status = run([*PYTEST, *WORKERS, f"--junitxml={report}", f"--basetemp={temporary}/tests", folder, *extra], env)
     if not report.exists():
         return Count(failed=1)
     count = Count()
