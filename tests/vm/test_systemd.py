@@ -109,7 +109,7 @@ def test_a_login_shell_on_a_terminal(debian):
 def test_the_hosts_terminal_is_known_to_all(debian):
     source = debian.host.file("entry", "annex-term|of a test, am, colors#0x1000000, bel=^G, Tc, Smulx=\\E[4:%p1%dm,\n")
     debian.host.program(["tic", "-x", "-o", debian.host.folder / "home" / ".terminfo", source]).check_returncode()
-    script = "echo $TERM; infocmp -x | grep -c Smulx; sudo -n infocmp -x | grep -c Smulx; sudo -n -i sh -c 'echo $TERM'"
+    script = "echo $TERM; infocmp -x | grep -c Smulx; sudo -n infocmp -x | grep -c Smulx; sudo -n sh -c 'echo $TERM'"
     child = debian.terminal("sh", "-c", script, env={"TERM": "annex-term"})
     child.expect_exact("annex-term\r\n1\r\n1\r\nannex-term\r\n")
     child.expect_exact(pexpect.EOF)
