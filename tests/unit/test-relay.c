@@ -248,6 +248,32 @@ static void a_client_that_goes_hangs_up_all_but_its_detached_sessions(void **sta
 	relay_free(relay);
 }
 
+static void what_a_detached_session_writes_is_kept_and_given_back(void **state)
+{
+	struct relay_hangup hangup = {0};
+	struct relay_route route = {0};
+	struct relay *relay = NULL;
+	uint16_t detached;
+
+	(void)state;
+	assert_int_equal(relay_new(&relay), 0);
+	detached = opened(relay, &alice, 1, OPEN_DETACH);
+	for (unsigned i = 0; i < 2; i++) { /* with its client, and without */
+		for (unsigned n = 0; n < 2 * WIRE_WINDOW / MESSAGE_DATA_MAX; n++) {
+			assert_int_equal(guest(relay, &route, make_data(MESSAGE_ERRORS, detached, MESSAGE_DATA_MAX)),
+					 RELAY_KEEP);
+			assert_int_equal(route.guest, detached);
+			assert_int_equal(route.credit, MESSAGE_DATA_MAX);
+			assert_int_equal(route.credit_flow, MESSAGE_ERRORS);
+		}
+		assert_false(relay_abandon(relay, &alice, &hangup));
+	}
+	assert_int_equal(guest(relay, &route, make_data(MESSAGE_ERRORS, detached, 0)), RELAY_KEEP);
+	assert_int_equal(guest(relay, &route, make_data(MESSAGE_ERRORS, detached, 1)), RELAY_BROKEN);
+	assert_int_equal(guest(relay, &route, make_data(MESSAGE_OUTPUT, detached, MESSAGE_DATA_MAX + 1)), RELAY_BROKEN);
+	relay_free(relay);
+}
+
 static void a_client_can_open_only_so_many_sessions(void **state)
 {
 	struct message_open open = {0};
@@ -292,6 +318,7 @@ int main(void)
 		cmocka_unit_test(messages_out_of_place_are_refused),
 		cmocka_unit_test(an_open_that_fails_frees_its_stream),
 		cmocka_unit_test(a_client_that_goes_hangs_up_all_but_its_detached_sessions),
+		cmocka_unit_test(what_a_detached_session_writes_is_kept_and_given_back),
 		cmocka_unit_test(a_client_can_open_only_so_many_sessions),
 		cmocka_unit_test(the_end_of_the_guest_gives_every_session_once),
 	};
