@@ -1,315 +1,262 @@
 /*
- * /etc/passwd is written last: whoever finds the user's line there finds all the rest done. A home folder or permission
- * that was removed later is not made again by that, but a missing home is: a login without one is of little use.
+ * All account files are read, changed in memory (reconcile.c), and then written, /etc/passwd last: whoever finds the
+ * user's line there finds all the rest done, and a start that was interrupted before does the same again. The lock is
+ * that of useradd and its kin.
+ *
+ * STATE holds the id of the user for whom this was done and checked, and by whom: what the image's script has made is
+ * its affair at later starts, too. A copy of the disk has it as well.
  */
 #include "guest/account.h"
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/time.h"
-#include "guest/passwd.h"
+#include "guest/etcfile.h"
+#include "guest/home.h"
+#include "guest/privilege.h"
+#include "guest/reconcile.h"
+#include "guest/shell.h"
+#include "guest/username.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <stdarg.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { NS_PER_DAY_S = 86400, SKEL_DEPTH_MAX = 16 };
+#define STATE "/var/lib/annex/account"
+#define LOCK  "/etc/.pwd.lock" /* of lckpwdf(3) */
 
-/* The text of a file; empty when there is none (*ret_there, which may be NULL). */
-static int get(char **ret, bool *ret_there, const char *path, struct annex_error **err)
+#define BY_US     "built-in"
+#define BY_SCRIPT "script"
+
+enum { SECONDS_PER_DAY = 86400, LOCK_TRIES = 150, LOCK_AGAIN_MS = 100, STATE_MAX = 4096 };
+
+static const struct {
+	const char *path;
+	mode_t mode; /* of a new one */
+} files[USERDB_COUNT] = {
+	[USERDB_SUBUID] = {"/etc/subuid", 0644},   [USERDB_SUBGID] = {"/etc/subgid", 0644},
+	[USERDB_GSHADOW] = {"/etc/gshadow", 0640}, [USERDB_SHADOW] = {"/etc/shadow", 0640},
+	[USERDB_GROUP] = {"/etc/group", 0644},     [USERDB_PASSWD] = {"/etc/passwd", 0644},
+};
+
+void account_user_clear(struct account_user *user)
 {
-	int result = file_read(ret, NULL, AT_FDCWD, path, PASSWD_FILE_MAX);
-
-	if (ret_there)
-		*ret_there = result == 0;
-	if (result == -ENOENT) {
-		*ret = strdup("");
-		result = *ret ? 0 : -ENOMEM;
-	}
-	return result < 0 ? fail_os(err, result, "cannot read %s", path) : 0;
+	free(user->name);
+	free(user->home);
+	*user = (struct account_user){0};
 }
 
-static int add_line(const char *path, const char *text, char *line, mode_t mode, struct annex_error **err)
+/* The descriptor is the lock. */
+static int lock(int *ret, struct annex_error **err)
 {
-	auto_text struct text made = {0};
+	auto_close int fd = open(LOCK, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+	if (fd < 0)
+		return fail_os(err, errno, "cannot open %s", LOCK);
+	for (int i = 0; fcntl(fd, F_SETLK, &whole) < 0; i++) {
+		if (i >= LOCK_TRIES || (errno != EACCES && errno != EAGAIN && errno != EINTR))
+			return fail_os(err, errno, "cannot lock the image's accounts");
+		poll(NULL, 0, LOCK_AGAIN_MS);
+	}
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+static int load(struct userdb *db, struct annex_error **err)
+{
+	for (size_t i = 0; i < USERDB_COUNT; i++) {
+		if (etcfile_read(&db->tables[i].text, &db->tables[i].there, files[i].path, ACCOUNT_FILE_MAX, err) < 0)
+			return fail_hint(err, "the image's accounts can't be used; see docs/account.md");
+	}
+	return 0;
+}
+
+static int save(const struct userdb *db, struct annex_error **err)
+{
+	for (size_t i = 0; i < USERDB_COUNT; i++) {
+		if (db->tables[i].changed && etcfile_write(files[i].path, &db->tables[i].text, files[i].mode, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+enum settled { SETTLED_NOT, SETTLED_BY_US, SETTLED_BY_SCRIPT };
+
+static enum settled look_up_state(uint32_t uid)
+{
+	auto_text struct text text = {0};
+	struct entry entry = {0};
+	uint32_t known = 0;
+
+	if (etcfile_read(&text, NULL, STATE, STATE_MAX, NULL) < 0 || !entry_next(&entry, &text) ||
+	    !entry_number(&known, &entry, 0) || known != uid)
+		return SETTLED_NOT;
+	return entry_is(&entry, 1, BY_SCRIPT) ? SETTLED_BY_SCRIPT : SETTLED_BY_US;
+}
+
+int account_settle(const struct account *account, bool by_script, struct annex_error **err)
+{
+	char line[64];
 	int result;
 
-	if (!line)
-		return fail_memory(err);
-	text_add(&made, text);
-	passwd_append(&made, line);
-	if (!text_ok(&made))
-		return fail_memory(err);
-	result = file_replace(AT_FDCWD, path, made.data, made.size, mode);
-	return result < 0 ? fail_os(err, result, "cannot write %s", path) : 0;
+	snprintf(line, sizeof(line), "%u:%s\n", account->uid, by_script ? BY_SCRIPT : BY_US);
+	result = file_write_atomic(AT_FDCWD, STATE, line, strlen(line), 0644);
+	return result < 0 ? fail_os(err, result, "cannot write %s", STATE) : 0;
 }
 
-static char *PRINTF_LIKE(1, 2) format(const char *format, ...)
+static bool has_subid_tools(void)
 {
-	va_list args;
-	char *made;
-	int length;
-
-	va_start(args, format);
-	length = vasprintf(&made, format, args);
-	va_end(args);
-	return length < 0 ? NULL : made;
+	return access("/usr/bin/newuidmap", X_OK) == 0 || access("/usr/bin/podman", X_OK) == 0;
 }
 
-/* The wanted name, or one that nobody has. */
-static char *free_name(const char *text, const char *wanted, uint32_t id)
+/* Homes first: what can't be done on the disk is not in the files. */
+static int set_up_home(const struct account *account, struct reconcile_result *result, bool settled,
+		       struct annex_error **err)
 {
-	auto_free char *other = format("%s-host", wanted);
+	const uint32_t from[2] = {result->old_uid, result->old_gid}, to[2] = {account->uid, result->gid};
+	bool made = false;
+	int moved;
 
-	if (!other)
-		return NULL;
-	if (*wanted && passwd_is_field(wanted) && !passwd_has_name(text, wanted))
-		return strdup(wanted);
-	if (*wanted && passwd_is_field(other) && !passwd_has_name(text, other))
-		return TAKE(other);
-	return format("annex-%u", id);
-}
-
-static int ensure_group(const struct account *account, struct annex_error **err)
-{
-	auto_free char *text = NULL, *shadow = NULL, *name = NULL, *line = NULL, *shadow_line = NULL;
-	bool there = false;
-
-	if (get(&text, NULL, "/etc/group", err) < 0 || get(&shadow, &there, "/etc/gshadow", err) < 0)
-		return -1;
-	if (passwd_group_has_gid(text, account->gid))
+	if (account->home_is_shared || !reconcile_is_home(result->home))
 		return 0;
-	name = free_name(text, account->group, account->gid);
-	if (!name)
-		return fail_memory(err);
-	line = format("%s:x:%u:", name, account->gid);
-	shadow_line = format("%s:!::", name);
-	if (there && !passwd_has_name(shadow, name) && add_line("/etc/gshadow", shadow, shadow_line, 0640, err) < 0)
+	moved = result->old_home ? home_move(result->old_home, result->home) : 0;
+	if (moved < 0)
+		log_info("%s stays where it is: %s", result->old_home, strerror(-moved));
+	if (home_make(&made, result->home, account->uid, result->gid, err) < 0)
 		return -1;
-	return add_line("/etc/group", text, line, 0644, err);
+	if (result->renumbered && !made)
+		home_give(result->home, from, to);
+	if (made && settled)
+		log_info("the home folder %s is made again", result->home);
+	return 0;
 }
 
-static const char *choose_shell(const struct account *account)
+static int set_up(struct account_user *user, const struct account *account, const struct userdb *db,
+		  struct reconcile_result *result, bool settled, struct annex_error **err)
 {
-	if (account->shell[0] == '/' && passwd_is_field(account->shell) && access(account->shell, X_OK) == 0)
-		return account->shell;
-	return access("/bin/bash", X_OK) == 0 ? "/bin/bash" : "/bin/sh";
+	auto_error struct annex_error *refused = NULL;
+	bool granted = false;
+
+	if (set_up_home(account, result, settled, err) < 0 || save(db, err) < 0)
+		return -1;
+	if (privilege_grant(&granted, result->name, account->uid, &refused) < 0)
+		log_info("%s may be asked for a password: %s", result->name, annex_error_message(refused));
+	user->rest = granted || userdb_changed(db) || !settled ? ACCOUNT_CHECK : ACCOUNT_DONE;
+	user->name = TAKE(result->name);
+	user->home = TAKE(result->home);
+	return 0;
 }
 
-static void copy_tree(int to, int from, const struct account *account, unsigned depth);
-
-static void copy_link(int to, int from, const char *name, const struct account *account)
+/* The host's home, if it can be one in the machine. */
+static char *fit_home(const struct account *account, const char *name)
 {
-	char target[4096];
-	ssize_t length = readlinkat(from, name, target, sizeof(target) - 1);
+	char *home;
 
-	target[length > 0 ? length : 0] = '\0';
-	if (symlinkat(target, to, name) == 0)
-		fchownat(to, name, account->uid, account->gid, AT_SYMLINK_NOFOLLOW);
+	if (account->home_is_shared ? reconcile_is_field(account->home) : reconcile_is_home(account->home))
+		return strdup(account->home);
+	return asprintf(&home, "/home/%s", name) < 0 ? NULL : home;
 }
 
-static void copy_file(int to, int from, const char *name, mode_t mode, const struct account *account)
+static int do_ourselves(struct account_user *user, const struct account *account, struct userdb *db,
+			struct reconcile_wish *wish, struct annex_error **err)
 {
-	auto_close int in = openat(from, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	auto_close int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	auto_free char *group = username_fit(account->group, "users"), *shell = shell_choose(account->shell);
+	auto_reconcile struct reconcile_result result = {0};
 
-	if (in >= 0 && out >= 0 && file_copy(out, in) == 0)
-		fchown(out, account->uid, account->gid);
+	if (!group || !shell)
+		return fail_memory(err);
+	wish->group = group;
+	wish->shell = shell;
+	wish->uid = account->uid;
+	wish->gid = account->gid;
+	wish->home_is_shared = account->home_is_shared;
+	wish->home_is_taken = home_is_taken(wish->home, account->uid);
+	wish->wants_subids = has_subid_tools();
+	wish->today = (uint32_t)(time_realtime_ns() / 1000000000 / SECONDS_PER_DAY);
+	wish->shell_works = shell_works;
+	return reconcile(&result, db, wish) < 0 ? fail_memory(err)
+						: set_up(user, account, db, &result, wish->is_settled, err);
 }
 
-static void copy_folder(int to, int from, const char *name, mode_t mode, const struct account *account, unsigned depth)
+/* What exists, as it is; but where the host's home is shared, that is the home. */
+static int take(struct account_user *user, const struct account *account, struct userdb *db, struct annex_error **err)
 {
-	auto_close int in = -1, out = -1;
+	auto_free char *name = NULL, *home = NULL;
+	struct entry entry;
 
-	if (depth >= SKEL_DEPTH_MAX || mkdirat(to, name, 0700) < 0)
-		return;
-	in = openat(from, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	out = openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (in >= 0 && out >= 0)
-		copy_tree(out, TAKE_FD(in), account, depth + 1);
-	if (out >= 0 && fchown(out, account->uid, account->gid) == 0)
-		fchmod(out, mode);
+	if (!userdb_find_id(&entry, db, USERDB_PASSWD, account->uid))
+		return fail(err, ANNEX_ERROR_NOT_FOUND, "no account has the id %u", account->uid);
+	name = entry_copy(&entry, PASSWD_NAME);
+	home = account->home_is_shared ? strdup(account->home) : entry_copy(&entry, PASSWD_HOME);
+	if (!name || !home)
+		return fail_memory(err);
+	if (reconcile_is_field(home))
+		userdb_set(db, USERDB_PASSWD, name, PASSWD_HOME, home);
+	if (save(db, err) < 0)
+		return -1;
+	*user = (struct account_user){.name = TAKE(name), .home = TAKE(home)};
+	return 0;
 }
 
-/* Copies files, folders and links; what can't be copied is left out. */
-static void copy_tree(int to, int from, const struct account *account, unsigned depth)
+int account_take(struct account_user *ret, const struct account *account, struct annex_error **err)
 {
-	DIR *folder = fdopendir(from);
-	struct dirent *entry;
+	auto_userdb struct userdb db = {0};
+	auto_close int locked = -1;
 
-	if (!folder) {
-		close(from);
-		return;
-	}
-	while ((entry = readdir(folder))) {
-		const char *name = entry->d_name;
-		struct stat st;
-
-		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ||
-		    fstatat(dirfd(folder), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		if (S_ISLNK(st.st_mode))
-			copy_link(to, dirfd(folder), name, account);
-		else if (S_ISREG(st.st_mode))
-			copy_file(to, dirfd(folder), name, st.st_mode & 0777, account);
-		else if (S_ISDIR(st.st_mode))
-			copy_folder(to, dirfd(folder), name, st.st_mode & 0777, account, depth);
-	}
-	closedir(folder);
+	return lock(&locked, err) < 0 || load(&db, err) < 0 ? -1 : take(ret, account, &db, err);
 }
 
-/* What a shared home was bound to: an empty folder of root's. */
-static bool is_mount_point(const char *path)
+/* The script is the image's way instead of ours. It runs until it has succeeded, and for an account that is gone. */
+static int ensure(struct account_user *user, const struct account *account, struct annex_error **err)
 {
-	auto_close int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	DIR *folder = NULL;
+	auto_free char *name = username_fit(account->name, "user");
+	auto_free char *home = name ? fit_home(account, name) : NULL;
+	enum settled settled = look_up_state(account->uid);
+	auto_error struct annex_error *refused = NULL;
+	auto_userdb struct userdb db = {0};
 	struct stat st;
-	size_t count = 0;
+	struct entry entry;
+	bool exists;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != 0)
-		return false;
-	folder = fdopendir(fd);
-	if (!folder)
-		return false;
-	fd = -1; /* the stream has it */
-	while (count <= 2 && readdir(folder))
-		count++;
-	closedir(folder);
-	return count == 2;
-}
-
-static int make_folder(const char *home, struct annex_error **err)
-{
-	auto_free char *parent = strdup(home);
-	char *slash = parent ? strrchr(parent, '/') : NULL;
-	int result = 0;
-
-	if (!parent)
+	if (!name || !home)
 		return fail_memory(err);
-	*slash = '\0';
-	if (*parent)
-		result = file_make_folders(parent, 0755);
-	if (result == 0 && mkdir(home, 0700) < 0 && (errno != EEXIST || chmod(home, 0700) < 0))
-		result = -errno;
-	return result < 0 ? fail_os(err, result, "cannot make the home folder %s", home) : 0;
-}
-
-static int make_home(const struct account *account, const char *home, struct annex_error **err)
-{
-	auto_close int from = -1, to = -1;
-
-	if (account->home_is_shared || home[0] != '/' || (file_exists(AT_FDCWD, home) && !is_mount_point(home)))
+	if (load(&db, err) < 0)
+		return -1;
+	exists = userdb_find_id(&entry, &db, USERDB_PASSWD, account->uid);
+	if (exists && settled == SETTLED_BY_SCRIPT)
+		return take(user, account, &db, err);
+	if ((!exists || settled == SETTLED_NOT) && lstat(ACCOUNT_SCRIPT, &st) == 0) {
+		*user = (struct account_user){.name = TAKE(name), .home = TAKE(home), .rest = ACCOUNT_RUN};
 		return 0;
-	if (make_folder(home, err) < 0)
-		return -1;
-	from = open("/etc/skel", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	to = open(home, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (from >= 0 && to >= 0)
-		copy_tree(to, TAKE_FD(from), account, 0);
-	if (to < 0 || fchown(to, account->uid, account->gid) < 0)
-		return fail_os(err, errno, "cannot make the home folder %s", home);
-	return 0;
-}
-
-static int add_user(char **ret_name, const struct account *account, const char *text, struct annex_error **err)
-{
-	auto_free char *shadow = NULL, *name = free_name(text, account->name, account->uid);
-	auto_free char *line = NULL, *shadow_line = NULL;
-	bool there = false;
-
-	if (!name)
-		return fail_memory(err);
-	if (account->home[0] != '/' || !passwd_is_field(account->home))
-		return fail(err, ANNEX_ERROR_USAGE, "\"%s\" cannot be a home folder", account->home);
-	if (ensure_group(account, err) < 0 || get(&shadow, &there, "/etc/shadow", err) < 0 ||
-	    make_home(account, account->home, err) < 0)
-		return -1;
-	shadow_line =
-		format("%s:!*:%lld:0:99999:7:::", name, (long long)(time_realtime_ns() / 1000000000 / NS_PER_DAY_S));
-	line = format("%s:%s:%u:%u::%s:%s", name, there ? "x" : "*", account->uid, account->gid, account->home,
-		      choose_shell(account));
-	if (there && !passwd_has_name(shadow, name) && add_line("/etc/shadow", shadow, shadow_line, 0640, err) < 0)
-		return -1;
-	if (add_line("/etc/passwd", text, line, 0644, err) < 0)
-		return -1;
-	*ret_name = TAKE(name);
-	return 0;
-}
-
-/* A file of its own; sudo ignores files with a dot in their name, and reads a backslash as an escape. */
-static int allow_sudo(const char *name, struct annex_error **err)
-{
-	auto_free char *path = format("/etc/sudoers.d/annex-%s", name);
-	auto_free char *text = format("%s ALL=(ALL:ALL) NOPASSWD: ALL\n", name);
-	int result;
-
-	if (!path || !text)
-		return fail_memory(err);
-	if (!file_exists(AT_FDCWD, "/etc/sudoers.d") || strpbrk(name, "/\\ ,=!#%\"'"))
-		return 0;
-	for (char *at = path + strlen("/etc/sudoers.d/"); *at; at++)
-		*at = *at == '.' || *at == '~' ? '_' : *at;
-	if (file_exists(AT_FDCWD, path))
-		return 0;
-	result = file_write_atomic(AT_FDCWD, path, text, strlen(text), 0440);
-	return result < 0 ? fail_os(err, result, "cannot write %s", path) : 0;
-}
-
-/* The shared home is that of whoever has the user's id. */
-static int move_home(const struct account *account, const struct passwd_user *known, const char *text,
-		     struct annex_error **err)
-{
-	auto_text struct text made = {0};
-	int result;
-
-	if (!account->home_is_shared || text_equal(known->home, account->home))
-		return 0;
-	if (!passwd_is_field(account->home))
-		return fail(err, ANNEX_ERROR_USAGE, "\"%s\" cannot be a home folder", account->home);
-	passwd_set_home(&made, text, known->name, account->home);
-	if (!text_ok(&made))
-		return fail_memory(err);
-	result = file_replace(AT_FDCWD, "/etc/passwd", made.data, made.size, 0644);
-	return result < 0 ? fail_os(err, result, "cannot write /etc/passwd") : 0;
-}
-
-/* One whose home was that of the host, and is so no longer, gets one of its own. */
-static int adopt(const struct account *account, const struct passwd_user *known, const char *text,
-		 struct annex_error **err)
-{
-	if (move_home(account, known, text, err) < 0)
-		return -1;
-	if (text_equal(known->home, account->home) && is_mount_point(known->home) &&
-	    make_home(account, known->home, err) < 0)
-		return -1;
-	return allow_sudo(known->name, err);
-}
-
-int account_ensure(const struct account *account, struct annex_error **err)
-{
-	auto_passwd_user struct passwd_user known = {0};
-	auto_free char *text = NULL, *name = NULL;
-	int result;
-
-	if (account->uid == 0)
-		return 0;
-	if (get(&text, NULL, "/etc/passwd", err) < 0)
-		return -1;
-	if (!*text) {
-		free(text);
-		text = strdup("root:x:0:0:root:/root:/bin/sh\n");
-		if (!text)
-			return fail_memory(err);
 	}
-	result = passwd_by_uid(&known, text, account->uid);
-	if (result == -ENOMEM)
-		return fail_memory(err);
-	if (result == 0)
-		return adopt(account, &known, text, err);
-	if (add_user(&name, account, text, err) < 0)
-		return -1;
-	return allow_sudo(name, err);
+	if (do_ourselves(user, account, &db,
+			 &(struct reconcile_wish){.name = name, .home = home, .is_settled = settled != SETTLED_NOT},
+			 &refused) == 0)
+		return 0;
+	if (!exists || settled == SETTLED_NOT)
+		return fail_relayed(err, annex_error_kind(refused), annex_error_errno(refused),
+				    annex_error_message(refused), annex_error_hint(refused));
+	/* It has been good enough for an earlier start, and who is in the machine can mend it: a full disk. */
+	log_info("%s", annex_error_message(refused));
+	userdb_clear(&db);
+	return load(&db, err) < 0 ? -1 : take(user, account, &db, err);
+}
+
+int account_ensure(struct account_user *ret, const struct account *account, struct annex_error **err)
+{
+	auto_account_user struct account_user user = {0};
+	auto_close int locked = -1;
+
+	if (account->uid == 0) {
+		*ret = (struct account_user){.name = strdup("root"), .home = strdup("/root")};
+		return ret->name && ret->home ? 0 : fail_memory(err);
+	}
+	if (lock(&locked, err) < 0 || ensure(&user, account, err) < 0)
+		return fail_while(err, "cannot set up the account of %s", account->name);
+	*ret = user;
+	user = (struct account_user){0};
+	return 0;
 }

@@ -47,35 +47,44 @@ static void set_up_network(const struct message_config *config)
 		log_info("%s", annex_error_message(ethernet));
 }
 
+struct account boot_account(const struct message_config *config)
+{
+	return (struct account){.name = config->user_name,
+				.uid = config->uid,
+				.gid = config->gid,
+				.group = config->group_name,
+				.home = config->home,
+				.home_is_shared = share_has_home(config->shares),
+				.shell = config->shell};
+}
+
 /* The rest runs with the disk as root and answers by lines: the host name, init's path, the same with links resolved,
- * whether it is the image's command, the group of terminals, init's TZ, and what it is told to run in. */
+ * whether it is the image's command, the group of terminals, init's TZ, what it is told to run in, and what is left to
+ * be done about the account, its name and home. */
 static int prepare_image(void *data, struct text *out, struct annex_error **err)
 {
 	const struct message_config *config = data;
-	const struct account account = {.name = config->user_name,
-					.uid = config->uid,
-					.gid = config->gid,
-					.group = config->group_name,
-					.home = config->home,
-					.home_is_shared = share_has_home(config->shares),
-					.shell = config->shell};
+	const struct account account = boot_account(config);
+	auto_account_user struct account_user user = {0};
 	auto_free char *hostname = NULL, *path = NULL, *real = NULL, *group = NULL, *zone = NULL;
 	bool names = !text_equal(config->network, "none"), is_command = false;
 	const char *mode = config->service ? "builtin" : config->init;
 	uint32_t tty = TTY_GID;
 
-	if (files_write(&hostname, config->hostname, names ? config->dns : "", err) < 0 ||
-	    account_ensure(&account, err) < 0 ||
+	if (files_make_folders(err) < 0 ||
+	    files_write(&hostname, config->hostname, names ? config->dns : "", err) < 0 ||
+	    account_ensure(&user, &account, err) < 0 ||
 	    program_choose(&path, &real, &is_command, mode, config->init_argv[0], err) < 0 ||
-	    (config->service && service_check(config, err) < 0))
+	    (config->service && user.rest != ACCOUNT_RUN && service_check(config, err) < 0))
 		return -1;
-	if (file_read(&group, NULL, AT_FDCWD, "/etc/group", PASSWD_FILE_MAX) == 0 &&
-	    !passwd_group_by_name(&tty, group, "tty"))
+	if (passwd_read(&group, "/etc/group", "", err) < 0)
+		return -1;
+	if (!passwd_group_by_name(&tty, group, "tty"))
 		tty = TTY_GID;
 	if (settle_image(&zone, config, program_is_systemd(real)) < 0)
 		return fail_memory(err);
-	text_printf(out, "%s\n%s\n%s\n%d\n%u\n%s\n%s", hostname, path, real, is_command, tty, zone,
-		    program_container(real));
+	text_printf(out, "%s\n%s\n%s\n%d\n%u\n%s\n%s\n%u\n%s\n%s", hostname, path, real, is_command, tty, zone,
+		    program_container(real), (unsigned)user.rest, user.name, user.home);
 	return 0;
 }
 
@@ -107,9 +116,9 @@ static int make_words(struct guest *guest, bool is_command, struct annex_error *
 
 static int look_into_image(struct guest *guest, struct annex_error **err)
 {
-	auto_free char *answer = NULL, *flag = NULL, *gid = NULL;
+	auto_free char *answer = NULL, *flag = NULL, *gid = NULL, *number = NULL;
+	uint32_t tty = TTY_GID, rest = 0;
 	char *at;
-	uint32_t tty = TTY_GID;
 
 	guest_wait_for(guest, "the image's files to be prepared");
 	if (inside_run(&answer, MOUNT_DISK, prepare_image, &guest->config, err) < 0)
@@ -117,11 +126,13 @@ static int look_into_image(struct guest *guest, struct annex_error **err)
 	at = answer;
 	if (take_line(&guest->hostname, &at) < 0 || take_line(&guest->init_path, &at) < 0 ||
 	    take_line(&guest->init_real, &at) < 0 || take_line(&flag, &at) < 0 || take_line(&gid, &at) < 0 ||
-	    take_line(&guest->zone, &at) < 0 || take_line(&guest->container, &at) < 0)
+	    take_line(&guest->zone, &at) < 0 || take_line(&guest->container, &at) < 0 || take_line(&number, &at) < 0 ||
+	    take_line(&guest->user.name, &at) < 0 || take_line(&guest->user.home, &at) < 0)
 		return fail_memory(err);
-	if (text_to_u32(&tty, gid, 10) < 0)
+	if (text_to_u32(&tty, gid, 10) < 0 || text_to_u32(&rest, number, 10) < 0 || rest > ACCOUNT_RUN)
 		return fail(err, ANNEX_ERROR_GUEST, "the image has a file name that cannot be used: %s", answer);
 	guest->tty_gid = tty;
+	guest->user.rest = (enum account_rest)rest;
 	return make_words(guest, text_equal(flag, "1"), err);
 }
 

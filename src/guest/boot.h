@@ -3,3 +3,6 @@
 
 /* Everything between CONFIG and the start of init; blocks. */
 MUST_USE int boot_machine(struct guest *guest, struct annex_error **err);
+
+/* Whose machine it is; in the configuration's memory. */
+struct account boot_account(const struct message_config *config);

@@ -7,10 +7,13 @@
 #include "guest/files.h"
 
 #include "base/file.h"
+#include "base/log.h"
+#include "guest/etcfile.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define STATE "/var/lib/annex"
 #define OURS  "# Written by annex at each start. Remove this line to keep your own changes.\n"
@@ -154,13 +157,40 @@ static int link_mtab(struct annex_error **err)
 	return 0;
 }
 
+int files_make_folders(struct annex_error **err)
+{
+	static const struct {
+		const char *path;
+		mode_t mode;
+		bool needed; /* something is mounted there */
+	} folders[] = {
+		{"/proc", 0755, true},  {"/sys", 0755, true},   {"/dev", 0755, true},       {"/run", 0755, true},
+		{"/tmp", 01777, false}, {"/root", 0700, false}, {"/var/tmp", 01777, false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(folders); i++) {
+		int result;
+
+		if (file_exists(AT_FDCWD, folders[i].path))
+			continue;
+		result = etcfile_make_folders(folders[i].path, folders[i].mode);
+		if (result == 0 && chmod(folders[i].path, folders[i].mode) < 0)
+			result = -errno;
+		if (result < 0 && folders[i].needed)
+			return fail_os(err, result, "cannot make %s of the image", folders[i].path);
+		if (result < 0)
+			log_info("cannot make %s: %s", folders[i].path, strerror(-result));
+	}
+	return 0;
+}
+
 int files_write(char **ret_hostname, const char *hostname, const char *dns, struct annex_error **err)
 {
 	auto_free char *name = NULL;
-	int result = file_make_folders("/etc", 0755);
+	int result = etcfile_make_folders("/etc", 0755);
 
 	if (result == 0)
-		result = file_make_folders(STATE, 0755);
+		result = etcfile_make_folders(STATE, 0755);
 	if (result < 0)
 		return fail_os(err, result, "cannot make %s", STATE);
 	if (write_hostname(&name, hostname, err) < 0 || write_hosts(name, err) < 0 || write_resolver(dns, err) < 0 ||

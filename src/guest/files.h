@@ -10,5 +10,8 @@
  * effect. */
 MUST_USE int files_write(char **ret_hostname, const char *hostname, const char *dns, struct annex_error **err);
 
+/* The folders that every machine has, where the image lacks them. Runs with the disk as root. */
+MUST_USE int files_make_folders(struct annex_error **err);
+
 /* /etc/hosts with a line for the machine; false when it is right as it is. Pure. */
 bool files_hosts(struct text *out, const char *hosts, const char *hostname);

@@ -10,8 +10,10 @@
 #include "guest/boot.h"
 #include "guest/cgroup.h"
 #include "guest/clock.h"
+#include "guest/enroll.h"
 #include "guest/measure.h"
 #include "guest/program.h"
+#include "guest/settle.h"
 #include "guest/share.h"
 #include "guest/shutdown.h"
 
@@ -195,32 +197,102 @@ static void prepare_terminals(struct guest *guest)
 		log_info("there are no terminals for logins: %s", strerror(-result));
 }
 
-void guest_start_init(struct guest *guest)
+static struct mount_options mounts(const struct guest *guest)
 {
 	bool systemd = program_is_systemd(guest->init_real);
-	struct init_options options = {
+
+	return (struct mount_options){.console = console_path(guest->console),
+				      .tty_gid = guest->tty_gid,
+				      .systemd = systemd,
+				      .units_home = systemd && share_has_home(guest->config.shares) ? guest->config.home
+												    : NULL,
+				      .terminals = guest->terminals,
+				      .shares = guest->shares};
+}
+
+/* The rest of the account, before init runs: in namespaces like init's, in its place. */
+
+static int do_enroll(const void *data, struct annex_error **err)
+{
+	const struct guest *guest = data;
+	const struct account account = boot_account(&guest->config);
+	auto_error struct annex_error *unsettled = NULL;
+
+	if (enroll(&(struct enroll){.account = &account,
+				    .user = &guest->user,
+				    .machine_id = guest->config.machine_id,
+				    .environment = guest->config.environment,
+				    .deadline_factor = guest->config.deadline_factor},
+		   err) < 0)
+		return -1;
+	if (guest->user.rest == ACCOUNT_RUN && program_is_systemd(guest->init_real) &&
+	    settle_user(&guest->config, &unsettled) < 0)
+		log_info("%s", annex_error_message(unsettled));
+	return 0;
+}
+
+static void on_enrolling(void *data)
+{
+	(void)data;
+}
+
+static void on_enrolled(int status, const struct annex_error *err, void *data)
+{
+	struct guest *guest = data;
+
+	if (err || guest->state != GUEST_STARTING || status != 0) {
+		on_init_ended(status, err, guest);
+		return;
+	}
+	init_free(guest->init);
+	guest->init = NULL;
+	guest->enrolls = false;
+	guest->user.rest = ACCOUNT_DONE;
+	guest_start_init(guest);
+}
+
+static const struct init_callbacks enroll_callbacks = {on_enrolling, on_enrolled};
+
+static int start_enrolling(struct guest *guest, struct annex_error **err)
+{
+	const struct init_options options = {.path = guest->user.rest == ACCOUNT_RUN ? ACCOUNT_SCRIPT
+										     : "the check of the account",
+					     .hostname = guest->hostname,
+					     .mounts = mounts(guest),
+					     .work = do_enroll,
+					     .work_data = guest};
+
+	guest_wait_for(guest, "%s", options.path);
+	guest->enrolls = true;
+	return init_start(&guest->init, guest->loop, &options, &enroll_callbacks, guest, err);
+}
+
+static int start_program(struct guest *guest, struct annex_error **err)
+{
+	const struct init_options options = {
 		.path = guest->init_path,
 		.argv = (const char *const *)guest->init_words.items,
 		.environment = (const char *const *)guest->environment.items,
 		.hostname = guest->hostname,
-		.mounts = {.console = console_path(guest->console),
-			   .tty_gid = guest->tty_gid,
-			   .systemd = systemd,
-			   .units_home = systemd && share_has_home(guest->config.shares) ? guest->config.home : NULL,
-			   .shares = guest->shares},
+		.mounts = mounts(guest),
 	};
+
+	guest_wait_for(guest, "%s to start", guest->init_path);
+	if (init_start(&guest->init, guest->loop, &options, &init_callbacks, guest, err) < 0)
+		return -1;
+	notify_listen_to(guest->notify, init_pid(guest->init));
+	return 0;
+}
+
+void guest_start_init(struct guest *guest)
+{
 	auto_error struct annex_error *err = NULL;
 
 	guest->state = GUEST_STARTING;
-	guest_wait_for(guest, "%s to start", guest->init_path);
 	prepare_terminals(guest);
-	options.mounts.terminals = guest->terminals;
 	if (cgroup_reset(&err) < 0 ||
-	    init_start(&guest->init, guest->loop, &options, &init_callbacks, guest, &err) < 0) {
+	    (guest->user.rest == ACCOUNT_DONE ? start_program(guest, &err) : start_enrolling(guest, &err)) < 0)
 		fail_machine(guest, err);
-		return;
-	}
-	notify_listen_to(guest->notify, init_pid(guest->init));
 }
 
 /* Messages. */
@@ -425,8 +497,7 @@ static void on_child_signal(struct loop_source *source, int signal, void *data)
 			return;
 		if ((guest->init && init_pid(guest->init) == info.si_pid) ||
 		    sessions_has_child(guest->sessions, info.si_pid) || shares_has_child(guest->shares, info.si_pid) ||
-		    adjusts_has_child(guest->adjusts, info.si_pid) ||
-		    ready_has_child(guest->ready, info.si_pid))
+		    adjusts_has_child(guest->adjusts, info.si_pid) || ready_has_child(guest->ready, info.si_pid))
 			return; /* the loop will tell its owner */
 		waitpid(info.si_pid, NULL, 0);
 	}
@@ -495,5 +566,6 @@ void guest_free(struct guest *guest)
 	free(guest->container);
 	text_list_clear(&guest->init_words);
 	text_list_clear(&guest->environment);
+	account_user_clear(&guest->user);
 	free(guest);
 }

@@ -1,5 +1,6 @@
 #pragma once
 #include "base/text.h"
+#include "guest/account.h"
 #include "guest/adjust.h"
 #include "guest/console.h"
 #include "guest/init.h"
@@ -52,6 +53,8 @@ struct guest {
 	unsigned tty_gid;
 	char *zone;                   /* init's TZ, or empty */
 	struct text_list environment; /* of init */
+	struct account_user user;
+	bool enrolls; /* `init` is not yet that, but who does the rest of it (enroll.h) */
 
 	char waiting[NOTIFY_STATUS_MAX + 64];
 	bool halted;

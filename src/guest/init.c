@@ -51,7 +51,10 @@ _Noreturn static void child(const struct init_options *options, int report)
 	int self;
 
 	process_reset();
-	if (prepare(&self, options, &err) == 0) {
+	if (prepare(&self, options, &err) == 0 && options->work) {
+		if (options->work(options->work_data, &err) == 0)
+			_exit(0);
+	} else if (!err) {
 		if (self >= 0)
 			syscall(SYS_execveat, self, "", argv, environment, AT_EMPTY_PATH);
 		else

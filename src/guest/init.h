@@ -11,11 +11,15 @@ struct init_options {
 	const char *const *environment;
 	const char *hostname;
 	struct mount_options mounts;
+	/* Instead of a program: something to be done in such namespaces. `path` names it in errors. */
+	int (*work)(const void *data, struct annex_error **err);
+	const void *work_data;
 };
 
 struct init_callbacks {
 	void (*on_running)(void *data); /* it has been executed */
-	/* It is gone, and all processes of the machine with it. `err`: it could not be executed at all (borrowed). */
+	/* It is gone, and all processes of the machine with it. `err`: it could not be executed at all, or its work
+	 * failed (borrowed). */
 	void (*on_ended)(int status, const struct annex_error *err, void *data);
 };
 

@@ -25,17 +25,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static int get(char **ret, const char *path, const char *otherwise, struct annex_error **err)
-{
-	int result = file_read(ret, NULL, AT_FDCWD, path, PASSWD_FILE_MAX);
-
-	if (result == -ENOENT) {
-		*ret = strdup(otherwise);
-		result = *ret ? 0 : -ENOMEM;
-	}
-	return result < 0 ? fail_os(err, result, "cannot read %s", path) : 0;
-}
-
 /* The host's user by id: in the machine it may go by another name. */
 static int resolve_default(struct passwd_identity *ret, const struct message_config *config, const char *passwd,
 			   const char *group, struct annex_error **err)
@@ -66,8 +55,8 @@ static int resolve(struct passwd_identity *ret, const struct launch *launch, str
 {
 	auto_free char *passwd = NULL, *group = NULL;
 
-	if (get(&passwd, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", err) < 0 ||
-	    get(&group, "/etc/group", "", err) < 0)
+	if (passwd_read(&passwd, "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", err) < 0 ||
+	    passwd_read(&group, "/etc/group", "", err) < 0)
 		return -1;
 	if (launch->open->flags & OPEN_DEFAULT_USER)
 		return resolve_default(ret, launch->config, passwd, group, err);

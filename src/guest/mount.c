@@ -39,15 +39,12 @@ static const struct row agent_rows[] = {
 	{"cgroup2", "/sys/fs/cgroup", NULL, SEALED, 0755},
 };
 
-static int mount_row(const char *below, const struct row *row, struct annex_error **err)
+static int mount_row(const struct row *row, struct annex_error **err)
 {
-	char target[128];
-
-	snprintf(target, sizeof(target), "%s%s", below, row->target);
-	if (mkdir(target, row->mode) < 0 && errno != EEXIST)
-		return fail_os(err, errno, "cannot make %s", target);
-	if (mount(row->type, target, row->type, row->flags, row->options) < 0)
-		return fail_os(err, errno, "cannot mount %s on %s", row->type, target);
+	if (mkdir(row->target, row->mode) < 0 && errno != EEXIST)
+		return fail_os(err, errno, "cannot make %s", row->target);
+	if (mount(row->type, row->target, row->type, row->flags, row->options) < 0)
+		return fail_os(err, errno, "cannot mount %s on %s", row->type, row->target);
 	return 0;
 }
 
@@ -56,12 +53,12 @@ int mount_agent(struct annex_error **err)
 	static const struct row root = {"tmpfs", "/root", "mode=0755,size=16m", SEALED, 0755};
 
 	/* Moving onto / is for good: nothing of the initramfs can be reached by path any more. */
-	if (mount_row("", &root, err) < 0)
+	if (mount_row(&root, err) < 0)
 		return -1;
 	if (chdir("/root") < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
 		return fail_os(err, errno, "cannot leave the initramfs");
 	for (size_t i = 0; i < COUNT_OF(agent_rows); i++) {
-		if (mount_row("", &agent_rows[i], err) < 0)
+		if (mount_row(&agent_rows[i], err) < 0)
 			return -1;
 	}
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
@@ -81,39 +78,58 @@ static const struct row machine_rows[] = {
 	{"tmpfs", "/run", "mode=0755", MS_NOSUID | MS_NODEV | MS_STRICTATIME, 0755},
 };
 
-static int bind_terminal(const char *terminal, const char *name, struct annex_error **err)
+/* A path for what a descriptor refers to. */
+#define PATH_OF_FD 32
+static const char *path_of(char buffer[PATH_OF_FD], int fd)
 {
-	char target[64];
-	auto_close int fd = -1;
+	snprintf(buffer, PATH_OF_FD, "/proc/self/fd/%d", fd);
+	return buffer;
+}
 
-	snprintf(target, sizeof(target), MOUNT_DISK "/dev/%s", name);
-	fd = open(target, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0 || mount(terminal, target, NULL, MS_BIND, NULL) < 0)
+/* The image may lack the folder, or have a link in its place, which counts from its own root. */
+static int mount_in_image(int root, const struct row *row, struct annex_error **err)
+{
+	auto_close int fd = -1;
+	char path[PATH_OF_FD];
+
+	if (place_make(&fd, root, row->target, false, err) < 0)
+		return -1;
+	if (mount(row->type, path_of(path, fd), row->type, row->flags, row->options) < 0)
+		return fail_os(err, errno, "cannot mount %s on %s", row->type, row->target);
+	return 0;
+}
+
+static int bind_terminal(int dev, const char *terminal, const char *name, struct annex_error **err)
+{
+	auto_close int fd = openat(dev, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	char path[PATH_OF_FD];
+
+	if (fd < 0 || mount(terminal, path_of(path, fd), NULL, MS_BIND, NULL) < 0)
 		return fail_os(err, errno, "cannot make the terminal %s", name);
 	return 0;
 }
 
-static int bind_terminals(const struct mount_options *options, struct annex_error **err)
+static int bind_terminals(int dev, const struct mount_options *options, struct annex_error **err)
 {
 	char name[16];
 	const char *path;
 
 	for (unsigned i = 0; (path = terminals_path(options->terminals, i)); i++) {
 		snprintf(name, sizeof(name), "tty%u", i + 1);
-		if (bind_terminal(path, name, err) < 0)
+		if (bind_terminal(dev, path, name, err) < 0)
 			return -1;
 	}
-	return bind_terminal(options->console, "console", err);
+	return bind_terminal(dev, options->console, "console", err);
 }
 
 /* What tells software in the machine where it runs (https://systemd.io/CONTAINER_INTERFACE). */
-static int write_run_host(struct annex_error **err)
+static int write_run_host(int run, struct annex_error **err)
 {
 	auto_close int fd = -1;
 
-	if (mkdir(MOUNT_DISK "/run/host", 0755) < 0)
+	if (mkdirat(run, "host", 0755) < 0)
 		return fail_os(err, errno, "cannot make /run/host");
-	fd = open(MOUNT_DISK "/run/host/container-manager", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
+	fd = openat(run, "host/container-manager", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
 	if (fd < 0 || write(fd, "annex\n", 6) != 6)
 		return fail_os(err, errno, "cannot write /run/host/container-manager");
 	return 0;
@@ -130,33 +146,32 @@ static const struct masked {
 	{"kmod-static-nodes.service", "/bin/kmod"},
 };
 
-static bool image_has(int disk, const char *path)
+static bool image_has(int root, const char *path)
 {
-	auto_close int fd = place_open(disk, path);
+	auto_close int fd = place_open(root, path);
 
 	return fd >= 0;
 }
 
-static int prepare_systemd(struct annex_error **err)
+static int prepare_systemd(int root, int run, struct annex_error **err)
 {
-	static const char *const folders[] = {"/run/systemd", "/run/systemd/system"};
-	auto_close int disk = open(MOUNT_DISK, O_PATH | O_DIRECTORY | O_CLOEXEC), units = -1;
+	static const char *const folders[] = {"systemd", "systemd/system"};
+	auto_close int units = -1;
 	char path[128];
 	int result;
 
 	for (size_t i = 0; i < COUNT_OF(folders); i++) {
-		snprintf(path, sizeof(path), MOUNT_DISK "%s", folders[i]);
-		if (mkdir(path, 0755) < 0)
-			return fail_os(err, errno, "cannot make %s", folders[i]);
+		if (mkdirat(run, folders[i], 0755) < 0)
+			return fail_os(err, errno, "cannot make /run/%s", folders[i]);
 	}
 	for (size_t i = 0; i < COUNT_OF(masked); i++) {
-		if (masked[i].unless && image_has(disk, masked[i].unless))
+		if (masked[i].unless && image_has(root, masked[i].unless))
 			continue;
-		snprintf(path, sizeof(path), MOUNT_DISK "/run/systemd/system/%s", masked[i].unit);
-		if (symlink("/dev/null", path) < 0)
+		snprintf(path, sizeof(path), "systemd/system/%s", masked[i].unit);
+		if (symlinkat("/dev/null", run, path) < 0)
 			return fail_os(err, errno, "cannot mask %s", masked[i].unit);
 	}
-	units = open(MOUNT_DISK "/run/systemd/system", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	units = openat(run, "systemd/system", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	result = units < 0 ? -errno : linger_drop_in(units);
 	return result < 0 ? fail_os(err, result, "cannot prepare the user's services") : 0;
 }
@@ -182,23 +197,36 @@ static int enter_disk(struct annex_error **err)
 	return 0;
 }
 
+/* What is in the folders that were mounted. */
+static int fill(int root, const struct mount_options *options, struct annex_error **err)
+{
+	auto_close int dev = place_open(root, "/dev"), run = place_open(root, "/run");
+	char path[PATH_OF_FD];
+
+	if (dev < 0 || run < 0)
+		return fail_os(err, dev < 0 ? dev : run, "cannot open /dev and /run of the machine");
+	if (device_make(path_of(path, dev), err) < 0 || bind_terminals(dev, options, err) < 0 ||
+	    write_run_host(run, err) < 0)
+		return -1;
+	return options->systemd ? prepare_systemd(root, run, err) : 0;
+}
+
 int mount_machine(const struct mount_options *options, struct annex_error **err)
 {
+	auto_close int root = open(MOUNT_DISK, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	char terminals[96];
 	struct row pts = {"devpts", "/dev/pts", terminals, MS_NOSUID | MS_NOEXEC, 0755};
 
 	/* An init may have made it read-only as it ended. */
-	if (mount(NULL, MOUNT_DISK, NULL, MS_REMOUNT, NULL) < 0)
+	if (root < 0 || mount(NULL, MOUNT_DISK, NULL, MS_REMOUNT, NULL) < 0)
 		return fail_os(err, errno, "cannot make the disk writable");
 	umask(0);
 	snprintf(terminals, sizeof(terminals), "newinstance,ptmxmode=0666,mode=0620,gid=%u", options->tty_gid);
 	for (size_t i = 0; i < COUNT_OF(machine_rows); i++) {
-		if (mount_row(MOUNT_DISK, &machine_rows[i], err) < 0)
+		if (mount_in_image(root, &machine_rows[i], err) < 0)
 			return -1;
 	}
-	if (mount_row(MOUNT_DISK, &pts, err) < 0 || device_make(MOUNT_DISK "/dev", err) < 0 ||
-	    bind_terminals(options, err) < 0 || write_run_host(err) < 0 ||
-	    (options->systemd && prepare_systemd(err) < 0))
+	if (mount_in_image(root, &pts, err) < 0 || fill(root, options, err) < 0)
 		return -1;
 	umask(022);
 	if (shares_bind(options->shares, MOUNT_DISK, err) < 0)

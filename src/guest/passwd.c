@@ -1,40 +1,19 @@
 #include "guest/passwd.h"
 
+#include "guest/account.h"
+#include "guest/etcfile.h"
+#include "guest/userdb.h"
+
 #include <string.h>
 
-enum { FIELDS_MAX = 9 };
+/* Stands for a NUL byte: a line with one is malformed, and no reason to miss those behind it. */
+enum { DAMAGED = 0x7f };
 
-/* One line, as a copy that is cut into fields. */
-struct line {
-	char *copy;
-	char *fields[FIELDS_MAX];
-	size_t count;
-};
-
-static void line_clear(struct line *line)
+/* The text as one of the tables; nothing of it is freed. */
+static void view(struct userdb *ret, enum userdb_file file, const char *text)
 {
-	free(line->copy);
-	*line = (struct line){0};
-}
-
-/* Cut the line at *at and move on; false at the end or when memory ran out (*ret_broken). */
-static bool line_next(struct line *line, const char **at, bool *ret_broken)
-{
-	size_t length = strcspn(*at, "\n");
-	char *rest, *field;
-
-	line_clear(line);
-	if (!**at)
-		return false;
-	line->copy = strndup(*at, length);
-	*ret_broken = !line->copy;
-	if (!line->copy)
-		return false;
-	*at += length + ((*at)[length] == '\n');
-	rest = line->copy;
-	while (line->count < FIELDS_MAX && (field = strsep(&rest, ":")))
-		line->fields[line->count++] = field;
-	return true;
+	*ret = (struct userdb){0};
+	ret->tables[file].text = (struct text){.data = (char *)text, .size = strlen(text)};
 }
 
 void passwd_user_clear(struct passwd_user *user)
@@ -45,126 +24,63 @@ void passwd_user_clear(struct passwd_user *user)
 	*user = (struct passwd_user){0};
 }
 
-/* A passwd line's numbers; false when it is not one. */
-static bool read_ids(uint32_t *ret_uid, uint32_t *ret_gid, const struct line *line)
+static int take_user(struct passwd_user *ret, const struct entry *entry)
 {
-	return line->count == 7 && line->fields[0][0] && line->fields[0][0] != '#' &&
-	       text_to_u32(ret_uid, line->fields[2], 10) == 0 && text_to_u32(ret_gid, line->fields[3], 10) == 0;
-}
+	auto_passwd_user struct passwd_user user = {.name = entry_copy(entry, PASSWD_NAME),
+						    .home = entry_copy(entry, PASSWD_HOME),
+						    .shell = entry_copy(entry, PASSWD_SHELL)};
 
-static int find_user(struct passwd_user *ret, const char *passwd, const char *name, uint32_t wanted)
-{
-	CLEANUP(line_clear) struct line line = {0};
-	uint32_t uid = 0, gid = 0;
-	bool broken = false;
-
-	while (line_next(&line, &passwd, &broken)) {
-		auto_passwd_user struct passwd_user user = {0};
-
-		if (!read_ids(&uid, &gid, &line) || (name ? strcmp(line.fields[0], name) != 0 : uid != wanted))
-			continue;
-		user = (struct passwd_user){.name = strdup(line.fields[0]),
-					    .uid = uid,
-					    .gid = gid,
-					    .home = strdup(line.fields[5]),
-					    .shell = strdup(line.fields[6])};
-		if (!user.name || !user.home || !user.shell)
-			return -ENOMEM;
-		*ret = user;
-		user = (struct passwd_user){0};
-		return 0;
-	}
-	return broken ? -ENOMEM : -ENOENT;
+	if (!entry_number(&user.uid, entry, PASSWD_UID) || !entry_number(&user.gid, entry, PASSWD_GID))
+		return -ENOENT;
+	if (!user.name || !user.home || !user.shell)
+		return -ENOMEM;
+	*ret = user;
+	user = (struct passwd_user){0};
+	return 0;
 }
 
 int passwd_by_name(struct passwd_user *ret, const char *passwd, const char *name)
 {
-	return find_user(ret, passwd, name, 0);
+	struct userdb db;
+	struct entry entry;
+
+	view(&db, USERDB_PASSWD, passwd);
+	return userdb_find(&entry, &db, USERDB_PASSWD, name) ? take_user(ret, &entry) : -ENOENT;
 }
 
 int passwd_by_uid(struct passwd_user *ret, const char *passwd, uint32_t uid)
 {
-	return find_user(ret, passwd, NULL, uid);
-}
+	struct userdb db;
+	struct entry entry;
 
-void passwd_set_home(struct text *out, const char *passwd, const char *name, const char *home)
-{
-	CLEANUP(line_clear) struct line line = {0};
-	const char *at = passwd;
-	bool broken = false;
-
-	while (line_next(&line, &at, &broken)) {
-		uint32_t uid = 0, gid = 0;
-		const char *gecos = line.fields[4];
-
-		if (read_ids(&uid, &gid, &line) && strcmp(line.fields[0], name) == 0)
-			text_printf(out, "%s:%s:%u:%u:%s:%s:%s\n", name, line.fields[1], uid, gid, gecos, home,
-				    line.fields[6]);
-		else
-			text_add_bytes(out, passwd, (size_t)(at - passwd));
-		passwd = at;
-	}
-	out->broken |= broken;
-}
-
-static bool read_group(uint32_t *ret_gid, const struct line *line)
-{
-	return line->count >= 3 && line->fields[0][0] && text_to_u32(ret_gid, line->fields[2], 10) == 0;
+	view(&db, USERDB_PASSWD, passwd);
+	return userdb_find_id(&entry, &db, USERDB_PASSWD, uid) ? take_user(ret, &entry) : -ENOENT;
 }
 
 bool passwd_group_by_name(uint32_t *ret_gid, const char *group, const char *name)
 {
-	CLEANUP(line_clear) struct line line = {0};
-	bool broken = false;
-	uint32_t gid = 0;
+	struct userdb db;
+	struct entry entry;
 
-	while (line_next(&line, &group, &broken)) {
-		if (read_group(&gid, &line) && strcmp(line.fields[0], name) == 0) {
-			*ret_gid = gid;
-			return true;
-		}
-	}
-	return false;
-}
-
-bool passwd_group_has_gid(const char *group, uint32_t gid)
-{
-	CLEANUP(line_clear) struct line line = {0};
-	bool broken = false;
-	uint32_t each = 0;
-
-	while (line_next(&line, &group, &broken)) {
-		if (read_group(&each, &line) && each == gid)
-			return true;
-	}
-	return false;
-}
-
-static bool lists(char *members, const char *user)
-{
-	char *member;
-
-	while ((member = strsep(&members, ","))) {
-		if (strcmp(member, user) == 0)
-			return true;
-	}
-	return false;
+	view(&db, USERDB_GROUP, group);
+	return userdb_find(&entry, &db, USERDB_GROUP, name) && entry_number(ret_gid, &entry, GROUP_GID);
 }
 
 size_t passwd_groups_of(uint32_t *ret, size_t limit, const char *group, const char *user, uint32_t gid)
 {
-	CLEANUP(line_clear) struct line line = {0};
-	bool broken = false;
+	struct entry entry = {0};
+	struct userdb db;
 	size_t count = 0;
 	uint32_t each = 0;
 
 	if (limit == 0)
 		return 0;
+	view(&db, USERDB_GROUP, group);
 	ret[count++] = gid;
-	while (count < limit && line_next(&line, &group, &broken)) {
+	while (count < limit && userdb_next(&entry, &db, USERDB_GROUP)) {
 		bool known = false;
 
-		if (line.count < 4 || !read_group(&each, &line) || !lists(line.fields[3], user))
+		if (!entry_lists(&entry, GROUP_MEMBERS, user) || !entry_number(&each, &entry, GROUP_GID))
 			continue;
 		for (size_t i = 0; i < count; i++)
 			known |= ret[i] == each;
@@ -174,32 +90,19 @@ size_t passwd_groups_of(uint32_t *ret, size_t limit, const char *group, const ch
 	return count;
 }
 
-bool passwd_is_field(const char *text)
+int passwd_read(char **ret, const char *path, const char *otherwise, struct annex_error **err)
 {
-	for (const char *at = text; *at; at++) {
-		if (*at == ':' || (unsigned char)*at < ' ')
-			return false;
-	}
-	return true;
-}
+	auto_text struct text text = {0};
+	bool there = false;
 
-bool passwd_has_name(const char *text, const char *name)
-{
-	size_t length = strlen(name);
-
-	for (; *text; text += strcspn(text, "\n"), text += *text == '\n') {
-		if (strncmp(text, name, length) == 0 && text[length] == ':')
-			return true;
-	}
-	return false;
-}
-
-void passwd_append(struct text *text, const char *line)
-{
-	if (text->size > 0 && text->data[text->size - 1] != '\n')
-		text_add_char(text, '\n');
-	text_add(text, line);
-	text_add_char(text, '\n');
+	if (etcfile_read(&text, &there, path, ACCOUNT_FILE_MAX, err) < 0)
+		return -1;
+	for (size_t i = 0; i < text.size; i++)
+		text.data[i] = text.data[i] ? text.data[i] : DAMAGED;
+	if (!there)
+		text_add(&text, otherwise);
+	*ret = text_take(&text);
+	return *ret ? 0 : fail_memory(err);
 }
 
 static int resolve_user(struct passwd_user *ret, const char *name, const char *passwd, struct annex_error **err)

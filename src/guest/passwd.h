@@ -6,11 +6,10 @@
 #include <stdint.h>
 
 /*
- * The texts of /etc/passwd and /etc/group: found in, and lines added to, without the C library's look-ups, which a
- * static program has only in part and which know nothing of another root folder. Malformed lines are skipped. Pure.
+ * Look-ups in the texts of /etc/passwd and /etc/group, without the C library's, which a static program has only in part
+ * and which know nothing of another root folder. Malformed lines are skipped. Pure, but for passwd_read().
  */
-#define PASSWD_FILE_MAX   (16u << 20) /* bytes of /etc/passwd, group, shadow */
-#define PASSWD_GROUPS_MAX 1024u       /* supplementary groups of a user */
+#define PASSWD_GROUPS_MAX 1024u /* supplementary groups of a user */
 
 struct passwd_user {
 	char *name;
@@ -24,18 +23,11 @@ void passwd_user_clear(struct passwd_user *user);
 MUST_USE int passwd_by_name(struct passwd_user *ret, const char *passwd, const char *name);
 MUST_USE int passwd_by_uid(struct passwd_user *ret, const char *passwd, uint32_t uid);
 bool passwd_group_by_name(uint32_t *ret_gid, const char *group, const char *name);
-bool passwd_group_has_gid(const char *group, uint32_t gid);
 /* The groups that list the user as a member, after `gid`, each once; at most `limit`. How many. */
 size_t passwd_groups_of(uint32_t *ret, size_t limit, const char *group, const char *user, uint32_t gid);
 
-/* Whether a text can stand in a field of these files. */
-bool passwd_is_field(const char *text);
-/* Whether any line's first field is the name. */
-bool passwd_has_name(const char *text, const char *name);
-/* The text with another home (a field) in a user's line. */
-void passwd_set_home(struct text *out, const char *passwd, const char *name, const char *home);
-/* Append a line, after ending the last one if need be. */
-void passwd_append(struct text *text, const char *line);
+/* One of the files as a text without NUL bytes; `otherwise` if there is none. The caller frees it. */
+MUST_USE int passwd_read(char **ret, const char *path, const char *otherwise, struct annex_error **err);
 
 /* "USER" or "USER:GROUP", each a name or a number; `ret` of a user that /etc/passwd does not have: the number as name,
  * gid 0, home "/", no shell. NOT_FOUND for an unknown name. */

@@ -25,22 +25,11 @@ enum { HOST_NAME_LIMIT = 65, FIXED_WORDS = 4 };
 
 extern char **environ;
 
-static int get(char **ret, const char *path, struct annex_error **err)
-{
-	int result = file_read(ret, NULL, AT_FDCWD, path, PASSWD_FILE_MAX);
-
-	if (result == -ENOENT) {
-		*ret = strdup("");
-		result = *ret ? 0 : -ENOMEM;
-	}
-	return result < 0 ? fail_os(err, result, "cannot read %s", path) : 0;
-}
-
 static int resolve(struct passwd_identity *ret, const char *user, struct annex_error **err)
 {
 	auto_free char *passwd = NULL, *group = NULL;
 
-	if (get(&passwd, "/etc/passwd", err) < 0 || get(&group, "/etc/group", err) < 0)
+	if (passwd_read(&passwd, "/etc/passwd", "", err) < 0 || passwd_read(&group, "/etc/group", "", err) < 0)
 		return -1;
 	return passwd_resolve(ret, *user ? user : "0", passwd, group, err);
 }

@@ -1,6 +1,5 @@
 #include "guest/settle.h"
 
-#include "base/file.h"
 #include "base/log.h"
 #include "guest/env.h"
 #include "guest/linger.h"
@@ -10,18 +9,17 @@
 #include "guest/share.h"
 #include "guest/timezone.h"
 
-#include <fcntl.h>
 #include <string.h>
 
-/* Whoever has the user's id in the machine, under whatever name. */
-static int let_linger(const struct message_config *config, struct annex_error **err)
+int settle_user(const struct message_config *config, struct annex_error **err)
 {
 	auto_passwd_user struct passwd_user user = {0};
 	auto_free char *passwd = NULL;
-	int result = file_read(&passwd, NULL, AT_FDCWD, "/etc/passwd", PASSWD_FILE_MAX);
+	int result;
 
-	if (result == 0)
-		result = passwd_by_uid(&user, passwd, config->uid);
+	if (passwd_read(&passwd, "/etc/passwd", "", err) < 0)
+		return -1;
+	result = passwd_by_uid(&user, passwd, config->uid);
 	if (result < 0)
 		return result == -ENOENT ? 0 : fail_os(err, result, "cannot find the user");
 	return linger_set("", user.name, err);
@@ -46,7 +44,7 @@ int settle_image(char **ret_zone, const struct message_config *config, bool syst
 		return -ENOMEM;
 	if (profile_write("", env_get(&env, "PATH"), &err) < 0)
 		say(&err);
-	if (systemd && let_linger(config, &err) < 0)
+	if (systemd && settle_user(config, &err) < 0)
 		say(&err);
 	if (systemd && share_has_home(config->shares) && linger_make_units("", config->uid, config->gid, &err) < 0)
 		say(&err);

@@ -8,3 +8,7 @@
  * only logged. *ret_zone (the caller's) is what TZ has to be for init, "" for nothing. -ENOMEM.
  */
 MUST_USE int settle_image(char **ret_zone, const struct message_config *config, bool systemd);
+
+/* Of systemd: whoever has the user's id in the machine, under whatever name, has services of its own. Nothing if nobody
+ * has it, whom the image's script may make yet. With the disk as root. */
+MUST_USE int settle_user(const struct message_config *config, struct annex_error **err);

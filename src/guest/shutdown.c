@@ -246,7 +246,9 @@ void shutdown_begin(struct guest *guest, uint64_t timeout_ms)
 	}
 	guest->state = GUEST_STOPPING;
 	guest_wait_for(guest, "init to stop");
-	if (timeout_ms > 0 && !again) {
+	if (guest->enrolls) {
+		init_kill(guest->init, SIGKILL);
+	} else if (timeout_ms > 0 && !again) {
 		shares_hold(guest->shares);
 		ask_when_it_listens(guest);
 	}

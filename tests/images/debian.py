@@ -14,7 +14,7 @@ import oci
 
 INPUTS = ()
 RELEASE = "bookworm"
-PACKAGES = "systemd,systemd-sysv,dbus,dbus-user-session,sudo,procps,iproute2,ca-certificates,openssh-server,tzdata"
+PACKAGES = "systemd,systemd-sysv,dbus,dbus-user-session,sudo,doas,procps,iproute2,ca-certificates,openssh-server,tzdata"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 NEWER = "trixie"
 SUITES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")

@@ -22,13 +22,17 @@ def find():
     return path
 
 
-def root(applets=None):
-    """A Tar with the usual folders, busybox, and links to it for the applets named, or for all it has."""
+def root(applets=None, without=()):
+    """A Tar with the usual folders but for some, busybox, and links to it for the applets named, or for all it has."""
     busybox = os.path.realpath(find())
     tar = oci.Tar()
     for folder in FOLDERS:
-        tar.folder(folder)
-    tar.folder("root", 0o700).folder("tmp", 0o1777).folder("var/tmp", 0o1777).symlink("var/run", "/run")
+        if folder not in without:
+            tar.folder(folder)
+    for folder, mode in (("root", 0o700), ("tmp", 0o1777), ("var/tmp", 0o1777)):
+        if folder not in without:
+            tar.folder(folder, mode)
+    tar.symlink("var/run", "/run")
     with open(busybox, "rb") as program:
         tar.file("bin/busybox", program.read(), 0o755)
     listed = subprocess.run([busybox, "--list-full"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()

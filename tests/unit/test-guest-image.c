@@ -1,209 +1,9 @@
 /* What the agent writes into an image, in a folder that stands for its root: entering one needs root. */
-#include "test.h"
+#include "image-root.h"
 
-#include "base/file.h"
-#include "guest/account.h"
 #include "guest/files.h"
-#include "guest/inside.h"
 #include "guest/program.h"
 #include "guest/service.h"
-
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-
-static char root[64];
-
-static void in_root(char *path, size_t size, const char *name)
-{
-	snprintf(path, size, "%s/%s", root, name);
-}
-
-static void write_file(const char *name, const char *text, mode_t mode)
-{
-	char path[256];
-	FILE *file;
-
-	in_root(path, sizeof(path), name);
-	file = fopen(path, "we");
-	assert_non_null(file);
-	assert_int_equal(fputs(text, file) >= 0, 1);
-	assert_int_equal(fclose(file), 0);
-	assert_int_equal(chmod(path, mode), 0);
-}
-
-static void make_folder(const char *name)
-{
-	char path[256];
-
-	in_root(path, sizeof(path), name);
-	assert_int_equal(file_make_folders(path, 0755), 0);
-}
-
-static void expect_file(const char *name, const char *text)
-{
-	auto_free char *content = NULL;
-	char path[256];
-
-	in_root(path, sizeof(path), name);
-	assert_int_equal(file_read(&content, NULL, AT_FDCWD, path, 1 << 20), 0);
-	assert_string_equal(content, text);
-}
-
-static void expect_mode(const char *name, mode_t mode, uid_t uid, gid_t gid)
-{
-	char path[256];
-	struct stat st;
-
-	in_root(path, sizeof(path), name);
-	assert_int_equal(lstat(path, &st), 0);
-	assert_int_equal(st.st_mode & 07777, mode);
-	assert_int_equal(st.st_uid, uid);
-	assert_int_equal(st.st_gid, gid);
-}
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(root, "/tmp/annex-image-XXXXXX");
-	if (!mkdtemp(root))
-		return -1;
-	make_folder("etc");
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	(void)state;
-	return file_remove_tree(AT_FDCWD, root);
-}
-
-static int ensure(void *data, struct text *out, struct annex_error **err)
-{
-	(void)out;
-	return account_ensure(data, err);
-}
-
-static struct account ada = {
-	.name = "ada", .uid = 1000, .gid = 1001, .group = "ada", .home = "/home/ada", .shell = "/bin/none"};
-
-static void run(inside_fn *fn, void *data)
-{
-	auto_error struct annex_error *err = NULL;
-
-	if (inside_run(NULL, root, fn, data, &err) < 0)
-		assert_string_equal(annex_error_message(err), "no error");
-}
-
-static void an_account_is_added_once_and_files_keep_their_modes(void **state)
-{
-	char path[256];
-
-	(void)state;
-	write_file("etc/passwd", "root:x:0:0::/root:/bin/sh", 0604);
-	write_file("etc/group", "root:x:0:\n", 0644);
-	write_file("etc/shadow", "root:*:1::::::\n", 0640);
-	in_root(path, sizeof(path), "etc/shadow");
-	assert_int_equal(chown(path, 0, 42), 0);
-	make_folder("etc/skel/sub");
-	make_folder("etc/sudoers.d");
-	write_file("etc/skel/sub/.rc", "rc\n", 0600);
-	for (int i = 0; i < 2; i++) {
-		run(ensure, &ada);
-		expect_file("etc/passwd", "root:x:0:0::/root:/bin/sh\nada:x:1000:1001::/home/ada:/bin/sh\n");
-		expect_file("etc/group", "root:x:0:\nada:x:1001:\n");
-		expect_mode("etc/passwd", 0604, 0, 0);
-		expect_mode("etc/shadow", 0640, 0, 42);
-		expect_file("etc/sudoers.d/annex-ada", "ada ALL=(ALL:ALL) NOPASSWD: ALL\n");
-		expect_mode("etc/sudoers.d/annex-ada", 0440, 0, 0);
-		expect_mode("home/ada", 0700, 1000, 1001);
-		expect_file("home/ada/sub/.rc", "rc\n");
-		expect_mode("home/ada/sub/.rc", 0600, 1000, 1001);
-	}
-}
-
-static void an_account_with_the_id_is_taken_as_it_is(void **state)
-{
-	static const char passwd[] = "ubuntu:x:1000:1000::/home/ubuntu:/bin/sh\n";
-
-	(void)state;
-	write_file("etc/passwd", passwd, 0644);
-	make_folder("etc/sudoers.d");
-	run(ensure, &ada);
-	expect_file("etc/passwd", passwd);
-	expect_mode("etc/sudoers.d/annex-ubuntu", 0440, 0, 0);
-}
-
-static struct account shared_ada = {.name = "ada",
-				    .uid = 1000,
-				    .gid = 1001,
-				    .group = "ada",
-				    .home = "/home/ada",
-				    .home_is_shared = true,
-				    .shell = "/bin/none"};
-
-static void a_shared_home_is_not_made_and_an_own_one_later_is(void **state)
-{
-	char path[256];
-
-	(void)state;
-	make_folder("etc/skel");
-	write_file("etc/skel/.rc", "rc\n", 0600);
-	run(ensure, &shared_ada);
-	expect_file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:*:1000:1001::/home/ada:/bin/sh\n");
-	in_root(path, sizeof(path), "home");
-	assert_false(file_exists(AT_FDCWD, path));
-	make_folder("home/ada"); /* what it is bound to */
-	run(ensure, &shared_ada);
-	expect_mode("home/ada", 0755, 0, 0);
-	run(ensure, &ada);
-	expect_mode("home/ada", 0700, 1000, 1001);
-	expect_file("home/ada/.rc", "rc\n");
-}
-
-static void a_home_that_was_emptied_stays_so(void **state)
-{
-	char path[256];
-
-	(void)state;
-	make_folder("etc/skel");
-	write_file("etc/skel/.rc", "rc\n", 0600);
-	run(ensure, &ada);
-	in_root(path, sizeof(path), "home/ada/.rc");
-	assert_int_equal(unlink(path), 0);
-	run(ensure, &ada);
-	assert_false(file_exists(AT_FDCWD, path));
-}
-
-static void a_shared_home_is_that_of_whoever_has_the_id(void **state)
-{
-	(void)state;
-	write_file("etc/passwd", "ubuntu:x:1000:1000:U:/home/ubuntu:/bin/sh\nlast:x:1:1::/:", 0600);
-	for (int i = 0; i < 2; i++) {
-		run(ensure, &shared_ada);
-		expect_file("etc/passwd", "ubuntu:x:1000:1000:U:/home/ada:/bin/sh\nlast:x:1:1::/:");
-		expect_mode("etc/passwd", 0600, 0, 0);
-	}
-}
-
-static void a_name_that_is_taken_gets_an_ending(void **state)
-{
-	(void)state;
-	write_file("etc/passwd", "ada:x:7:7::/:/bin/sh\n", 0644);
-	write_file("etc/group", "ada:x:7:\nada-host:x:8:\n", 0644);
-	run(ensure, &ada);
-	expect_file("etc/passwd", "ada:x:7:7::/:/bin/sh\nada-host:*:1000:1001::/home/ada:/bin/sh\n");
-	expect_file("etc/group", "ada:x:7:\nada-host:x:8:\nannex-1001:x:1001:\n");
-}
-
-static void an_image_without_any_file_gets_them(void **state)
-{
-	(void)state;
-	run(ensure, &ada);
-	expect_file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nada:*:1000:1001::/home/ada:/bin/sh\n");
-	expect_file("etc/group", "ada:x:1001:\n");
-}
 
 static int names(void *data, struct text *out, struct annex_error **err)
 {
@@ -269,6 +69,37 @@ static void mounts_are_listed_where_old_programs_look_unless_the_image_says_othe
 	write_file("etc/mtab", "of the image\n", 0644);
 	expect_name("box", "box");
 	expect_file("etc/mtab", "of the image\n");
+}
+
+static int make_folders(void *data, struct text *out, struct annex_error **err)
+{
+	(void)data;
+	(void)out;
+	return files_make_folders(err);
+}
+
+static void folders_that_are_missing_are_made(void **state)
+{
+	auto_error struct annex_error *err = NULL;
+	char path[256];
+
+	(void)state;
+	in_root(path, sizeof(path), "run");
+	assert_int_equal(symlink("var/run", path), 0);
+	make_folder("tmp");
+	for (int i = 0; i < 2; i++)
+		run(make_folders, NULL);
+	expect_mode("proc", 0755, 0, 0);
+	expect_mode("var/run", 0755, 0, 0);
+	expect_mode("tmp", 0755, 0, 0);
+	expect_mode("var/tmp", 01777, 0, 0);
+	expect_mode("root", 0700, 0, 0);
+	in_root(path, sizeof(path), "sys");
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(symlink("sys", path), 0);
+	assert_int_equal(inside_run(NULL, root, make_folders, NULL, &err), -1);
+	assert_string_equal(annex_error_message(err),
+			    "cannot make /sys of the image: Too many levels of symbolic links");
 }
 
 static int choose(void *data, struct text *out, struct annex_error **err)
@@ -369,21 +200,13 @@ static void a_service_that_cannot_run_is_told_before_the_start(void **state)
 	expect_service("", NULL, "the image has no command to run as a service");
 }
 
-#define IMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IMAGE_TEST(an_account_is_added_once_and_files_keep_their_modes),
-		IMAGE_TEST(an_account_with_the_id_is_taken_as_it_is),
-		IMAGE_TEST(a_shared_home_is_not_made_and_an_own_one_later_is),
-		IMAGE_TEST(a_home_that_was_emptied_stays_so),
-		IMAGE_TEST(a_shared_home_is_that_of_whoever_has_the_id),
-		IMAGE_TEST(a_name_that_is_taken_gets_an_ending),
-		IMAGE_TEST(an_image_without_any_file_gets_them),
 		IMAGE_TEST(the_host_name_follows_until_its_owner_changes_it),
 		IMAGE_TEST(the_resolver_is_ours_only_while_it_says_so),
 		IMAGE_TEST(mounts_are_listed_where_old_programs_look_unless_the_image_says_otherwise),
+		IMAGE_TEST(folders_that_are_missing_are_made),
 		IMAGE_TEST(the_init_is_the_command_or_found_or_built_in),
 		IMAGE_TEST(an_init_that_cannot_be_used_is_not_passed_over),
 		IMAGE_TEST(a_service_that_cannot_run_is_told_before_the_start),

@@ -108,50 +108,6 @@ static void a_user_that_is_not_there_is_refused(void **state)
 	refuse("ada:", ANNEX_ERROR_USAGE);
 }
 
-static void lines_are_appended_behind_a_whole_one(void **state)
-{
-	auto_text struct text text = {0};
-
-	(void)state;
-	passwd_append(&text, "a:x:1:");
-	assert_string_equal(text.data, "a:x:1:\n");
-	text.size--; /* a file that does not end in a newline */
-	text.data[text.size] = '\0';
-	passwd_append(&text, "b:x:2:");
-	assert_string_equal(text.data, "a:x:1:\nb:x:2:\n");
-}
-
-static void a_home_is_changed_and_nothing_else(void **state)
-{
-	static const char before[] = "root:x:0:0:root:/root:/bin/sh\n# "
-				     "ubuntu:x:1:\n\nubuntu:x:1000:1000:Ubuntu,,:/home/ubuntu:/bin/sh\nlast:x:1:1::/:";
-	static const char after[] = "root:x:0:0:root:/root:/bin/sh\n# "
-				    "ubuntu:x:1:\n\nubuntu:x:1000:1000:Ubuntu,,:/home/ada:/bin/sh\nlast:x:1:1::/:";
-	auto_text struct text made = {0};
-
-	(void)state;
-	passwd_set_home(&made, before, "ubuntu", "/home/ada");
-	assert_string_equal(made.data, after);
-}
-
-static void names_and_fields_are_told_from_others(void **state)
-{
-	uint32_t gid = 0;
-
-	(void)state;
-	assert_true(passwd_has_name(passwd, "last"));
-	assert_true(passwd_has_name(passwd, "root"));
-	assert_false(passwd_has_name(passwd, "roo"));
-	assert_false(passwd_has_name("", "root"));
-	assert_true(passwd_is_field("Ada Lovelace"));
-	assert_false(passwd_is_field("a:b"));
-	assert_false(passwd_is_field("a\nb"));
-	assert_true(passwd_group_by_name(&gid, group, "extra"));
-	assert_int_equal(gid, 50);
-	assert_true(passwd_group_has_gid(group, 44));
-	assert_false(passwd_group_has_gid(group, 45));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,9 +116,6 @@ int main(void)
 		cmocka_unit_test(supplementary_groups_come_once_each),
 		cmocka_unit_test(a_user_is_given_by_name_or_number_with_or_without_a_group),
 		cmocka_unit_test(a_user_that_is_not_there_is_refused),
-		cmocka_unit_test(lines_are_appended_behind_a_whole_one),
-		cmocka_unit_test(a_home_is_changed_and_nothing_else),
-		cmocka_unit_test(names_and_fields_are_told_from_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

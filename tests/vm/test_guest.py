@@ -5,11 +5,14 @@ import hashlib
 import os
 import random
 import shutil
+import tempfile
 import time
 
 import pytest
 
 import guest_vm
+import oci
+import programs
 import protocol
 from guest_vm import DETACH, NO_INPUT, SHELL, TERMINAL
 
@@ -458,6 +461,21 @@ def test_sudo_needs_no_password(debian):
     assert session.output == b"0\n", bytes(session.errors)
 
 
+def test_doas_needs_no_password(debian):
+    session = debian.run("doas", "-n", "id", "-u")
+    assert session.output == b"0\n", bytes(session.errors)
+
+
+def test_what_was_done_about_the_account_works(debian):
+    """What does not is said on the console, or in the kernel's log."""
+    said = (debian.folder / "console").read_text(errors="replace") + bytes(debian.log).decode(errors="replace")
+    assert "does not work for" not in said and "works for" not in said and "may be asked" not in said
+    assert debian.run("id", "-nG").output.split() == [b"ada", b"adm", b"sudo", b"systemd-journal"]
+    assert debian.root("cat /var/lib/annex/account") == "4321:built-in\n"
+    debian.root("pwck -r; grpck -r")
+    assert debian.root("grep -c ^ada:100000:65536 /etc/subuid /etc/subgid").split() == ["/etc/subuid:1", "/etc/subgid:1"]
+
+
 def test_names_are_resolved_and_the_host_is_reached(debian):
     assert debian.root("getent hosts box").split()[0] == "127.0.1.1"
     assert debian.run("sh", "-c", "sudo -n true", user="ada").errors == b""
@@ -544,11 +562,65 @@ def test_an_init_that_dies_is_a_crash(fresh):
     assert clean(machine)
 
 
+def check_account_of_image(machine):
+    """What the image calls `ubuntu` has the user's name, home and group too now, beside what it had before."""
+    assert machine.run("sh", "-c", "id -un; id -gn; id -G; cd; pwd; cat kept /home/ubuntu/kept; echo $SHELL").output.decode(
+        ).split() == ["ada", "ada", "4322", "1235", "4321", "/home/ada", "kept", "kept", "/bin/sh"]
+    assert machine.root("cat /etc/passwd").splitlines()[2:] == [
+        "ada:x:4321:4322:Ubuntu:/home/ada:/bin/sh", "ubuntu:x:4321:4321:Ubuntu:/home/ubuntu:/usr/bin/gone", "+::::::"]
+    assert machine.run("sh", "-c", "id -un; cd; cat kept", user="ubuntu").output == b"ada\nkept\n"
+    # And the folders that it lacks are there.
+    assert [line.split()[0] for line in machine.root("ls -ld /tmp /var/tmp /root").splitlines()] == [
+        "drwx------", "drwxrwxrwt", "drwxrwxrwt"]
+
+
+SCRIPT = """#!/bin/sh
+echo "for $CONTAINER_USER $CONTAINER_UID $CONTAINER_GID $CONTAINER_HOME $CONTAINER_MACHINE_ID by $(id -u) on $(cat /etc/hostname)"
+echo x >>/runs
+[ -e /again ] || { touch /again; exit 7; }
+echo "$CONTAINER_USER:x:$CONTAINER_UID:$CONTAINER_GID:by script:$CONTAINER_HOME:/bin/sh" >>/etc/passwd
+"""
+
+
+@pytest.fixture
+def scripted():
+    with tempfile.TemporaryDirectory(prefix="annex-scripted-", dir="/var/tmp") as folder:
+        tar = programs.root(("sh", "id", "cat", "touch", "ls")).file("etc/machine/create-user.sh", SCRIPT, 0o755)
+        tar.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+        layout = oci.Layout(folder + "/image")
+        layout.tag("latest", layout.image([layout.layer(tar)], {"Cmd": ["/bin/sh"]})).save()
+        made = guest_vm.Machine(folder + "/image", size=1 << 30, memory=256, network="none")
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+def test_the_image_s_own_way_of_making_the_account_is_taken_once(scripted):
+    scripted.launch()
+    scripted.configure()
+    assert scripted.wait_for_end(120) == 0
+    failure = scripted.failures[0]
+    assert (failure.kind, failure.message) == (GUEST, "the image's /etc/machine/create-user.sh ended with status 7")
+    console = (scripted.folder / "console").read_text(errors="replace")
+    assert f"for ada 4321 4322 /home/ada {scripted.config['machine_id']} by 0 on box" in console
+    scripted.start()
+    assert [message.what for message in scripted.waiting][-2:] == ["/etc/machine/create-user.sh", "annex-init to start"]
+    assert scripted.run("id", "-un").output == b"ada\n"
+    # It is done, also if the machine ends at once, and nothing else was.
+    scripted.process.kill()
+    scripted.process.wait()
+    scripted.start()
+    assert scripted.run("sh", "-c", "cat /runs /etc/passwd; ls /etc /home").output.decode().split("\n")[:4] == [
+        "x", "x", "root:x:0:0:root:/root:/bin/sh", "ada:x:4321:4322:by script:/home/ada:/bin/sh"]
+    assert "sudoers" not in scripted.root("ls /etc /home")
+
+
 def test_an_image_without_an_init_gets_the_built_in_one(fresh):
     machine = fresh("noinit").start()
     assert machine.ready[0].init == "builtin"
     assert "annex-init" in machine.root("ps")
-    assert machine.run("id", "-un").output == b"ada\n"
+    check_account_of_image(machine)
     assert machine.run("id", user="app").output.split()[0] == b"uid=1234(app)"
     orphan = machine.root("sh -c 'sleep 1 & echo $!' & wait").strip()
     time.sleep(3)
