@@ -15,6 +15,9 @@ from measure import BUILD, Annex, Comparison, image, spread, timed
 MEMORY = "1G"
 CPUS = 2
 PIPED = 64 << 20
+# Not in root's home, which may be the host's. One connection carries ten sessions unless it is told otherwise.
+SSH_SETUP = ("cat >/etc/ssh/bench-keys; printf 'AuthorizedKeysFile /etc/ssh/bench-keys\\nMaxSessions 200\\n' "
+             ">/etc/ssh/sshd_config.d/bench.conf; systemctl restart ssh")
 MARKS = {
     "busybox": f"mkdir -p /etc/init.d; printf '#!/bin/sh\\necho {peers.MARKER} >/dev/console\\n' >/etc/init.d/rcS; "
                "chmod 755 /etc/init.d/rcS; sync",
@@ -55,8 +58,7 @@ def ssh_ready(annex, port, folder):
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     annex("run", "-n", "debian", "--root", "--", "sh", "-c",
-          "mkdir -p -m 700 /root/.ssh; cat >/root/.ssh/authorized_keys; systemctl start ssh", input=None,
-          stdin=open(f"{key}.pub", "rb"))
+          SSH_SETUP, input=None, stdin=open(f"{key}.pub", "rb"))
     return ["ssh", "-i", key, "-p", str(port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
             "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "root@127.0.0.1"]
 
@@ -213,9 +215,6 @@ class Machines:
         return [table]
 
     def sessions(self, ssh):
-        # One connection carries ten of them unless it is told otherwise.
-        self.annex("run", "-n", "debian", "--root", "--", "sh", "-c",
-                   "echo MaxSessions 200 >/etc/ssh/sshd_config.d/bench.conf; systemctl restart ssh")
         with ssh_master(ssh, self.folder) as shared:
             tables = [sessions.bench_start(self.annex, self.runs, shared),
                       sessions.bench_output(self.annex, self.runs, shared)]

@@ -45,8 +45,8 @@ struct run_options {
 
 static const struct option options[] = {
 	{OPTION_TEXT, 'n', "name", AT(name), "NAME", "the machine", COMPLETES_MACHINE},
-	{OPTION_FLAG, 'd', "detach", AT(detach), NULL, "let it run on its own and print the session's id",
-	 COMPLETES_NOTHING},
+	{OPTION_FLAG, 'd', "detach", AT(detach), NULL,
+	 "let it run on its own and print the session's id; logs --session shows what it writes", COMPLETES_NOTHING},
 	{OPTION_FLAG, 0, "root", AT(root), NULL, "as root", COMPLETES_NOTHING},
 	{OPTION_TEXT, 'u', "user", AT(user), "NAME|UID[:GID]", "as this user (default: like yours)", COMPLETES_NOTHING},
 	{OPTION_NUMBER, 0, "uid", AT(uid), "UID", "as the user with this number", COMPLETES_NOTHING},

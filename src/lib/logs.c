@@ -31,7 +31,7 @@ static int wait_more(struct reader *reader, int watch)
 	if (places[0].revents)
 		while (read(watch, events, sizeof(events)) > 0)
 			;
-	reader->closed = reader->closed || places[1].revents & (POLLERR | POLLNVAL);
+	reader->closed = reader->closed || places[1].revents & (POLLERR | POLLHUP | POLLNVAL);
 	return 0;
 }
 

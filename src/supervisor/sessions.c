@@ -12,7 +12,9 @@
 #include "machine/session.h"
 #include "supervisor/guest.h"
 #include "supervisor/journal.h"
+#include "supervisor/relay.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -38,8 +40,8 @@ struct sessions {
 	struct supervisor *supervisor;
 	char *user;
 	struct running *prepared;
-	struct running **running; /* in the order of their start */
-	size_t count, room;
+	struct running *running[RELAY_SESSIONS_MAX]; /* in the order of their start */
+	size_t count;
 	struct kept *kept;
 	size_t kept_count;
 };
@@ -71,9 +73,8 @@ static struct running *take_out(struct sessions *sessions, uint16_t guest)
 		return NULL;
 	while (sessions->running[at] != found)
 		at++;
-	sessions->count--;
-	memmove(sessions->running + at, sessions->running + at + 1,
-		(sessions->count - at) * sizeof(*sessions->running));
+	for (sessions->count--; at < sessions->count; at++)
+		sessions->running[at] = sessions->running[at + 1];
 	return found;
 }
 
@@ -246,7 +247,6 @@ void sessions_free(struct sessions *sessions)
 	for (size_t i = 0; i < sessions->kept_count; i++)
 		session_record_clear(&sessions->kept[i].record);
 	free(sessions->kept);
-	free(sessions->running);
 	free(sessions->user);
 	free(sessions);
 }
@@ -288,15 +288,6 @@ int sessions_prepare(struct sessions *sessions, const struct message *message)
 	sessions->prepared = NULL;
 	if (message_get(&open, MESSAGE_OPEN, message->payload, message->size) < 0)
 		return 0; /* the relay says so */
-	if (sessions->count == sessions->room) {
-		size_t room = sessions->room ? 2 * sessions->room : 16;
-		struct running **grown = realloc(sessions->running, room * sizeof(*grown));
-
-		if (grown) {
-			sessions->running = grown;
-			sessions->room = room;
-		}
-	}
 	made = calloc(1, sizeof(*made));
 	if (made)
 		made->record = (struct session_record){
@@ -308,7 +299,7 @@ int sessions_prepare(struct sessions *sessions, const struct message *message)
 			.detached = open.flags & OPEN_DETACH,
 		};
 	message_clear(&open, MESSAGE_OPEN);
-	if (!made || !made->record.user || !made->record.command || sessions->count == sessions->room) {
+	if (!made || !made->record.user || !made->record.command) {
 		running_free(made);
 		return -ENOMEM;
 	}
@@ -318,6 +309,7 @@ int sessions_prepare(struct sessions *sessions, const struct message *message)
 
 void sessions_begin(struct sessions *sessions, uint16_t guest)
 {
+	assert(sessions->prepared && sessions->count < RELAY_SESSIONS_MAX); /* the relay sees to that */
 	sessions->prepared->guest = guest;
 	sessions->running[sessions->count++] = TAKE(sessions->prepared);
 }
