@@ -17,7 +17,6 @@
 #include "lib/wait.h"
 #include "machine/lifecycle.h"
 #include "machine/session.h"
-#include "wire/message.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -31,8 +30,6 @@
 enum {
 	RETRY_MS = 20,
 	REPORT_MS = 1000,
-	REQUEST_MS = 300000, /* for a machine to mount something, slow as it may be */
-	APPLY_MS = 3600000,  /* the supervisor sees to it that it ends */
 	READ_AT_ONCE = 16384,
 	FIRST_CLIENT_FD = 3,
 };
@@ -92,7 +89,7 @@ int link_take_fd(struct link *link)
 }
 
 /* What we ask is short; a supervisor that does not even take that is broken. */
-static int ask(struct link *link, enum message_kind kind, const void *body, struct annex_error **err)
+int link_ask(struct link *link, enum message_kind kind, const void *body, struct annex_error **err)
 {
 	auto_text struct text out = {0};
 	ssize_t n;
@@ -112,7 +109,7 @@ static int watch(struct link *link, struct annex_error **err)
 	if (link->watching)
 		return 0;
 	link->watching = true;
-	return ask(link, MESSAGE_WATCH, NULL, err);
+	return link_ask(link, MESSAGE_WATCH, NULL, err);
 }
 
 /* 1: got some; 0: the other side is gone. */
@@ -217,8 +214,8 @@ static int take_state(struct link *link, const struct message *message, struct a
 }
 
 /* Wait for one message of this kind, which is valid until the next. 0: the supervisor is gone. */
-static int expect_message(struct link *link, struct message *ret, enum message_kind kind, int timeout_ms,
-			  struct annex_error **err)
+int link_expect(struct link *link, struct message *ret, enum message_kind kind, int timeout_ms,
+		struct annex_error **err)
 {
 	struct message_failure failure;
 	struct message message;
@@ -244,13 +241,13 @@ static int expect(struct link *link, enum message_kind kind, int timeout_ms, str
 {
 	struct message message;
 
-	return expect_message(link, &message, kind, timeout_ms, err);
+	return link_expect(link, &message, kind, timeout_ms, err);
 }
 
 /* 1: it said HELLO; 0: it is gone. */
 static int greet(struct link *link, bool and_watch, struct annex_error **err)
 {
-	if (ask(link, MESSAGE_HELLO, &(struct message_hello){WIRE_VERSION, "client"}, err) < 0 ||
+	if (link_ask(link, MESSAGE_HELLO, &(struct message_hello){WIRE_VERSION, "client"}, err) < 0 ||
 	    (and_watch && watch(link, err) < 0))
 		return -1;
 	return expect(link, MESSAGE_HELLO, LINK_ANSWER_MS, err);
@@ -480,7 +477,7 @@ int link_wait_running(struct link *link, struct annex_error **err)
 		result = expect(link, MESSAGE_STATE, LINK_ANSWER_MS, err);
 	else if (result == 0)
 		result = 1;
-	if (result > 0 && link->state.state == MACHINE_RESTARTING && ask(link, MESSAGE_START, NULL, err) < 0)
+	if (result > 0 && link->state.state == MACHINE_RESTARTING && link_ask(link, MESSAGE_START, NULL, err) < 0)
 		return -1;
 	link->report = report_boot;
 	for (; result > 0; result = expect(link, MESSAGE_STATE, -1, err)) {
@@ -524,7 +521,7 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 	if (machine_record_load(&record, link->paths, err) < 0 ||
 	    machine_socket_path(&socket, link->paths, record.id, err) < 0)
 		return -1;
-	if (watch(link, err) < 0 || ask(link, MESSAGE_STOP, &(struct message_stop){timeout_ms}, err) < 0)
+	if (watch(link, err) < 0 || link_ask(link, MESSAGE_STOP, &(struct message_stop){timeout_ms}, err) < 0)
 		return -1;
 	link->report = report_stop;
 	report_stop(link);
@@ -547,79 +544,6 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 	return 0;
 }
 
-static int request(struct link *link, enum message_kind kind, const void *body, struct annex_error **err)
-{
-	int result = ask(link, kind, body, err);
-
-	if (result == 0)
-		result = expect(link, MESSAGE_DONE, REQUEST_MS, err);
-	if (result == 0)
-		return fail(err, ANNEX_ERROR_GUEST, "the machine has stopped meanwhile");
-	return result < 0 ? -1 : 0;
-}
-
-static int take_sessions(struct session_list *list, const struct message *message, struct annex_error **err)
-{
-	struct message_sessions told;
-	int result = message_get(&told, MESSAGE_SESSIONS, message->payload, message->size) < 0 ? -1 : 0;
-
-	if (result < 0)
-		return fail(err, ANNEX_ERROR_CORRUPT, "the supervisor sent a list of sessions that is malformed");
-	for (const char *const *text = told.sessions; *text && result == 0; text++) {
-		struct session_record record = {0};
-		auto_json json_t *value = NULL;
-
-		result = json_parse(&value, *text, strlen(*text), "session", err);
-		if (result == 0)
-			result = session_record_decode(&record, value, "session", err);
-		if (result == 0)
-			result = session_list_add(list, &record, err);
-	}
-	message_clear(&told, MESSAGE_SESSIONS);
-	return result;
-}
-
-int link_sessions(struct link *link, struct session_list *ret, struct annex_error **err)
-{
-	auto_session_list struct session_list list = {0};
-	struct message message;
-	int result = ask(link, MESSAGE_LIST_SESSIONS, NULL, err);
-
-	if (result == 0)
-		result = expect_message(link, &message, MESSAGE_SESSIONS, LINK_ANSWER_MS, err);
-	if (result > 0 && take_sessions(&list, &message, err) < 0)
-		return -1;
-	if (result < 0)
-		return -1;
-	*ret = list;
-	list = (struct session_list){0};
-	return 0;
-}
-
-int link_kill(struct link *link, const char *id, unsigned signal, struct annex_error **err)
-{
-	return request(link, MESSAGE_KILL, &(struct message_kill){id, signal}, err);
-}
-
-int link_mount(struct link *link, const char *volume, bool kept, struct annex_error **err)
-{
-	return request(link, MESSAGE_MOUNT, &(struct message_mount){volume, kept}, err);
-}
-
-int link_umount(struct link *link, const char *target, bool force, bool kept, struct annex_error **err)
-{
-	return request(link, MESSAGE_UMOUNT, &(struct message_umount){target, force, kept}, err);
-}
-
-int link_apply(struct link *link, const char *const *settings, struct annex_error **err)
-{
-	int result = ask(link, MESSAGE_APPLY, &(struct message_apply){settings}, err);
-
-	if (result == 0)
-		result = expect(link, MESSAGE_DONE, APPLY_MS, err);
-	return result < 0 ? -1 : 0;
-}
-
 int link_state(struct link *link, struct link_state *ret, struct annex_error **err)
 {
 	int result = watch(link, err);
@@ -639,7 +563,7 @@ int link_state(struct link *link, struct link_state *ret, struct annex_error **e
 
 int link_ask_usage(struct link *link, struct annex_error **err)
 {
-	return ask(link, MESSAGE_STATS, NULL, err);
+	return link_ask(link, MESSAGE_STATS, NULL, err);
 }
 
 int link_usage(struct link *link, struct message_usage *ret, int timeout_ms, struct annex_error **err)

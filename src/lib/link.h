@@ -1,5 +1,6 @@
 #pragma once
 #include "base/error.h"
+#include "wire/message.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -10,7 +11,6 @@
  */
 struct annex_context;
 struct machine_paths;
-struct session_list;
 struct link;
 
 /* Waits that don't depend on the machine's speed: for a supervisor to answer, or for one that ends to be gone. */
@@ -59,25 +59,16 @@ MUST_USE int link_state(struct link *link, struct link_state *ret, struct annex_
 void link_state_clear(struct link_state *state);
 #define auto_link_state CLEANUP(link_state_clear)
 
-/* Share something with a machine that runs, or no longer, as struct message_mount and message_umount say. Waits until
- * it is done. */
-MUST_USE int link_mount(struct link *link, const char *volume, bool kept, struct annex_error **err);
-MUST_USE int link_umount(struct link *link, const char *target, bool force, bool kept, struct annex_error **err);
-
 /* What the machine uses: ask, then wait for the answer, however often that takes. 1: *ret is the answer; 0: the
  * supervisor is gone; TIMEOUT: not yet. */
-struct message_usage;
 MUST_USE int link_ask_usage(struct link *link, struct annex_error **err);
 MUST_USE int link_usage(struct link *link, struct message_usage *ret, int timeout_ms, struct annex_error **err);
 
-/* The sessions that run; none when the machine stops this moment. */
-MUST_USE int link_sessions(struct link *link, struct session_list *ret, struct annex_error **err);
-/* Signal a session, as struct message_kill says. */
-MUST_USE int link_kill(struct link *link, const char *id, unsigned signal, struct annex_error **err);
-
-/* Let a machine that runs take over settings ("KEY=VALUE") as far as it can, and wait until it has. One that has ended
- * meanwhile has nothing to take over. */
-MUST_USE int link_apply(struct link *link, const char *const *settings, struct annex_error **err);
+/* For requests: ask, and wait for one message of this kind, which is valid until the next. 0: the supervisor is gone;
+ * its FAILURE is given as it is. */
+MUST_USE int link_ask(struct link *link, enum message_kind kind, const void *body, struct annex_error **err);
+MUST_USE int link_expect(struct link *link, struct message *ret, enum message_kind kind, int timeout_ms,
+			 struct annex_error **err);
 
 /* For a session: gives up the connection, on which nothing but HELLO was exchanged then (no other function was used).
  * Non-blocking; the caller's. */

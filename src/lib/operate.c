@@ -7,6 +7,7 @@
 #include "lib/autostart.h"
 #include "lib/defaults.h"
 #include "lib/image.h"
+#include "lib/request.h"
 #include "lib/share.h"
 #include "machine/hardware.h"
 #include "machine/lifecycle.h"
@@ -280,7 +281,7 @@ static int apply(struct annex_machine *machine, const json_t *set, const char *c
 		return -1;
 	if (!link || state.state != MACHINE_RUNNING)
 		return 0;
-	return link_apply(link, (const char *const *)live.items, err);
+	return request_apply(link, (const char *const *)live.items, err);
 }
 
 API int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,

@@ -6,6 +6,7 @@
 #include "annex/session.h"
 
 #include "lib/machine.h"
+#include "lib/request.h"
 #include "lib/sessions.h"
 #include "machine/session.h"
 
@@ -58,7 +59,7 @@ int sessions_load(struct session_list *ret, struct annex_machine *machine, struc
 	auto_link struct link *link = NULL;
 
 	if (link_open(&link, machine->context, &machine->paths, false, err) < 0 ||
-	    (link && link_sessions(link, &list, err) < 0) || session_list_load(&kept, &machine->paths, err) < 0 ||
+	    (link && request_sessions(link, &list, err) < 0) || session_list_load(&kept, &machine->paths, err) < 0 ||
 	    add_kept(&list, &kept, link != NULL, err) < 0)
 		return -1;
 	session_list_sort(&list);
@@ -174,5 +175,5 @@ API int annex_session_kill(struct annex_machine *machine, const char *id, int si
 		return -1;
 	if (sessions_is_over(&record) || !link)
 		return fail(err, ANNEX_ERROR_BUSY, "session %s has ended already", record.id);
-	return link_kill(link, record.id, (unsigned)signal, err);
+	return request_kill(link, record.id, (unsigned)signal, err);
 }

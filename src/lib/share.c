@@ -1,4 +1,5 @@
 /* What a machine has of the host's files: to be told, and to be changed while it runs. */
+#include "lib/request.h"
 #include "lib/share.h"
 
 #include "json/json.h"
@@ -96,8 +97,8 @@ static int change_one(struct link *link, const char *text, bool is_new, struct a
 	auto_volume struct volume volume = {0};
 
 	if (is_new)
-		return link_mount(link, text, true, err);
-	return volume_parse(&volume, text, err) < 0 ? -1 : link_umount(link, volume.guest, false, true, err);
+		return request_mount(link, text, true, err);
+	return volume_parse(&volume, text, err) < 0 ? -1 : request_umount(link, volume.guest, false, true, err);
 }
 
 /* Those that are gone first: another may take the place. What was done is undone when one fails. */
@@ -165,7 +166,7 @@ API int annex_machine_mount(struct annex_machine *machine, const char *volume, s
 	if (share_volume(&absolute, volume, err) < 0 || volume_parse(&parsed, absolute, err) < 0 ||
 	    open_running(&link, machine, err) < 0)
 		return -1;
-	return link_mount(link, absolute, false, err);
+	return request_mount(link, absolute, false, err);
 }
 
 API int annex_machine_umount(struct annex_machine *machine, const char *target, int force, struct annex_error **err)
@@ -175,7 +176,7 @@ API int annex_machine_umount(struct annex_machine *machine, const char *target, 
 
 	if (volume_guest(&guest, target, err) < 0 || open_running(&link, machine, err) < 0)
 		return -1;
-	return link_umount(link, guest, force, false, err);
+	return request_umount(link, guest, force, false, err);
 }
 
 /* *ret is NULL when the machine does not run. */

@@ -1,0 +1,86 @@
+#include "lib/request.h"
+
+#include "lib/link.h"
+#include "machine/session.h"
+
+#include <string.h>
+
+enum {
+	REQUEST_MS = 300000, /* for a machine to mount something, slow as it may be */
+	APPLY_MS = 3600000,  /* the supervisor sees to it that it ends */
+};
+
+static int request(struct link *link, enum message_kind kind, const void *body, struct annex_error **err)
+{
+	int result = link_ask(link, kind, body, err);
+	struct message message;
+
+	if (result == 0)
+		result = link_expect(link, &message, MESSAGE_DONE, REQUEST_MS, err);
+	if (result == 0)
+		return fail(err, ANNEX_ERROR_GUEST, "the machine has stopped meanwhile");
+	return result < 0 ? -1 : 0;
+}
+
+static int take_sessions(struct session_list *list, const struct message *message, struct annex_error **err)
+{
+	struct message_sessions told;
+	int result = message_get(&told, MESSAGE_SESSIONS, message->payload, message->size) < 0 ? -1 : 0;
+
+	if (result < 0)
+		return fail(err, ANNEX_ERROR_CORRUPT, "the supervisor sent a list of sessions that is malformed");
+	for (const char *const *text = told.sessions; *text && result == 0; text++) {
+		struct session_record record = {0};
+		auto_json json_t *value = NULL;
+
+		result = json_parse(&value, *text, strlen(*text), "session", err);
+		if (result == 0)
+			result = session_record_decode(&record, value, "session", err);
+		if (result == 0)
+			result = session_list_add(list, &record, err);
+	}
+	message_clear(&told, MESSAGE_SESSIONS);
+	return result;
+}
+
+int request_sessions(struct link *link, struct session_list *ret, struct annex_error **err)
+{
+	auto_session_list struct session_list list = {0};
+	struct message message;
+	int result = link_ask(link, MESSAGE_LIST_SESSIONS, NULL, err);
+
+	if (result == 0)
+		result = link_expect(link, &message, MESSAGE_SESSIONS, LINK_ANSWER_MS, err);
+	if (result > 0 && take_sessions(&list, &message, err) < 0)
+		return -1;
+	if (result < 0)
+		return -1;
+	*ret = list;
+	list = (struct session_list){0};
+	return 0;
+}
+
+int request_kill(struct link *link, const char *id, unsigned signal, struct annex_error **err)
+{
+	return request(link, MESSAGE_KILL, &(struct message_kill){id, signal}, err);
+}
+
+int request_mount(struct link *link, const char *volume, bool kept, struct annex_error **err)
+{
+	return request(link, MESSAGE_MOUNT, &(struct message_mount){volume, kept}, err);
+}
+
+int request_umount(struct link *link, const char *target, bool force, bool kept, struct annex_error **err)
+{
+	return request(link, MESSAGE_UMOUNT, &(struct message_umount){target, force, kept}, err);
+}
+
+int request_apply(struct link *link, const char *const *settings, struct annex_error **err)
+{
+	int result = link_ask(link, MESSAGE_APPLY, &(struct message_apply){settings}, err);
+	struct message message;
+
+	if (result == 0)
+		result = link_expect(link, &message, MESSAGE_DONE, APPLY_MS, err);
+	return result < 0 ? -1 : 0;
+}
