@@ -209,6 +209,12 @@ int account_take(struct account_user *ret, const struct account *account, struct
 	return lock(&locked, err) < 0 || load(&db, err) < 0 ? -1 : take(ret, account, &db, err);
 }
 
+static int pass_on(struct annex_error **err, const struct annex_error *refused)
+{
+	return fail_relayed(err, annex_error_kind(refused), annex_error_errno(refused), annex_error_message(refused),
+			    annex_error_hint(refused));
+}
+
 /* The script is the image's way instead of ours. It runs until it has succeeded, and for an account that is gone. */
 static int ensure(struct account_user *user, const struct account *account, struct annex_error **err)
 {
@@ -223,8 +229,13 @@ static int ensure(struct account_user *user, const struct account *account, stru
 
 	if (!name || !home)
 		return fail_memory(err);
-	if (load(&db, err) < 0)
-		return -1;
+	if (load(&db, &refused) < 0) {
+		if (settled == SETTLED_NOT)
+			return pass_on(err, refused);
+		log_info("%s", annex_error_message(refused));
+		*user = (struct account_user){.name = TAKE(name), .home = TAKE(home)};
+		return 0;
+	}
 	exists = userdb_find_id(&entry, &db, USERDB_PASSWD, account->uid);
 	if (exists && settled == SETTLED_BY_SCRIPT)
 		return take(user, account, &db, err);
@@ -237,8 +248,7 @@ static int ensure(struct account_user *user, const struct account *account, stru
 			 &refused) == 0)
 		return 0;
 	if (!exists || settled == SETTLED_NOT)
-		return fail_relayed(err, annex_error_kind(refused), annex_error_errno(refused),
-				    annex_error_message(refused), annex_error_hint(refused));
+		return pass_on(err, refused);
 	/* It has been good enough for an earlier start, and who is in the machine can mend it: a full disk. */
 	log_info("%s", annex_error_message(refused));
 	userdb_clear(&db);

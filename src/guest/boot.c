@@ -77,9 +77,7 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 	    program_choose(&path, &real, &is_command, mode, config->init_argv[0], err) < 0 ||
 	    (config->service && user.rest != ACCOUNT_RUN && service_check(config, err) < 0))
 		return -1;
-	if (passwd_read(&group, "/etc/group", "", err) < 0)
-		return -1;
-	if (!passwd_group_by_name(&tty, group, "tty"))
+	if (passwd_read(&group, "/etc/group", "", NULL) < 0 || !passwd_group_by_name(&tty, group, "tty"))
 		tty = TTY_GID;
 	if (settle_image(&zone, config, program_is_systemd(real)) < 0)
 		return fail_memory(err);

@@ -243,9 +243,30 @@ static void set_shell(struct userdb *db, const char *name, bool renamed, const s
 		userdb_set(db, USERDB_PASSWD, name, PASSWD_SHELL, wish->shell);
 }
 
+static bool is_named(const struct userdb *db, const char *name, uint32_t uid)
+{
+	struct entry entry;
+	uint32_t number = 0;
+
+	return userdb_find(&entry, db, USERDB_PASSWD, name) && entry_number(&number, &entry, PASSWD_UID) &&
+	       number == uid;
+}
+
+static int take_home(struct reconcile_result *result, const struct userdb *db, const struct reconcile_wish *wish)
+{
+	struct entry entry;
+
+	if (!userdb_find_id(&entry, db, USERDB_PASSWD, wish->uid))
+		return 0;
+	result->home = wish->home_is_shared ? strdup(wish->home) : entry_copy(&entry, PASSWD_HOME);
+	return result->home ? 0 : -ENOMEM;
+}
+
 static int adopt(struct reconcile_result *result, struct userdb *db, char *name, const struct reconcile_wish *wish)
 {
-	bool settles = !wish->is_settled && is_person(wish->uid);
+	/* Of two lines with one name the second is found by its number only, and changed by nobody. */
+	bool is_hidden = !is_named(db, name, wish->uid);
+	bool settles = !wish->is_settled && !is_hidden && is_person(wish->uid);
 	bool renames = settles && strcmp(name, wish->name) != 0 && !has(db, USERDB_PASSWD, wish->name);
 	struct entry entry;
 	uint32_t gid = 0;
@@ -262,6 +283,8 @@ static int adopt(struct reconcile_result *result, struct userdb *db, char *name,
 		return -ENOMEM;
 	for (size_t i = 0; i < COUNT_OF(joined) && settles; i++)
 		userdb_add_member(db, joined[i], result->name);
+	if (is_hidden)
+		return take_home(result, db, wish);
 	if (set_home(result, db, renames ? name : NULL, wish) < 0)
 		return -ENOMEM;
 	set_shell(db, result->name, renames, wish);
@@ -320,7 +343,7 @@ int reconcile(struct reconcile_result *ret, struct userdb *db, const struct reco
 		return made;
 	if (wish->wants_subids || db->tables[USERDB_SUBUID].there || db->tables[USERDB_SUBGID].there)
 		subid_add(db, result.name, wish->uid);
-	if (userdb_find(&entry, db, USERDB_PASSWD, result.name) && !entry_number(&result.gid, &entry, PASSWD_GID))
+	if (!userdb_find_id(&entry, db, USERDB_PASSWD, wish->uid) || !entry_number(&result.gid, &entry, PASSWD_GID))
 		result.gid = wish->gid;
 	if (!userdb_ok(db))
 		return -ENOMEM;

@@ -351,6 +351,24 @@ static void what_is_no_file_is_told_and_left_alone(void **state)
 			     "of symbolic links");
 }
 
+static void a_machine_that_has_started_starts_with_what_it_has(void **state)
+{
+	(void)state;
+	expect_ensured(&ada, "check ada /home/ada");
+	run(settle, &ada);
+	drop("home/ada");
+	drop("home");
+	write_file("home", "", 0644); /* no folder can be made here */
+	expect_ensured(&ada, "done ada /home/ada");
+	drop("etc/group");
+	make_folder("etc/group");
+	expect_ensured(&ada, "done ada /home/ada");
+	write_file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0644);
+	drop("etc/group");
+	expect_ensured(&ada,
+		       "cannot set up the account of ada: cannot make the home folder /home/ada: Not a directory");
+}
+
 static void large_files_and_any_bytes_are_taken(void **state)
 {
 	enum { LINES = 50000 };
@@ -553,6 +571,7 @@ int main(void)
 		IMAGE_TEST(odd_names_and_homes_are_made_to_fit),
 		IMAGE_TEST(files_that_are_links_stay_links),
 		IMAGE_TEST(what_is_no_file_is_told_and_left_alone),
+		IMAGE_TEST(a_machine_that_has_started_starts_with_what_it_has),
 		IMAGE_TEST(large_files_and_any_bytes_are_taken),
 		IMAGE_TEST(the_lock_of_useradd_is_waited_for),
 		IMAGE_TEST(a_script_that_fails_is_told_with_the_reason),

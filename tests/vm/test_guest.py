@@ -605,7 +605,7 @@ def test_the_image_s_own_way_of_making_the_account_is_taken_once(scripted):
     console = (scripted.folder / "console").read_text(errors="replace")
     assert f"for ada 4321 4322 /home/ada {scripted.config['machine_id']} by 0 on box" in console
     scripted.start()
-    assert [message.what for message in scripted.waiting][-2:] == ["/etc/machine/create-user.sh", "annex-init to start"]
+    assert "/etc/machine/create-user.sh" in [message.what for message in scripted.waiting]
     assert scripted.run("id", "-un").output == b"ada\n"
     # It is done, also if the machine ends at once, and nothing else was.
     scripted.process.kill()
