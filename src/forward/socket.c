@@ -91,7 +91,8 @@ static int refuse(int os, const char *path, struct annex_error **err)
 	if (os == ENAMETOOLONG)
 		return fail(err, ANNEX_ERROR_USAGE, "cannot make the socket %s: its name is longer than %u bytes", path,
 			    SOCKET_NAME_MAX);
-	return fail_os(err, os, "cannot make the socket %s", path);
+	/* An errno in a session's error would be about its program. */
+	return fail(err, ANNEX_ERROR_SYSTEM, "cannot make the socket %s: %s", path, strerror(os));
 }
 
 int socket_listen(int *ret, const char *path, struct annex_error **err)

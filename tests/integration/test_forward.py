@@ -263,6 +263,9 @@ def test_a_socket_of_the_host_takes_nothing_s_place(running):
         refused(run(machine, "--publish-socket", f"{path}:/y", "true"), "something is there")
         assert path.is_socket()
     refused(run(machine, "--publish-socket", "nowhere/s:/y", "true"), "its folder is not there")
+    refused(run(machine, "--publish-socket", "/proc/s:/y", "true"), "cannot make the socket /proc/s")
+    if machine.host.account.uid != 0:
+        refused(run(machine, "--publish-socket", "/s:/y", "true"), "Permission denied")
     refused(run(machine, "--publish-socket", f"{'n' * 100}/../{'n' * 120}:/y", "true"), "longer than 80 bytes")
     deep = home / ("d" * 100) / ("e" * 100)
     subprocess.run(["mkdir", "-p", deep], check=True, **machine.host.account.switch)
