@@ -30,6 +30,7 @@ def bench_start(annex, runs, ssh):
                        "So many `annex run -- true` started at the same time, each until it has ended, against as many "
                        "`ssh … true` over one connection that is there already, in the same machine (Debian). The host has "
                        "two processors for all of it.")
+    start_times([*ssh, "true"], 1)  # a user's first login starts a service manager
     for count in AT_ONCE:
         ours, theirs = [], []
         for _ in range(runs):
