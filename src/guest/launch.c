@@ -10,6 +10,7 @@
 #include "guest/cgroup.h"
 #include "guest/env.h"
 #include "guest/execute.h"
+#include "guest/logind.h"
 #include "guest/login.h"
 #include "guest/offering.h"
 #include "guest/passwd.h"
@@ -64,18 +65,21 @@ static int resolve(struct passwd_identity *ret, const struct launch *launch, str
 }
 
 /* A machine may do without: then nobody sees who is logged in. */
-static void record_login(const struct launch *launch, const struct passwd_user *user, unsigned terminal)
+static void record_login(const struct launch *launch, const struct passwd_user *user, unsigned terminal, int self)
 {
-	auto_close int fd = utmp_login("", &(struct utmp_entry){.pid = getpid(),
-								.terminal = terminal,
-								.user = user->name,
-								.seconds = time_realtime_ns() / 1000000000});
+	auto_close int record = utmp_login("", &(struct utmp_entry){.pid = getpid(),
+								    .terminal = terminal,
+								    .user = user->name,
+								    .seconds = time_realtime_ns() / 1000000000});
+	auto_close int held = logind_register(self, &(struct logind_session){user->uid, terminal});
 
-	if (fd >= 0 && report_send_fd(launch->report, fd, LAUNCH_RECORD) < 0)
+	if ((record >= 0 && report_send_fd(launch->report, record, LAUNCH_RECORD) < 0) ||
+	    (held >= 0 && report_send_fd(launch->report, held, LAUNCH_LOGIND) < 0))
 		_exit(127); /* nobody is left to be told */
 }
 
-static int make_terminal(const struct launch *launch, const struct passwd_user *user, struct annex_error **err)
+static int make_terminal(const struct launch *launch, const struct passwd_user *user, int self,
+			 struct annex_error **err)
 {
 	auto_close int master = -1, terminal = -1;
 	unsigned number = 0;
@@ -84,7 +88,7 @@ static int make_terminal(const struct launch *launch, const struct passwd_user *
 	if (terminal_open(&master, &terminal, user->uid, launch->open->rows, launch->open->columns, err) < 0)
 		return -1;
 	if (terminal_number(&number, master) == 0)
-		record_login(launch, user, number);
+		record_login(launch, user, number, self);
 	result = report_send_fd(launch->report, master, LAUNCH_TERMINAL);
 	if (result == 0)
 		result = process_set_standard(terminal, terminal, terminal);
@@ -154,12 +158,13 @@ static int start(const struct launch *launch, struct annex_error **err)
 	struct passwd_identity identity = {0};
 	const char *const *argv = launch->open->argv;
 	const char *program = argv[0], *shell;
+	auto_close int self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
 	if (cgroup_enter_as_session(launch->number, err) < 0)
 		return -1;
 	if (launch_enter(&identity, launch, err) < 0)
 		return -1;
-	if (launch->open->flags & OPEN_TERMINAL ? make_terminal(launch, &identity.user, err) < 0
+	if (launch->open->flags & OPEN_TERMINAL ? make_terminal(launch, &identity.user, self, err) < 0
 						: make_pipes(launch, &identity.user, err) < 0)
 		return -1;
 	if (offering_make_agent(&agent, launch, &identity.user, err) < 0)

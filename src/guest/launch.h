@@ -2,10 +2,11 @@
 #include "guest/passwd.h"
 #include "wire/message.h"
 
-/* Tags in what the child reports: the terminal's other side, and the session's record in the machine's utmp; further
- * tags are of guest/offering.h. */
+/* Tags in what the child reports: the terminal's other side, the session's record in the machine's utmp, and what keeps
+ * it in logind's list; further tags are of guest/offering.h. */
 #define LAUNCH_TERMINAL 0u
 #define LAUNCH_RECORD   1u
+#define LAUNCH_LOGIND   2u
 
 /* Becoming the program of a session, in a child that was born in the machine's pid namespace. */
 struct launch {

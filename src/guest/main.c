@@ -1,13 +1,14 @@
 /*
  * annex-guest: PID 1 of a machine's virtual machine, and under the name annex-init the built-in init of an image that
- * has none; and, started by the kernel, what loads its modules. Whatever goes wrong ends in switching the virtual
- * machine off: PID 1 must not end.
+ * has none, as annex-login what stands for a session in logind's list; and, started by the kernel, what loads its
+ * modules. Whatever goes wrong ends in switching the virtual machine off: PID 1 must not end.
  */
 #include "base/file.h"
 #include "base/log.h"
 #include "guest/autoload.h"
 #include "guest/builtin.h"
 #include "guest/guest.h"
+#include "guest/logind.h"
 #include "guest/module.h"
 #include "guest/mount.h"
 #include "guest/port.h"
@@ -90,6 +91,8 @@ int main(int argc, char **argv)
 		builtin_main(argc, argv);
 	if (argc > 0 && strcmp(argv[0], AUTOLOAD_PROGRAM) == 0)
 		return autoload_main(argc, argv);
+	if (argc > 0 && strcmp(argv[0], LOGIND_PROGRAM) == 0)
+		logind_main(argc, argv);
 	if (getpid() != 1) {
 		fprintf(stderr, "annex-guest: runs as the first process of a virtual machine only\n");
 		return 2;

@@ -4,7 +4,7 @@
 
 /* The sockets that a session's forwards make in the machine, in its child process. Each is reported, tagged with
  * OFFERING_TAG and the forward's number. */
-#define OFFERING_TAG    2u
+#define OFFERING_TAG    3u
 #define OFFERING_FOLDER "/run/annex" /* with a folder for each session that has the agent's socket */
 
 /* As root: the socket for SSH_AUTH_SOCK, if that is offered, in a folder of its own; for the user and nobody else.

@@ -38,6 +38,14 @@ void session_close_report(struct session *session)
 	session->report = -1;
 }
 
+/* Nobody is logged in by it any more. */
+static void leave_lists(struct session *session)
+{
+	utmp_logout(&session->record);
+	cleanup_close(&session->logind);
+	session->logind = -1;
+}
+
 void session_free(struct session *session)
 {
 	sessions_remove(session);
@@ -49,7 +57,7 @@ void session_free(struct session *session)
 	forwarding_free(session->forwarding);
 	session_close_report(session);
 	cleanup_close(&session->terminal);
-	utmp_logout(&session->record);
+	leave_lists(session);
 	loop_source_free(session->grace);
 	loop_source_free(session->child);
 	annex_error_free(session->failure);
@@ -188,6 +196,8 @@ static void take_descriptor(struct session *session, uint32_t tag, int fd)
 		take_terminal(session, fd);
 	else if (tag == LAUNCH_RECORD)
 		utmp_mark(&session->record, fd);
+	else if (tag == LAUNCH_LOGIND && session->logind < 0)
+		session->logind = fd;
 	else if (session->forwarding)
 		forwarding_listen(session->forwarding, tag - OFFERING_TAG, fd);
 	else
@@ -239,7 +249,7 @@ static void on_child(struct loop_source *source, pid_t pid, int status, void *da
 	(void)pid;
 	session->pid = 0;
 	session->status = status;
-	utmp_logout(&session->record);
+	leave_lists(session);
 	input_close(&session->input);
 	if (session->forwarding && session->opened)
 		forwarding_finish(session->forwarding);
@@ -370,7 +380,8 @@ static struct session *session_new(struct sessions *sessions, uint16_t stream, c
 				    .terminal = -1,
 				    .rows = open->rows,
 				    .columns = open->columns,
-				    .record = {.fd = -1}};
+				    .record = {.fd = -1},
+				    .logind = -1};
 	for (size_t i = 0; i < COUNT_OF(session->outputs); i++)
 		session->outputs[i] = (struct output){.link = sessions->link,
 						      .kind = i == 0 ? MESSAGE_OUTPUT : MESSAGE_ERRORS,

@@ -31,6 +31,7 @@ struct session {
 	int terminal; /* the other side's descriptor, or -1; those of output and input are duplicates */
 	uint32_t rows, columns;
 	struct utmp_mark record;
+	int logind; /* open while the session is in its list, or -1 */
 };
 
 struct sessions {

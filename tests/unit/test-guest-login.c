@@ -7,6 +7,7 @@
 #include "guest/env.h"
 #include "guest/linger.h"
 #include "guest/locale.h"
+#include "guest/logind.h"
 #include "guest/login.h"
 #include "guest/profile.h"
 #include "guest/termdb.h"
@@ -390,6 +391,45 @@ static void records_come_and_go_with_their_terminals(void **state)
 	assert_int_equal(utmp_login(folder, &entry), -1);
 }
 
+static uint32_t number_at(const struct text *text, size_t at)
+{
+	const unsigned char *bytes = (const unsigned char *)text->data + at;
+
+	assert_true(at + 4 <= text->size);
+	return bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 | (uint32_t)bytes[3] << 24;
+}
+
+/* The size of the message at a place: a head of 16 bytes, fields, and at an eighth byte the body. */
+static size_t message_size(const struct text *text, size_t at)
+{
+	size_t fields = number_at(text, at + 12);
+
+	assert_int_equal(at % 8, 0);
+	assert_memory_equal(text->data + at, "l\1\0\1", 4);
+	return (16 + fields + 7) / 8 * 8 + number_at(text, at + 4);
+}
+
+static void logind_is_asked_by_two_calls(void **state)
+{
+	auto_text struct text made = {0};
+	size_t first, second, body;
+
+	(void)state;
+	logind_put_calls(&made, 55, &(struct logind_session){1000, 7});
+	assert_true(text_ok(&made));
+	first = message_size(&made, 0);
+	assert_int_equal(number_at(&made, 4), 0);
+	assert_int_equal(number_at(&made, 8), 1);
+	assert_memory_equal(made.data + 16, "\1\1o\0\25\0\0\0/org/freedesktop/DBus\0", 30);
+	second = message_size(&made, first);
+	assert_int_equal(first + second, made.size);
+	assert_int_equal(number_at(&made, first + 8), 2);
+	body = made.size - number_at(&made, first + 4);
+	assert_int_equal(number_at(&made, body), 1000);
+	assert_int_equal(number_at(&made, body + 4), 55);
+	assert_memory_equal(made.data + body + 8, "\5\0\0\0annex\0\0\0\3\0\0\0tty\0\4\0\0\0user\0", 33);
+}
+
 /* All of it. */
 
 static struct message_config config;
@@ -561,6 +601,7 @@ int main(void)
 		TEST(lingering_is_asked_for_once),
 		TEST(a_record_is_as_glibc_has_it),
 		TEST(records_come_and_go_with_their_terminals),
+		TEST(logind_is_asked_by_two_calls),
 		TEST(later_words_count_more),
 		TEST(what_nobody_says_has_its_default),
 		TEST(time_is_the_hosts_by_file_or_by_rule),

@@ -106,6 +106,16 @@ def test_a_login_shell_on_a_terminal(debian):
     assert child.exitstatus == 3
 
 
+def test_logind_lists_the_terminals_that_are_in_use(debian):
+    child = debian.terminal("sh", "-c", "tty; exec sleep 1000")
+    child.expect(r"^/dev/(pts/\d+)\r\n")
+    line = f"{child.match[1]}\n"
+    wait_until(lambda: line in debian.ok("loginctl", "--no-pager", "--no-legend", "list-sessions"), "logind lists it")
+    child.close(force=True)
+    wait_until(lambda: line not in debian.ok("loginctl", "--no-pager", "--no-legend", "list-sessions"), "it is gone")
+    assert debian.ok("systemctl", "--failed", "--no-legend", "--no-pager") == ""
+
+
 def test_the_hosts_terminal_is_known_to_all(debian):
     source = debian.host.file("entry", "annex-term|of a test, am, colors#0x1000000, bel=^G, Tc, Smulx=\\E[4:%p1%dm,\n")
     debian.host.program(["tic", "-x", "-o", debian.host.folder / "home" / ".terminfo", source]).check_returncode()
