@@ -1,8 +1,8 @@
 /*
- * Signals are what software in the machine, and the agent, ask with: those that busybox's, systemd's and docker's
- * commands send to PID 1. The service, if there is one, is asked first, by the image's own signal. Then all processes
- * get SIGTERM, have a while to end, and are killed. reboot(2) in a pid namespace then ends this process by a signal
- * that tells the agent which it was.
+ * Signals are what software in the machine, and the agent, ask with: those that busybox's and systemd's commands send
+ * to PID 1. The service, if there is one, is asked first, by the image's own signal. Then all processes get SIGTERM,
+ * have a while to end, and are killed. reboot(2) in a pid namespace then ends this process by a signal that tells the
+ * agent which it was.
  *
  * A service that has ended, however it did, is started again, soon the first time and ever later if it goes on so. One
  * that cannot even be started when the machine starts ends the machine.
@@ -26,8 +26,8 @@ enum { GRACE_MS = 10000, SERVICE_GRACE_MS = 60000, LOOK_AGAIN_MS = 50, RT_POWER_
 enum { EXIT_NO_SERVICE = 127 };
 enum { RETRY_FIRST_MS = 100, RETRY_LAST_MS = 60000, WELL_AFTER_MS = 10000 };
 
-static const int power_off_signals[] = {SIGTERM, SIGUSR1, SIGUSR2, SIGPWR, RT_POWER_OFF};
-static const int reboot_signals[] = {SIGINT, RT_REBOOT};
+static const int power_off_signals[] = {SIGUSR1, SIGUSR2, SIGPWR, RT_POWER_OFF};
+static const int reboot_signals[] = {SIGTERM, SIGINT, RT_REBOOT};
 
 struct builtin {
 	sigset_t all, child;

@@ -7,6 +7,7 @@
 #include "guest/device.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "guest/autoload.h"
 
 #include <fcntl.h>
@@ -47,7 +48,7 @@ static const struct link {
 	{"stdout", "/proc/self/fd/1"}, {"stderr", "/proc/self/fd/2"}, {"core", "/proc/kcore"},
 };
 
-enum { LOOP_DEVICES = 16, LOOP_MAJOR = 7, CPUINFO_LIMIT = 16 << 20 };
+enum { LOOP_DEVICES = 16, LOOP_MAJOR = 7, CPUINFO_LIMIT = 16 << 20, CLOCK_LIMIT = 64 };
 
 static bool has_virtualization(void)
 {
@@ -61,6 +62,22 @@ static int make_node(int dir, const struct node *node, struct annex_error **err)
 	if (mknodat(dir, node->name, node->mode, makedev(node->major, node->minor)) < 0)
 		return fail_os(err, errno, "cannot make /dev/%s", node->name);
 	return 0;
+}
+
+/* The hardware's clock, for scripts that set it as a machine stops. Its number is not always the same. */
+static int make_clock(int dir, struct annex_error **err)
+{
+	auto_free char *number = NULL;
+	char *minor;
+	uint32_t numbers[2] = {0};
+
+	if (file_read(&number, NULL, AT_FDCWD, "/sys/class/rtc/rtc0/dev", CLOCK_LIMIT) < 0)
+		return 0;
+	number[strcspn(number, "\n")] = '\0';
+	minor = number;
+	if (text_to_u32(&numbers[0], strsep(&minor, ":"), 10) < 0 || !minor || text_to_u32(&numbers[1], minor, 10) < 0)
+		return 0;
+	return make_node(dir, &(struct node){"rtc0", S_IFCHR | 0600, numbers[0], numbers[1]}, err);
 }
 
 int device_make(const char *folder, struct annex_error **err)
@@ -80,6 +97,8 @@ int device_make(const char *folder, struct annex_error **err)
 		if (make_node(dir, &nodes[i], err) < 0)
 			return -1;
 	}
+	if (make_clock(dir, err) < 0)
+		return -1;
 	for (unsigned i = 0; i < LOOP_DEVICES; i++) {
 		snprintf(name, sizeof(name), "loop%u", i);
 		if (make_node(dir, &(struct node){name, S_IFBLK | 0660, LOOP_MAJOR, i}, err) < 0)

@@ -59,7 +59,9 @@ _Noreturn static void child(const struct init_options *options, int report)
 			syscall(SYS_execveat, self, "", argv, environment, AT_EMPTY_PATH);
 		else
 			execve(options->path, argv, environment);
-		fail_os(&err, errno, "cannot run %s", options->path);
+		fail_os(&err, errno, errno == ENOENT ? "cannot run %s: its interpreter is missing" : "cannot run %s",
+			options->path);
+		fail_hint(&err, "annex set init=builtin");
 	}
 	report_send_error(report, err);
 	_exit(127);

@@ -10,11 +10,14 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 enum { STAT_MAX = 4096, STAT_SESSION = 3, KILL_ROUNDS = 16 };
+enum { FDINFO_MAX = 4096 };
 enum { FILES_SOFT = 1024, FILES_HARD = 524288 }; /* what systemd gives to services */
 
 pid_t process_clone(int *ret_pidfd, uint64_t namespaces)
@@ -29,6 +32,23 @@ pid_t process_clone(int *ret_pidfd, uint64_t namespaces)
 	if (pid > 0)
 		*ret_pidfd = pidfd;
 	return (pid_t)pid;
+}
+
+/* Its memory goes first, and the link to its program with it. */
+bool process_is_ending(int pidfd)
+{
+	auto_free char *info = NULL, *exe = NULL;
+	char path[64], target[16];
+	const char *line;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	if (file_read(&info, NULL, AT_FDCWD, path, FDINFO_MAX) < 0 || !(line = strstr(info, "\nPid:\t")))
+		return true;
+	if (asprintf(&exe, "/proc/%.*s/exe", (int)strspn(line + 6, "0123456789"), line + 6) < 0) {
+		exe = NULL;
+		return false;
+	}
+	return readlink(exe, target, sizeof(target)) < 0 && (errno == ENOENT || errno == ESRCH);
 }
 
 /* setns() with a pid namespace changes only where our next children are born; afterwards it is taken back. */

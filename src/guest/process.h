@@ -17,6 +17,8 @@ MUST_USE pid_t process_fork_into(int pidfd);
 /* Default signals, none blocked; a session of its own; killed for memory like any process; usual limits and umask.
  * Needs the agent's /proc. */
 void process_reset(void);
+/* Is it gone, or on its way: past the point where it runs a program? */
+bool process_is_ending(int pidfd);
 
 /* Signal every process of a session of the kernel's, setsid()'s; those that have made one of their own are not of it.
  * `ended`: its leader is gone and reaped. Needs the agent's /proc. */

@@ -53,12 +53,13 @@ int service_check(const struct message_config *config, struct annex_error **err)
 {
 	auto_text_list struct text_list env = {0}, candidates = {0};
 	auto_identity struct passwd_identity identity = {0};
+	auto_error struct annex_error *cause = NULL;
 	const char *program = config->init_argv[0];
 
 	if (!program)
 		return fail(err, ANNEX_ERROR_GUEST, "the image has no command to run as a service");
-	if (resolve(&identity, config->service_user, err) < 0)
-		return fail_while(err, "the image's service");
+	if (resolve(&identity, config->service_user, &cause) < 0)
+		return fail(err, ANNEX_ERROR_GUEST, "the image's service: %s", annex_error_message(cause));
 	if (env_set_all(&env, config->environment) < 0 ||
 	    env_candidates(&candidates, env_get(&env, "PATH"), program) < 0)
 		return fail_memory(err);
@@ -67,7 +68,7 @@ int service_check(const struct message_config *config, struct annex_error **err)
 		if (candidates.items[i][0] != '/' || is_program(candidates.items[i]))
 			return 0;
 	}
-	fail(err, ANNEX_ERROR_NOT_FOUND, "the image's service: %s: no such program in the image", program);
+	fail(err, ANNEX_ERROR_GUEST, "the image's service: %s: no such program in the image", program);
 	return fail_hint(err, "annex set service=false");
 }
 

@@ -12,7 +12,7 @@ struct service {
 	const char *const *argv;
 };
 
-/* In the image, before it starts: could it be run at all? NOT_FOUND and others, which say why not. */
+/* In the image, before it starts: could it be run at all? GUEST with the reason why not. */
 MUST_USE int service_check(const struct message_config *config, struct annex_error **err);
 /* The command line of the built-in init that runs it, and back; false: that has no service. -ENOMEM. */
 MUST_USE int service_words(struct text_list *ret, const struct message_config *config);

@@ -70,12 +70,26 @@ static void send(struct session *session, enum message_kind kind, const void *bo
 		link_send(session->all->link, kind, session->stream, body);
 }
 
+/* The kernel kills all that is left when an init ends, which may be told to us only later. */
+static bool died_with_init(const struct session *session)
+{
+	const struct sessions *all = session->all;
+
+	return WIFSIGNALED(session->status) && WTERMSIG(session->status) == SIGKILL &&
+	       (session->init != all->inits || all->init_pidfd < 0 || process_is_ending(all->init_pidfd));
+}
+
 static void tell_end(struct session *session)
 {
 	struct message_exit message = {0};
 
 	if (session->stream == 0)
 		return;
+	if (!session->failure && died_with_init(session)) {
+		fail(&session->failure, ANNEX_ERROR_GUEST,
+		     "the machine was stopped or restarted, and the command with it");
+		fail_hint(&session->failure, "run it again; that waits for the machine to be up");
+	}
 	if (!session->opened && !session->failure)
 		fail(&session->failure, ANNEX_ERROR_GUEST, "the session was ended before it began");
 	if (session->failure) {
@@ -375,6 +389,7 @@ static struct session *session_new(struct sessions *sessions, uint16_t stream, c
 	*session = (struct session){.all = sessions,
 				    .stream = stream,
 				    .number = ++sessions->last_number,
+				    .init = sessions->inits,
 				    .flags = open->flags,
 				    .report = -1,
 				    .terminal = -1,

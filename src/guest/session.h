@@ -15,6 +15,7 @@ struct session {
 	struct session *next; /* in its slot */
 	uint16_t stream;      /* 0: the host that opened it is gone, and nothing is told of it */
 	unsigned number;
+	unsigned init; /* which one it was born under */
 	uint32_t flags;
 	pid_t leader; /* its first process */
 	pid_t pid;    /* the same, or 0: it has ended */
@@ -38,6 +39,7 @@ struct sessions {
 	struct loop *loop;
 	struct link *link;
 	int init_pidfd;
+	unsigned inits; /* how many there were */
 	const struct message_config *config;
 	unsigned last_number;
 	size_t count;

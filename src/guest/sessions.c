@@ -241,6 +241,7 @@ void sessions_free(struct sessions *sessions)
 void sessions_set_machine(struct sessions *sessions, int init_pidfd, const struct message_config *config)
 {
 	sessions->init_pidfd = init_pidfd;
+	sessions->inits += init_pidfd >= 0;
 	sessions->config = config;
 }
 

@@ -89,6 +89,7 @@ REFUSED = [
     ("env==x", "not of the form NAME=VALUE", "annex set env=NAME=VALUE, or env=-NAME to remove it"),
     ("env=", "not of the form NAME=VALUE", "annex set env=NAME=VALUE, or env=-NAME to remove it"),
     ("autostart=sometimes", "must be true or false", None),
+    ("service=nginx", "must be true or false", None),
     ("restart=", "must be one of no, on-failure, always", None),
     ("restart=true", "must be one of no, on-failure, always", None),
     ("ssh-agent=", "must be one of on, off", None),

@@ -63,10 +63,10 @@ def make_data_folder(host):
     return host.data
 
 
-def scripted_image(folder, init):
+def scripted_image(folder, init, mode=0o755, link="/lib/systemd/systemd"):
     """An image whose init is a script. It is called systemd, as that is what is waited for until it says that it is up."""
-    files = programs.root(applets=("sh", "sleep")).folder("lib").folder("lib/systemd")
-    files.file("lib/systemd/systemd", init, 0o755).symlink("sbin/init", "/lib/systemd/systemd")
+    files = programs.root(applets=("reboot", "sh", "sleep")).folder("lib").folder("lib/systemd")
+    files.file("lib/systemd/systemd", init, mode).symlink("sbin/init", link)
     layout = oci.Layout(folder)
     layout.tag("latest", layout.image([layout.layer(files)], {"Cmd": ["/sbin/init"]})).save()
     return f"oci:{folder}"
@@ -121,8 +121,65 @@ def test_a_machine_that_never_comes_up_says_what_it_waited_for(fresh, open_folde
 def test_an_init_that_ends_at_once_is_told(fresh, open_folder):
     source = scripted_image(open_folder / "image", "#!/bin/sh\nexit 3\n")
     result = fresh.annex("create", source, "-n", "ends", "--memory", "256M", timeout=BOOT)
-    check_told(result, 1, "init ended")
+    check_told(result, 1, "the machine's init ended: /sbin/init exited with status 3 before it was up")
     assert Machine(fresh, "ends").state == "failed"
+
+
+def test_an_init_that_ends_at_once_without_a_fault_is_told_too(fresh, open_folder):
+    source = scripted_image(open_folder / "image", "#!/bin/sh\nexit 0\n")
+    result = fresh.annex("create", source, "-n", "ends", "--memory", "256M", timeout=BOOT)
+    check_told(result, 1, "/sbin/init exited with status 0 before it was up")
+
+
+def test_an_init_that_reboots_again_and_again_is_ended(fresh, open_folder):
+    source = scripted_image(open_folder / "image", "#!/bin/sh\nexec reboot -f\n")
+    result = fresh.annex("create", source, "-n", "loops", "--memory", "256M", timeout=BOOT, env=SOON)
+    check_told(result, 1, "did not come up in ")
+    assert Machine(fresh, "loops").state == "failed"
+    check_nothing_runs(fresh)
+
+
+FOREIGN = b"\x7fELF\1\1\1" + bytes(9) + b"\2\0\x28\0" + bytes(100)  # of a 32-bit ARM
+
+
+@pytest.mark.parametrize("options, said", [
+    (dict(init="#!/bin/sh\n", mode=0o644), "the image's init /sbin/init is not executable"),
+    (dict(init="#!/bin/sh\n", link="/gone"), "the image's init /sbin/init is a link to nothing"),
+    (dict(init="#!/bin/sh\n", link="/lib/systemd"), "the image's init /sbin/init is a folder"),
+    (dict(init=FOREIGN), "cannot run /sbin/init: Exec format error"),
+    (dict(init="#!/bin/gone\n"), "cannot run /sbin/init: its interpreter is missing: No such file or directory"),
+], ids=["mode", "dangling", "folder", "foreign", "interpreter"])
+def test_an_init_that_can_not_run_is_told(fresh, open_folder, options, said):
+    source = scripted_image(open_folder / "image", **options)
+    result = fresh.annex("create", source, "-n", "bad", "--memory", "256M", timeout=BOOT)
+    check_told(result, 1, said)
+    assert "hint: " in result.stderr
+    assert Machine(fresh, "bad").state == "failed"
+
+
+def module(host, name):
+    return next((host.data / "kernels").glob(f"*/lib/modules/*/kernel/**/{name}.ko"))
+
+
+def test_a_driver_that_is_missing_is_named(fresh):
+    """One that the kernel doesn't bring, before the start; one that doesn't work, by the machine itself."""
+    for image_file in (fresh.data / "kernels").glob("*/initramfs*"):
+        image_file.unlink()
+    console, disk, other = module(fresh, "virtio_console"), module(fresh, "virtio_blk"), module(fresh, "loop")
+    kept = {path: path.read_bytes() for path in (console, disk)}
+    for path, said in ((disk, "the kernel has no driver for the disk (virtio_blk)"),
+                       (console, "the kernel has no driver for the control port (virtio_console)")):
+        path.unlink()
+        result = fresh.annex("create", f"oci:{image('busybox')}", "-n", path.stem.replace("_", "-"), "--memory", "256M",
+                             "--home-mount", "none", timeout=BOOT)
+        check_told(result, 1, f"the kernel has no {path.stem}, which ")
+        path.write_bytes(other.read_bytes())
+        path.chmod(0o644)
+        result = fresh.annex("start", path.stem.replace("_", "-"), timeout=BOOT)
+        check_told(result, 1, said)
+        path.unlink()
+        path.write_bytes(kept[path])
+        path.chmod(0o644)
 
 
 def test_a_corrupt_kernel_is_told(fresh):

@@ -499,7 +499,7 @@ def test_a_reboot_inside_starts_init_anew(debian):
     debian.open("systemctl", "reboot", user="root")
     debian.wait_until(lambda: len(debian.ready) > readies, 120, "READY again")
     assert guest_vm.HALTED[debian.halted[-1].reason] == "reboot"
-    assert witness.wait().exit in [(0, SIGKILL), (0, SIGTERM)]
+    assert ended_with_init(witness.wait())
     assert debian.root("cat /root/kept; systemctl is-system-running --wait").split() == ["kept", "running"]
 
 
@@ -509,6 +509,11 @@ def test_systemd_is_powered_off_in_order(debian):
     assert guest_vm.HALTED[debian.halted[-1].reason] == "power-off"
     assert "Reached target" in (debian.folder / "console").read_text()
     assert clean(debian)
+
+
+def ended_with_init(session):
+    """By init's last signals, or by the kernel's, behind init: then it is said."""
+    return session.exit in [(0, SIGKILL), (0, SIGTERM)] or "stopped or restarted" in session.failure.message
 
 
 def clean(machine):
@@ -527,7 +532,7 @@ def test_sessions_are_told_their_end_when_the_machine_stops(fresh):
     session = machine.open("sh", "-c", "trap '' TERM; echo on; while :; do sleep 1; done")
     session.wait_for(b"on")
     assert machine.shutdown() == 0
-    assert session.exit == (0, SIGKILL)
+    assert ended_with_init(session)
     assert clean(machine)
 
 
