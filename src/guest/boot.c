@@ -6,6 +6,7 @@
 #include "guest/account.h"
 #include "guest/cgroup.h"
 #include "guest/clock.h"
+#include "guest/containers.h"
 #include "guest/disk.h"
 #include "guest/env.h"
 #include "guest/files.h"
@@ -58,6 +59,14 @@ struct account boot_account(const struct message_config *config)
 				.shell = config->shell};
 }
 
+static void prepare_containers(const struct message_config *config)
+{
+	auto_error struct annex_error *err = NULL;
+
+	if (share_has_home(config->shares) && containers_keep_on_disk(&err) < 0)
+		log_info("%s", annex_error_message(err)); /* nobody may want any */
+}
+
 /* The rest runs with the disk as root and answers by lines: the host name, init's path, the same with links resolved,
  * whether it is the image's command, the group of terminals, init's TZ, what it is told to run in, and what is left to
  * be done about the account, its name and home. */
@@ -81,6 +90,7 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 		tty = TTY_GID;
 	if (settle_image(&zone, config, program_is_systemd(real)) < 0)
 		return fail_memory(err);
+	prepare_containers(config);
 	text_printf(out, "%s\n%s\n%s\n%d\n%u\n%s\n%s\n%u\n%s\n%s", hostname, path, real, is_command, tty, zone,
 		    program_container(real), (unsigned)user.rest, user.name, user.home);
 	return 0;

@@ -1,4 +1,4 @@
-"""Debian 12 with systemd, Podman and Docker, as its packages leave them; and the image of a container, busybox, as an
+"""Debian 12 with systemd and Podman, as its packages leave them; and the image of a container, busybox, as an
 archive: /usr/share/busybox.tar."""
 
 import debian
@@ -7,12 +7,12 @@ import programs
 
 INPUTS = ("debian.py", "programs.py")
 PACKAGES = ("systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,sudo,procps,iproute2,"
-            "podman,crun,uidmap,slirp4netns,fuse-overlayfs,netavark,aardvark-dns,iptables,docker.io")
+            "podman,crun,uidmap,slirp4netns,fuse-overlayfs,netavark,iptables")
 # Services that are only wanted when a test asks for them, and timers that would do their work in the midst of one.
 FINISH = """\
 set -e
-chroot "$1" systemctl --quiet disable docker.service docker.socket containerd.service podman.service podman.socket \\
-	podman-restart.service podman-auto-update.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer
+chroot "$1" systemctl --quiet disable podman.service podman.socket podman-restart.service \\
+	podman-auto-update.timer apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer
 """ + debian.UNNAMED
 
 

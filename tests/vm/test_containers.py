@@ -1,0 +1,55 @@
+"""Podman of Debian's packages in a machine whose home is the host's; without a network, as the container's image comes from
+an archive."""
+
+import pathlib
+import pwd
+import shutil
+
+import pytest
+
+import machines
+from machines import BOOT
+
+# What Podman makes in a home besides containers.
+LITTER = (".config/cni", ".local/share/containers")
+# A container that answers on its port 80, is reached by one of the machine, and may have 64 MiB.
+SERVE = """\
+set -e
+podman load -q -i /usr/share/busybox.tar
+podman run -d --name web -p {port}:80 --memory 64m localhost/busybox:latest \
+    sh -c 'echo podman {port} >/index; while true; do nc -l -p 80 -e cat /index; done' >/dev/null
+timeout {timeout} bash -c 'until timeout 5 cat </dev/tcp/127.0.0.1/{port}; do sleep 0.5; done' 2>/dev/null
+grep -hx 67108864 $(find /sys/fs/cgroup -name memory.max) | head -1
+podman rm -f web >/dev/null
+"""
+
+
+@pytest.fixture(scope="module")
+def machine(host):
+    home = pathlib.Path(pwd.getpwnam(host.account.name).pw_dir)
+    before = {name for name in LITTER if (home / name).exists()}
+    made = machines.create(host, "podman", "podman", "--memory", "1536M", "--network", "none", home="rw")
+    yield made
+    host.ok("delete", "-f", "podman", timeout=BOOT)
+    for name in set(LITTER) - before:
+        shutil.rmtree(home / name, ignore_errors=True)
+
+
+def serve(machine, port, *options):
+    script = SERVE.format(port=port, timeout=int(BOOT / 2))
+    return machine.ok("bash", "-c", script, options=options, timeout=BOOT).splitlines()[-2:]
+
+
+def test_an_ordinary_user_runs_containers_on_the_machines_disk(machine):
+    name = machine.host.account.name
+    machine.sh(f"for file in /etc/subuid /etc/subgid; do grep -q ^{name}: $file || echo {name}:100000:65536 >>$file; done")
+    assert serve(machine, 8080) == ["podman 8080", "67108864"]
+    shown = machine.ok("sh", "-c", "podman info --format '{{.Store.GraphDriverName}} {{.Store.GraphRoot}}'; df -T ~ | tail -1",
+                       timeout=BOOT).split()
+    assert shown[:2] == ["overlay", f"/var/lib/annex/containers/{machine.host.account.uid}"]
+    assert "virtiofs" in shown
+
+
+def test_root_runs_containers(machine):
+    assert serve(machine, 8081, "--root") == ["podman 8081", "67108864"]
+    assert machine.sh("systemctl --failed --quiet --no-legend") == ""
