@@ -135,16 +135,13 @@ bool connections_judge(struct connections *connections, const struct message *me
 		return false;
 	if (message->kind == MESSAGE_TRANSFER)
 		return take_transfer(connections, message, sender);
+	if (message->kind != MESSAGE_CONNECT && message->kind != MESSAGE_CREDIT && message->kind != MESSAGE_DISCONNECT)
+		return false; /* what there is no room for below */
 	if (message_get(&body, message->kind, message->payload, message->size) < 0)
 		return false;
-	switch (message->kind) {
-	case MESSAGE_CONNECT:
+	if (message->kind == MESSAGE_CONNECT)
 		return take_connect(connections, &body.connect, sender);
-	case MESSAGE_CREDIT:
+	if (message->kind == MESSAGE_CREDIT)
 		return take_credit(connections, &body.credit, sender);
-	case MESSAGE_DISCONNECT:
-		return take_disconnect(connections, body.disconnect.connection, sender);
-	default:
-		return false;
-	}
+	return take_disconnect(connections, body.disconnect.connection, sender);
 }

@@ -156,6 +156,7 @@ static void what_is_malformed_is_refused(void **state)
 	static const uint8_t bytes[16];
 
 	(void)state;
+	assert_false(judge(made, true, MESSAGE_RESIZE, &(struct message_resize){24, 80})); /* not about connections */
 	for (unsigned kind = MESSAGE_CREDIT; kind <= MESSAGE_DISCONNECT; kind++) {
 		for (size_t size = 0; size <= sizeof(bytes); size++)
 			assert_false(connections_judge(
