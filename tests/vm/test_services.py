@@ -1,6 +1,9 @@
 """Services: an image's own command under the built-in init; PostgreSQL, nginx and Redis under systemd."""
 
 import json
+import os
+import pathlib
+import tempfile
 
 import pytest
 
@@ -33,11 +36,16 @@ def service_image(folder, **config):
 
 
 @pytest.fixture(scope="module")
-def service(host, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    for path in (folder, *folder.parents[:3]):
-        path.chmod(0o755)
-    host.ok("create", service_image(folder / "image"), "-n", "service", "--service", "--init", "builtin", "--memory", "256M",
+def open_folder():
+    """A temporary folder that others can read, too."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name)
+
+
+@pytest.fixture(scope="module")
+def service(host, open_folder):
+    host.ok("create", service_image(open_folder / "image"), "-n", "service", "--service", "--init", "builtin", "--memory", "256M",
             "--cpus", "1", "--home-mount", "none", "--network", "none", timeout=BOOT)
     yield Machine(host, "service")
     host.ok("delete", "-f", "service", timeout=BOOT)
@@ -84,17 +92,15 @@ def test_a_service_can_be_taken_away_and_given(service):
     assert service.sh("cat /proc/1/cmdline") == "annex-init\0"
 
 
-def test_a_service_that_can_not_be_is_refused(service, tmp_path):
+def test_a_service_that_can_not_be_is_refused(service, open_folder):
     host = service.host
-    source = service_image(tmp_path / "image", Entrypoint=[], Cmd=[])
-    for path in (tmp_path, *tmp_path.parents[:3]):
-        path.chmod(0o755)
+    source = service_image(open_folder / "none", Entrypoint=[], Cmd=[])
     none = host.annex("create", source, "-n", "none", "--service")
     assert none.returncode == 2 and "has neither an entrypoint nor a command" in none.stderr
     both = host.annex("create", source, "-n", "none", "--service", "--init", "image")
     assert both.returncode == 2 and "init=image" in both.stderr
     assert host.annex("inspect", "none").returncode == 3
-    missing = service_image(tmp_path / "missing", Entrypoint=["/opt/bin/gone"])
+    missing = service_image(open_folder / "missing", Entrypoint=["/opt/bin/gone"])
     result = host.annex("create", missing, "-n", "gone", "--service", "--memory", "256M", "--home-mount", "none", timeout=BOOT)
     assert result.returncode == 1 and "the image's service: /opt/bin/gone: no such program in the image" in result.stderr
     assert "hint: annex set service=false" in result.stderr
