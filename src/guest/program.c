@@ -93,30 +93,34 @@ static const char *why_not(const char *path)
 
 static int refuse(const char *path, struct annex_error **err)
 {
-	fail(err, ANNEX_ERROR_GUEST, "the image's init %s is %s", path, why_not(path));
+	const char *why = why_not(path);
+
+	fail(err, ANNEX_ERROR_GUEST, "the image's init %s is %s", path, why ? why : "not what it was");
 	return fail_hint(err, "annex set init=builtin");
 }
 
 int program_choose(char **ret_path, char **ret_real, bool *ret_is_command, const char *mode, const char *command,
 		   struct annex_error **err)
 {
-	bool names = command && init_is_named_by(command);
+	static const char usual[] = "/sbin/init"; /* at other places there may be folders of that name */
+	const char *named = command && init_is_named_by(command) ? command : NULL;
 	struct stat st;
 
 	*ret_is_command = false;
 	if (strcmp(mode, "builtin") == 0)
 		return give(ret_path, ret_real, PROGRAM_BUILTIN, err);
-	if (names && is_program(command)) {
+	if (named && is_program(named)) {
 		*ret_is_command = true;
-		return give(ret_path, ret_real, command, err);
+		return give(ret_path, ret_real, named, err);
 	}
 	for (const char *const *place = init_places; *place; place++) {
 		if (is_program(*place))
 			return give(ret_path, ret_real, *place, err);
 	}
-	/* Where it is most often; elsewhere there may be folders of that name. */
-	if (names || lstat(init_places[0], &st) == 0)
-		return refuse(names ? command : init_places[0], err);
+	if (!named && lstat(usual, &st) == 0)
+		named = usual;
+	if (named)
+		return refuse(named, err);
 	if (strcmp(mode, "image") == 0) {
 		fail(err, ANNEX_ERROR_GUEST, "the image has no init");
 		return fail_hint(err, "annex set init=auto");
