@@ -489,7 +489,7 @@ def test_the_guests_clock_is_set_when_what_had_stopped_goes_on(machine):
 
 def test_the_guests_clock_is_checked_and_corrected(machine):
     _, guest = machine.run()
-    for behind_ns in (300_000_000, 3_000_000_000, -300_000_000):
+    for behind_ns in (-300_000_000, 3_000_000_000):
         while guest.link.read().name != "MEASURE":
             pass
         guest.link.send("MEASURED", realtime_ns=time.time_ns() - behind_ns)
