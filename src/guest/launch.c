@@ -164,10 +164,11 @@ static int start(const struct launch *launch, struct annex_error **err)
 		return -1;
 	if (launch_enter(&identity, launch, err) < 0)
 		return -1;
+	/* What is logged about it must not go to the program's standard error. */
+	if (offering_make_agent(&agent, launch, &identity.user, err) < 0)
+		return -1;
 	if (launch->open->flags & OPEN_TERMINAL ? make_terminal(launch, &identity.user, self, err) < 0
 						: make_pipes(launch, &identity.user, err) < 0)
-		return -1;
-	if (offering_make_agent(&agent, launch, &identity.user, err) < 0)
 		return -1;
 	shell = choose_shell(&identity.user);
 	if (login_environment(&env,

@@ -122,6 +122,13 @@ def test_only_the_sessions_user_can_use_the_agent(debian, agent):
     nothing_is_left(debian)
 
 
+def test_where_its_socket_cannot_be_made_a_session_has_none(debian, agent):
+    debian.sh("chmod g+w /run/annex")  # somebody else could change what is in there
+    result = debian.run("sh", "-c", "echo \"[$SSH_AUTH_SOCK]\"", env=agent.env)
+    debian.sh("chmod g-w /run/annex")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "[]\n", "")
+
+
 def test_many_ask_the_agent_at_once(debian, agent):
     script = f"""
         my @all = map {{ dial($ENV{{SSH_AUTH_SOCK}}) }} 1..100;
