@@ -148,14 +148,15 @@ static int check_name(const struct enroll *enroll, struct annex_error **err)
 	return fail_hint(err, "the image's /etc/nsswitch.conf must have \"passwd: files\"");
 }
 
-/* Whoever is asked for a password has none. */
-static int check_privilege(const struct enroll *enroll, const char *program, struct annex_error **err)
+/* Whoever is asked for a password has none. *ret_there: the image has the program. */
+static int check_privilege(bool *ret_there, const struct enroll *enroll, const char *program, struct annex_error **err)
 {
 	const char *const argv[] = {program, "-n", "true", NULL};
 	struct answer answer;
 
 	if (ask(&answer, enroll, argv, err) < 0)
 		return -1;
+	*ret_there = answer.there;
 	if (answer.there && (!answer.finished || answer.status != 0))
 		log_info("%s does not work for %s: %s", program, enroll->user->name,
 			 answer.finished ? answer.says : "it was killed, or did not answer in time");
@@ -245,7 +246,7 @@ int enroll(const struct enroll *enroll, struct annex_error **err)
 {
 	auto_account_user struct account_user user = {0};
 	struct enroll now = *enroll;
-	bool by_script = enroll->user->rest == ACCOUNT_RUN;
+	bool by_script = enroll->user->rest == ACCOUNT_RUN, is_there = false;
 
 	if (by_script) {
 		if (run_script(enroll, err) < 0)
@@ -256,7 +257,8 @@ int enroll(const struct enroll *enroll, struct annex_error **err)
 	}
 	if (check_name(&now, err) < 0)
 		return -1;
-	if (!by_script && (check_privilege(&now, "sudo", err) < 0 || check_privilege(&now, "doas", err) < 0))
+	if (!by_script && (check_privilege(&is_there, &now, "sudo", err) < 0 ||
+			   (!is_there && check_privilege(&is_there, &now, "doas", err) < 0)))
 		return -1;
 	return write_disk(err) < 0 ? -1 : account_settle(enroll->account, by_script, err);
 }

@@ -549,6 +549,7 @@ static void programs_that_are_broken_are_no_failure(void **state)
 	expect_enrolled("done ada /home/ada", NULL);
 	expect_file("var/lib/annex/account", "1000:built-in\n");
 	drop("bin/id");
+	drop("bin/sudo");
 	drop("var/lib/annex/account");
 	copy_busybox("bin/id");
 	expect_enrolled("done ada /home/ada", NULL);

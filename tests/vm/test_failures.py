@@ -179,6 +179,16 @@ def test_a_driver_that_is_missing_is_named(fresh):
         path.chmod(0o644)
 
 
+def test_an_account_that_the_image_s_script_does_not_make_is_told(fresh, open_folder):
+    files = programs.root(applets=("sh",)).file("etc/machine/create-user.sh", "#!/bin/sh\necho not you, $CONTAINER_USER\nexit 9\n", 0o755)
+    layout = oci.Layout(open_folder / "image")
+    layout.tag("latest", layout.image([layout.layer(files)], {"Cmd": ["/bin/sh"]})).save()
+    result = fresh.annex("create", f"oci:{open_folder}/image", "-n", "refused", "--memory", "256M", timeout=BOOT)
+    check_told(result, 1, "machine 'refused': the image's /etc/machine/create-user.sh ended with status 9")
+    assert "hint: annex logs refused" in result.stderr
+    assert f"not you, {fresh.account.name}" in fresh.ok("logs", "refused")
+
+
 def test_a_corrupt_kernel_is_told(fresh):
     kernel = next((fresh.data / "kernels").glob("*/vmlinux"))
     content = bytearray(kernel.read_bytes())
