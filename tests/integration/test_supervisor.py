@@ -453,6 +453,29 @@ def test_a_machine_that_never_comes_up_is_ended(machine):
     assert supervisor.wait(20) == 1
 
 
+def test_a_machine_that_reboots_again_and_again_is_ended(machine):
+    machine.env["ANNEX_BOOT_TIMEOUT"] = "1"
+    supervisor = machine.supervise()
+    client = machine.connect(watch=True)
+    guest = machine.guest()
+    over = threading.Event()
+
+    def reboot():
+        while not over.wait(0.1):
+            guest.link.send("HALTED", reason=2, text="rebooting")
+
+    rebooting = threading.Thread(target=reboot)
+    rebooting.start()
+    try:
+        guest.link.expect("SHUTDOWN")
+    finally:
+        over.set()
+        rebooting.join()
+    guest.power_off()
+    assert client.expect_state("failed").failure.startswith("the machine did not come up in 1 seconds")
+    assert supervisor.wait(20) == 1
+
+
 def test_a_kernel_that_hangs_is_ended(machine):
     machine.env["ANNEX_BOOT_TIMEOUT"] = "1"
     supervisor = machine.supervise()

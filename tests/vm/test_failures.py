@@ -63,10 +63,10 @@ def make_data_folder(host):
     return host.data
 
 
-def scripted_image(folder, init, link="/lib/systemd/systemd"):
+def scripted_image(folder, init):
     """An image whose init is a script. It is called systemd, as that is what is waited for until it says that it is up."""
-    files = programs.root(applets=("reboot", "sh", "sleep")).folder("lib").folder("lib/systemd")
-    files.file("lib/systemd/systemd", init, 0o755).symlink("sbin/init", link)
+    files = programs.root(applets=("sh", "sleep")).folder("lib").folder("lib/systemd")
+    files.file("lib/systemd/systemd", init, 0o755).symlink("sbin/init", "/lib/systemd/systemd")
     layout = oci.Layout(folder)
     layout.tag("latest", layout.image([layout.layer(files)], {"Cmd": ["/sbin/init"]})).save()
     return f"oci:{folder}"
@@ -131,26 +131,14 @@ def test_an_init_that_ends_at_once_without_a_fault_is_told_too(fresh, open_folde
     check_told(result, 1, "/sbin/init exited with status 0 before it was up")
 
 
-def test_an_init_that_reboots_again_and_again_is_ended(fresh, open_folder):
-    source = scripted_image(open_folder / "image", "#!/bin/sh\nexec reboot -f\n")
-    result = fresh.annex("create", source, "-n", "loops", "--memory", "256M", timeout=BOOT, env=SOON)
-    check_told(result, 1, "did not come up in ")
-    assert Machine(fresh, "loops").state == "failed"
-    check_nothing_runs(fresh)
-
-
 FOREIGN = b"\x7fELF\1\1\1" + bytes(9) + b"\2\0\x28\0" + bytes(100)  # of a 32-bit ARM
 
 
-@pytest.mark.parametrize("options, said", [
-    (dict(init="#!/bin/sh\n", link="/gone"), "the image's init /sbin/init is a link to nothing"),
-    (dict(init=FOREIGN), "cannot run /sbin/init: Exec format error"),
-], ids=["dangling", "foreign"])
-def test_an_init_that_can_not_run_is_told(fresh, open_folder, options, said):
-    source = scripted_image(open_folder / "image", **options)
+def test_an_init_of_another_kind_of_processor_is_told(fresh, open_folder):
+    source = scripted_image(open_folder / "image", FOREIGN)
     result = fresh.annex("create", source, "-n", "bad", "--memory", "256M", timeout=BOOT)
-    check_told(result, 1, said)
-    assert "hint: " in result.stderr
+    check_told(result, 1, "cannot run /sbin/init: Exec format error")
+    assert "hint: annex set init=builtin" in result.stderr
     assert Machine(fresh, "bad").state == "failed"
 
 
@@ -169,7 +157,7 @@ def test_a_driver_that_is_missing_is_named(fresh):
         path.unlink()
         result = fresh.annex("create", f"oci:{image('busybox')}", "-n", path.stem.replace("_", "-"), "--memory", "256M",
                              "--home-mount", "none", timeout=BOOT)
-        check_told(result, 1, f"the kernel has no {path.stem}, which ")
+        check_told(result, 1, f"{path.stem}.ko")
         path.write_bytes(other.read_bytes())
         path.chmod(0o644)
         result = fresh.annex("start", path.stem.replace("_", "-"), timeout=BOOT)
