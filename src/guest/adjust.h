@@ -17,6 +17,9 @@ void adjusts_free(struct adjusts *adjusts);
 void adjusts_handle(struct adjusts *adjusts, const struct message_adjust *adjust, unsigned factor);
 bool adjusts_has_child(const struct adjusts *adjusts, pid_t pid);
 
+/* What the running kernel should do otherwise, from the boot on. */
+void adjusts_settle(void);
+
 /* From /proc/loadavg: does the machine do next to nothing? */
 bool adjusts_is_idle(const char *load);
 /* From /proc/meminfo, in bytes; 0: it does not tell. */

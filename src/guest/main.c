@@ -74,6 +74,7 @@ static int run(bool *ret_disk_mounted, struct annex_error **err)
 	autoload_prepare();
 	redirect_standard();
 	prepare_process();
+	adjusts_settle();
 	if (port_open(&port, uevents, err) < 0 || guest_new(&guest, uevents, port, err) < 0)
 		return -1;
 	loop_run(guest->loop);

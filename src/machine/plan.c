@@ -15,13 +15,16 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#define PLAN_CLOCK_SOURCE "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+
 static const char *const ports[] = {PLAN_GUEST_PORT};
 
 /* Quiet: a serial line costs time, and the guest's agent sends the kernel's log. A panic is printed all the same, and
  * ends the machine. No bounce buffers (swiotlb): 64 MiB that the kernel would set aside because memory may be added
- * behind 4 GiB, for devices that can't reach there, of which there are none. */
-static const char kernel_parameters[] =
-	"console=ttyS0 quiet panic=-1 rdinit=/init random.trust_cpu=on no_timer_check swiotlb=noforce";
+ * behind 4 GiB, for devices that can't reach there, of which there are none. No watchdog for lock-ups: a host that
+ * slept or is busy would look like one. */
+static const char kernel_parameters[] = "console=ttyS0 quiet panic=-1 rdinit=/init random.trust_cpu=on no_timer_check "
+					"swiotlb=noforce nowatchdog";
 
 int machine_open_kernel(struct kernel **ret, const struct machine_paths *paths, const struct machine_settings *settings,
 			struct annex_error **err)
@@ -64,6 +67,19 @@ static int check_nested(const struct machine_settings *settings, const struct qe
 	return settings->virtualization ? qemu_nested_check(accel->kind, host.machine, QEMU_NESTED_MODULES, err) : 0;
 }
 
+/*
+ * Under emulation the processors' counters are one, the host's. The guest's kernel doesn't believe that, and would read
+ * the time from the HPET, ten times slower. Where the host's kernel itself goes by the counter, it is right.
+ */
+static const char *clock_parameters(enum qemu_accel_kind accel)
+{
+	auto_free char *source = NULL;
+
+	if (accel != QEMU_ACCEL_TCG || file_read(&source, NULL, AT_FDCWD, PLAN_CLOCK_SOURCE, 64) < 0)
+		return "";
+	return text_starts(source, "tsc") || text_starts(source, "kvm-clock") ? " tsc=reliable" : "";
+}
+
 int machine_plan_make(struct machine_plan *ret, const struct machine_paths *paths, const struct machine_record *record,
 		      const char *agent, struct annex_error **err)
 {
@@ -83,7 +99,8 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		    0)
 		return -1;
 	plan.share_queues = settings->cpus < PLAN_SHARE_QUEUES ? (unsigned)settings->cpus : PLAN_SHARE_QUEUES;
-	plan.command_line = strdup(kernel_parameters);
+	if (asprintf(&plan.command_line, "%s%s", kernel_parameters, clock_parameters(plan.accel.kind)) < 0)
+		plan.command_line = NULL;
 	if (asprintf(&plan.uuid, "%.8s-%.4s-%.4s-%.4s-%.12s", record->id, record->id + 8, record->id + 12,
 		     record->id + 16, record->id + 20) < 0)
 		plan.uuid = NULL;
