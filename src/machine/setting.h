@@ -4,7 +4,7 @@
 
 /* What a user can choose about a machine. One row per key drives parsing, checking, JSON and help. */
 #define SETTING_CPUS_MAX        255u
-#define SETTING_MEMORY_MIN      (64ull << 20)
+#define SETTING_MEMORY_MIN      (96ull << 20) /* what an image of little more than an init boots in */
 #define SETTING_DISK_MIN        (256ull << 20)
 #define SETTING_DISK_MAX        (16ull << 40)
 #define SETTING_ENVIRONMENT_MAX 1024u

@@ -178,7 +178,7 @@ def test_free_space_is_given_back_now_and_then_and_gives_way(host, make):
 
 @pytest.mark.parametrize("pair, message", [("cpus=0", "cpus=0: must be between 1 and 255"),
                                            ("cpus=256", "cpus=256: must be between 1 and 255"),
-                                           ("memory=1k", "memory=1k: must be between 64 MiB and 4 TiB"),
+                                           ("memory=1k", "memory=1k: must be between 96 MiB and 4 TiB"),
                                            ("disk=512M", "disk=512 MiB: the disk has 1 GiB, and a disk can only grow")])
 def test_bad_values_change_nothing_of_a_machine_that_runs(host, make, pair, message):
     make()

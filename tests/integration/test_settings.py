@@ -16,7 +16,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "fakes")
 from machine import Machine  # noqa: E402
 
 CPUS = "must be between 1 and 255"
-MEMORY = "must be between 64 MiB and 4 TiB"
+MEMORY = "must be between 96 MiB and 4 TiB"
 DISK = "must be between 256 MiB and 16 TiB"
 SIZE_HINT = "sizes are written 512M, 4G or 1.5g; a bare number is bytes"
 VOLUME_HINT = "a volume is HOST:GUEST[:OPTIONS], such as /srv/data:/data:ro,cache=none"
