@@ -1,6 +1,8 @@
 """Root's machines, where the suite runs as root: the way through a life, on both kinds of init."""
 
 import os
+import re
+import socket
 
 import pytest
 
@@ -27,4 +29,9 @@ def test_root_can_use_a_machine_with_systemd(root_host):
     machine = machines.create(root_host, "debian", "rooted-debian", "--memory", "1G")
     assert machine.ok("systemctl", "is-system-running", "--wait", timeout=BOOT) == "running\n"
     assert machine.ok("id", "-un") == "root\n"
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(root_host.folder / "agent.sock"))
+        shown = machine.ok("sh", "-c", "stat -c '%A %U %n' $SSH_AUTH_SOCK",
+                           env={"SSH_AUTH_SOCK": str(root_host.folder / "agent.sock")})
+    assert re.fullmatch(r"srw------- root /run/annex/session-\d+/agent.sock\n", shown)
     root_host.ok("delete", "-f", "rooted-debian", timeout=BOOT)
