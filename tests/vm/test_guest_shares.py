@@ -304,6 +304,20 @@ def test_services_see_shares_that_come_later(debian, host):
     assert debian.root("systemctl --failed --no-legend; systemctl stop looks") == ""
 
 
+def test_the_users_services_are_the_machines_own(debian, host):
+    units = host.root / "debian-home" / ".config" / "systemd"
+    assert list(units.iterdir()) == []  # the folder is where that of the machine is mounted
+    (units / "user").mkdir()
+    (units / "user" / "hosts.service").write_text("[Service]\nExecStart=/bin/false\n")
+    script = """mkdir -p ~/.config/systemd/user && cd ~/.config/systemd/user && ls &&
+        printf '[Service]\\nExecStart=/bin/sleep 1000\\n[Install]\\nWantedBy=default.target\\n' >mine.service &&
+        systemctl --user daemon-reload && systemctl --user -q enable --now mine && systemctl --user is-active mine &&
+        ls -A && systemctl --user --failed --no-legend"""
+    session = debian.run("sh", "-c", script)
+    assert (session.exit, session.output.decode().split()) == ((0, 0), ["active", "default.target.wants", "mine.service"])
+    assert [path.name for path in (units / "user").iterdir()] == ["hosts.service"]
+
+
 def test_a_session_can_save_into_its_home_while_systemd_stops(debian, host):
     debian.open("sh", "-c", "trap 'echo saved >~/saved; exit' TERM HUP; cd /; echo there; while :; do sleep 0.1; done"
                 ).wait_for(b"there")
