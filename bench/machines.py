@@ -15,8 +15,9 @@ from measure import BUILD, Annex, Comparison, image, spread, timed
 MEMORY = "1G"
 CPUS = 2
 PIPED = 64 << 20
-# Not in root's home, which may be the host's. One connection carries ten sessions unless it is told otherwise.
-SSH_SETUP = ("cat >/etc/ssh/bench-keys; printf 'AuthorizedKeysFile /etc/ssh/bench-keys\\nMaxSessions 200\\n' "
+# A user whose home is the machine's, and whose shell reads nothing: root's may be the host's. One connection carries ten
+# sessions unless it is told otherwise.
+SSH_SETUP = ("id bench >/dev/null 2>&1 || useradd --create-home --shell /bin/sh bench; cat >/etc/ssh/bench-keys; printf 'AuthorizedKeysFile /etc/ssh/bench-keys\\nMaxSessions 200\\n' "
              ">/etc/ssh/sshd_config.d/bench.conf; systemctl restart ssh")
 MARKS = {
     "busybox": f"mkdir -p /etc/init.d; printf '#!/bin/sh\\necho {peers.MARKER} >/dev/console\\n' >/etc/init.d/rcS; "
@@ -53,14 +54,14 @@ def bench_boot(annex, runs):
 
 
 def ssh_ready(annex, port, folder):
-    """Lets root into the Debian machine by a key; gives the ssh command."""
+    """Lets a user into the Debian machine by a key; gives the ssh command."""
     key = folder / "key"
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     annex("run", "-n", "debian", "--root", "--", "sh", "-c",
           SSH_SETUP, input=None, stdin=open(f"{key}.pub", "rb"))
     return ["ssh", "-i", key, "-p", str(port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-            "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "root@127.0.0.1"]
+            "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "bench@127.0.0.1"]
 
 
 @contextlib.contextmanager

@@ -1,27 +1,31 @@
 """Benchmarks of sessions: many that start at once, and what one writes."""
 
 import os
+import selectors
 import subprocess
 import time
 
 from measure import BUILD, Comparison
 
 AT_ONCE = (1, 10, 50)
-WRITTEN = 128 << 20
+WRITTEN = 64 << 20
 
 
 def start_times(command, count, environment=None):
     """Milliseconds that each of so many commands takes that are started at once."""
     begin = time.monotonic()
-    left = {subprocess.Popen([*map(str, command)], env=environment, stdin=subprocess.DEVNULL).pid for _ in range(count)}
+    started = [subprocess.Popen([*map(str, command)], env=environment, stdin=subprocess.DEVNULL) for _ in range(count)]
+    left = {os.pidfd_open(process.pid): process for process in started}
     times = []
-    while left:
-        pid, status = os.wait()
-        if pid not in left:  # whoever else's it is, it is not measured
-            continue
-        assert status == 0, f"{command} failed"
-        times.append((time.monotonic() - begin) * 1000)
-        left.remove(pid)
+    with selectors.DefaultSelector() as selector:
+        for descriptor in left:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while left:
+            for key, _ in selector.select():
+                times.append((time.monotonic() - begin) * 1000)
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                assert left.pop(key.fd).wait() == 0, f"{command} failed"
     return times
 
 
