@@ -48,6 +48,18 @@ def served(running):
         yield machine, guest, path, listening
 
 
+@pytest.fixture
+def user_machine(user_host):
+    """The same, of an ordinary user only."""
+    machine = Machine(user_host)
+    _, guest = machine.run()
+    machine.connect(watch=True).expect_state("running")
+    with listener(machine, "agent.sock") as (path, _):
+        yield machine, guest, path
+    machine.close()
+    subprocess.run(["rm", "-rf", machine.folder], check=True)
+
+
 @contextlib.contextmanager
 def listener(machine, name):
     path = machine.host.folder / "home" / name
@@ -129,32 +141,25 @@ def test_each_session_has_the_agent_of_its_own_client(served):
         assert [finish(process)[0] for process in processes] == [0, 0]
 
 
-@pytest.mark.parametrize("how", ["none", "gone", "file", "relative", "no", "own", "detached"])
-def test_without_an_agent_none_is_offered(running, how):
+def test_without_an_agent_none_is_offered(running):
     machine, guest = running
     home = machine.host.folder / "home"
-    words, agent = (), home / "agent.sock"
-    with listener(machine, "agent.sock") as (path, _):
-        if how == "none":
-            agent = None
-        elif how == "gone":
-            path.unlink()
-        elif how == "file":
-            path.unlink()
-            machine.host.file("agent.sock", "")
-        elif how == "relative":
-            agent = "agent.sock"
-        elif how == "no":
-            words = ("--no-ssh-agent",)
-        elif how == "own":
-            words = ("-e", "SSH_AUTH_SOCK=/run/mine")
-        else:
-            words = ("-d",)
+
+    def offered(*words, agent):
         process = run(machine, *words, "true", agent=agent)
         opened = guest.accept()
-        assert opened.forwards == []
-        guest.link.send("EXIT", opened.stream)
-        assert finish(process)[0] == 0
+        end(guest, process, opened.stream)
+        return opened.forwards
+
+    with listener(machine, "agent.sock") as (path, _):
+        assert offered(agent=path) == ["agent"]
+        assert offered(agent=None) == []
+        assert offered(agent="agent.sock") == []
+        assert offered("--no-ssh-agent", agent=path) == []
+        assert offered("-e", "SSH_AUTH_SOCK=/run/mine", agent=path) == []
+        assert offered("-d", agent=path) == []
+        assert offered(agent=machine.host.file("file", "")) == []
+    assert offered(agent=home / "agent.sock") == []  # it is gone
 
 
 def test_the_setting_takes_effect_at_the_next_session(served):
@@ -239,11 +244,11 @@ def test_sockets_are_forwarded_by_name(running):
         assert not (home / "out.sock").exists()
 
 
-@pytest.mark.parametrize("word", ["", "x", "x:y", ":/y", "/x", "/x:", "/x:y"])
-@pytest.mark.parametrize("option", ["--forward-socket", "--publish-socket"])
-def test_what_is_no_pair_of_paths_is_refused_before_anything_is_booted(machine, option, word):
-    errors = refused(run(machine, option, word, "true"), "is not HOST:GUEST")
-    assert "hint: " in errors and not machine.socket.exists()
+def test_what_is_no_pair_of_paths_is_refused_before_anything_is_booted(machine):
+    for option in ("--forward-socket", "--publish-socket"):
+        for word in ("", "x", "x:y", ":/y", "/x", "/x:", "/x:y"):
+            assert "hint: " in refused(run(machine, option, word, "true"), "is not HOST:GUEST")
+    assert not machine.socket.exists()
 
 
 def test_what_contradicts_or_is_too_much_is_refused(machine):
@@ -302,8 +307,8 @@ def broken(guest, machine):
 
 
 @pytest.mark.parametrize("what", ["unoffered", "backwards", "number", "unknown", "window", "behind", "many", "credit"])
-def test_a_guest_that_breaks_the_protocol_ends_the_machine_only(served, what):
-    machine, guest, path, agent = served
+def test_a_guest_that_breaks_the_protocol_ends_the_machine_only(user_machine, what):
+    machine, guest, path = user_machine
     process = run(machine, "--publish-socket", "out.sock:/y", "true", agent=path)
     opened = guest.accept()
     assert opened.forwards == ["connect:/y", "agent"]
@@ -458,13 +463,13 @@ def test_a_slow_reader_blocks_neither_other_connections_nor_the_output(served):
             size = min(credit, protocol.DATA_MAX)
             guest.link.send("TRANSFER", stream, **transfer(AGENT, bytes(size)))
             credit, sent = credit - size, sent + size
-        guest.link.sock.settimeout(1)
+        guest.link.sock.settimeout(0.5)
         try:
             credit += guest.link.expect("CREDIT").bytes
         except TimeoutError:
             break
     guest.link.sock.settimeout(20)
-    assert WINDOW < sent < 4 << 20
+    assert WINDOW <= sent < 4 << 20
     guest.link.send("CONNECT", stream, connection=AGENT + 2, forward=0)
     guest.link.send("TRANSFER", stream, **transfer(AGENT + 2, b"quick"))
     with agent.accept()[0] as quick:
