@@ -590,7 +590,8 @@ echo "$CONTAINER_USER:x:$CONTAINER_UID:$CONTAINER_GID:by script:$CONTAINER_HOME:
 @pytest.fixture
 def scripted():
     with tempfile.TemporaryDirectory(prefix="annex-scripted-", dir="/var/tmp") as folder:
-        tar = programs.root(("sh", "id", "cat", "touch", "ls")).file("etc/machine/create-user.sh", SCRIPT, 0o755)
+        tar = programs.root(("sh", "id", "cat", "touch", "ls"), without=("dev",)).symlink("dev", "/real/dev")
+        tar.file("etc/machine/create-user.sh", SCRIPT, 0o755)
         tar.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
         layout = oci.Layout(folder + "/image")
         layout.tag("latest", layout.image([layout.layer(tar)], {"Cmd": ["/bin/sh"]})).save()
@@ -612,6 +613,8 @@ def test_the_image_s_own_way_of_making_the_account_is_taken_once(scripted):
     scripted.start()
     assert "/etc/machine/create-user.sh" in [message.what for message in scripted.waiting]
     assert scripted.run("id", "-un").output == b"ada\n"
+    # Links of the image count from its root.
+    assert {"console", "null", "pts", "shm"} <= set(scripted.root("ls /real/dev").split())
     # It is done, also if the machine ends at once, and nothing else was.
     scripted.process.kill()
     scripted.process.wait()
