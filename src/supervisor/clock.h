@@ -7,7 +7,7 @@
  */
 #define CLOCK_SOON_MS  1000u             /* from setting it to looking at what became of it */
 #define CLOCK_LEAST_MS 60000u            /* between two checks; doubled each time that nothing is wrong */
-#define CLOCK_MOST_MS  (16u * 60000u)    /* up to this */
+#define CLOCK_MOST_MS  960000u           /* up to this */
 #define CLOCK_LATE_MS  1000u             /* a check that comes so much too late: we stood still ourselves */
 #define CLOCK_FINE_NS  INT64_C(20000000) /* a difference that is left alone */
 
