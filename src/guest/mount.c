@@ -136,21 +136,32 @@ static int write_run_host(int run, struct annex_error **err)
 }
 
 /* On its first start systemd would ask for a time zone and a root password on the console, and wait for answers that
- * nobody can give. And since the kernel's modules are there, it would have kmod list device nodes, which fails where
- * the image has none. A link to /dev/null below /run masks a unit; whatever else a first start does is done. */
+ * nobody can give. And since the kernel's modules are there, it would have kmod list device nodes, and load modules by
+ * its library, which fails where the image has none. A link to /dev/null below /run masks a unit; whatever else a first
+ * start does is done. */
+#define KMOD_FILES 5u
+
 static const struct masked {
-	const char *unit, *unless; /* the image has this program */
+	const char *unit;
+	const char *unless[KMOD_FILES]; /* the image has one of these files */
 } masked[] = {
-	{"systemd-firstboot.service", NULL},
-	{"systemd-homed-firstboot.service", NULL},
-	{"kmod-static-nodes.service", "/bin/kmod"},
+	{"systemd-firstboot.service", {NULL}},
+	{"systemd-homed-firstboot.service", {NULL}},
+	{"kmod-static-nodes.service", {"/bin/kmod"}},
+	{"systemd-modules-load.service",
+	 {"/bin/kmod", "/lib/x86_64-linux-gnu/libkmod.so.2", "/lib/aarch64-linux-gnu/libkmod.so.2",
+	  "/lib64/libkmod.so.2", "/lib/libkmod.so.2"}},
 };
 
-static bool image_has(int root, const char *path)
+static bool image_has_one(int root, const char *const paths[KMOD_FILES])
 {
-	auto_close int fd = place_open(root, path);
+	for (size_t i = 0; i < KMOD_FILES && paths[i]; i++) {
+		auto_close int fd = place_open(root, paths[i]);
 
-	return fd >= 0;
+		if (fd >= 0)
+			return true;
+	}
+	return false;
 }
 
 static int prepare_systemd(int root, int run, struct annex_error **err)
@@ -165,7 +176,7 @@ static int prepare_systemd(int root, int run, struct annex_error **err)
 			return fail_os(err, errno, "cannot make /run/%s", folders[i]);
 	}
 	for (size_t i = 0; i < COUNT_OF(masked); i++) {
-		if (masked[i].unless && image_has(root, masked[i].unless))
+		if (image_has_one(root, masked[i].unless))
 			continue;
 		snprintf(path, sizeof(path), "systemd/system/%s", masked[i].unit);
 		if (symlinkat("/dev/null", run, path) < 0)

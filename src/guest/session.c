@@ -28,7 +28,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { GRACES_MAX = 40 };
+enum { GRACES_MAX = 40, DOUBT_MS = 5000 };
 
 void session_close_report(struct session *session)
 {
@@ -59,6 +59,7 @@ void session_free(struct session *session)
 	cleanup_close(&session->terminal);
 	leave_lists(session);
 	loop_source_free(session->grace);
+	loop_source_free(session->doubt);
 	loop_source_free(session->child);
 	annex_error_free(session->failure);
 	free(session);
@@ -103,11 +104,27 @@ static void tell_end(struct session *session)
 	send(session, MESSAGE_EXIT, &message);
 }
 
+/* Inits kill what is left a moment before they end. It is told as the end of the machine if that comes soon. */
+static bool is_in_doubt(const struct session *session)
+{
+	return session->doubt && session->stream != 0 && !died_with_init(session);
+}
+
+static void on_doubt(struct loop_source *source, void *data)
+{
+	struct session *session = data;
+
+	(void)source;
+	loop_source_free(session->doubt);
+	session->doubt = NULL;
+	session_check_end(session);
+}
+
 void session_check_end(struct session *session)
 {
 	struct sessions *all = session->all;
 
-	if (session->pid > 0 || session->report >= 0 || output_is_open(&session->outputs[0]) ||
+	if (session->pid > 0 || is_in_doubt(session) || session->report >= 0 || output_is_open(&session->outputs[0]) ||
 	    output_is_open(&session->outputs[1]) ||
 	    (session->forwarding && session->opened && forwarding_is_busy(session->forwarding)))
 		return;
@@ -271,6 +288,9 @@ static void on_child(struct loop_source *source, pid_t pid, int status, void *da
 	if (!session->grace && !(session->flags & OPEN_DETACH) &&
 	    loop_add_timer(&session->grace, session->all->loop, SESSION_GRACE_MS, on_grace, session) < 0)
 		log_info("session %u: out of memory", session->number);
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && !session->asked && !(session->flags & OPEN_DETACH) &&
+	    loop_add_timer(&session->doubt, session->all->loop, DOUBT_MS, on_doubt, session) < 0)
+		session->doubt = NULL;
 	session_check_end(session);
 }
 

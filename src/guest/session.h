@@ -22,6 +22,8 @@ struct session {
 	int status;
 	bool opened, hung_up;
 	struct loop_source *child, *grace;
+	struct loop_source *doubt; /* it was killed, and init may be about to end */
+	bool asked;                /* by us to end at once */
 	int report;
 	struct loop_source *report_source;
 	struct annex_error *failure;

@@ -106,6 +106,7 @@ static void handle_signal(struct sessions *sessions, struct session *session, co
 		protest(sessions, message, "there is no such signal");
 		return;
 	}
+	session->asked |= number == SIGKILL;
 	if (sent->all)
 		process_signal_session(session->leader, session->pid <= 0, number);
 	else if (session->pid <= 0)
@@ -243,6 +244,8 @@ void sessions_set_machine(struct sessions *sessions, int init_pidfd, const struc
 	sessions->init_pidfd = init_pidfd;
 	sessions->inits += init_pidfd >= 0;
 	sessions->config = config;
+	if (init_pidfd < 0) /* some were killed just before */
+		for_each(sessions, session_check_end);
 }
 
 static void resume(struct session *session)

@@ -145,7 +145,11 @@ def test_restart_restarts(spare):
 def test_init_can_reboot_the_machine(spare):
     spare.up()
     init = spare.sh("cut -d ' ' -f 22 /proc/1/stat")
+    client = spare.popen("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done")
+    assert client.stdout.readline() == b"ready\n"
     spare.sh("reboot")
+    _, errors = client.communicate(timeout=BOOT)
+    assert client.returncode == 125 and b"the machine was stopped or restarted, and the command with it" in errors
     wait_until(lambda: spare.run("sh", "-c", "cut -d ' ' -f 22 /proc/1/stat").stdout not in ("", init), "init is a new one",
                timeout=BOOT)
     wait_until(lambda: spare.state == "running", "it runs again")

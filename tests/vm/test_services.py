@@ -127,7 +127,8 @@ tail -n 1 <&3
 def test_services_of_packages_survive_a_restart(host):
     """Under a newer systemd; Redis is installed by apt in the machine."""
     made = machines.create(host, "services", "services", "--memory", "1G", "--network", "none")
-    assert made.ok("systemctl", "is-system-running", "--wait", timeout=BOOT) == "running\n", made.ok("systemctl", "--failed")
+    state = made.run("systemctl", "is-system-running", "--wait", timeout=BOOT).stdout
+    assert state == "running\n", made.ok("systemctl", "--failed", "--no-pager")
     assert int(made.ok("systemctl", "--version").split()[1]) > 252
     made.sh(APT, timeout=BOOT)
     made.stop()
@@ -135,5 +136,7 @@ def test_services_of_packages_survive_a_restart(host):
     assert made.ok("bash", "-c", ASK, options=["--root"]).split() == ["redis", "postgres", "nginx"]
     assert made.ok("systemctl", "is-system-running", "--wait", timeout=BOOT) == "running\n"
     complaints = json.loads("[" + ",".join(made.sh("journalctl -b -p warning -o json --no-pager").splitlines()) + "]")
-    assert not [line["MESSAGE"] for line in complaints if line.get("_TRANSPORT") != "kernel"]
+    # The image is without the module for sessions that its own configuration names.
+    assert not [line["MESSAGE"] for line in complaints
+                if line.get("_TRANSPORT") != "kernel" and "pam_systemd.so" not in line["MESSAGE"]]
     host.ok("delete", "-f", "services", timeout=BOOT)
