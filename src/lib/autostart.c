@@ -282,18 +282,30 @@ void autostart_heal(struct annex_machine *machine)
 		(void)!autostart_sync(machine, &ignored);
 }
 
-/* Has systemd something to do with the unit, or does that run? */
+/* The value of a line "KEY=VALUE" of `systemctl show`; empty: it isn't there. */
+static const char *shown(const char *text, const char *key)
+{
+	const char *found = strstr(text, key);
+
+	return found ? found + strlen(key) : "";
+}
+
+/* Is a job of the unit under way, or is it neither at rest nor failed? */
 static bool is_at_work(const char *unit)
 {
-	const char *const argv[] = {"systemctl", "--user", "show", "-P", "Job", "-P", "ActiveState", unit, NULL};
+	static const char *const states[] = {"active\n", "activating\n", "reloading\n", "deactivating\n"};
+	const char *const argv[] = {"systemctl", "--user", "show", "--property=Job,ActiveState", unit, NULL};
 	auto_error struct annex_error *ignored = NULL;
 	auto_free char *text = NULL;
 	int status = 0;
 
 	if (spawn_capture(&text, NULL, &status, argv, UNIT_LIMIT, &ignored) < 0)
 		return false;
-	return !text_starts(text, "0\n") ? *text >= '1' && *text <= '9'
-					 : strstr(text, "activ") && !strstr(text, "inactive");
+	for (size_t i = 0; i < COUNT_OF(states); i++) {
+		if (text_starts(shown(text, "ActiveState="), states[i]))
+			return true;
+	}
+	return *shown(text, "Job=") >= '1' && *shown(text, "Job=") <= '9';
 }
 
 /* In order, and of the annex that is at work here. */

@@ -359,8 +359,8 @@ static void on_drain_over(struct loop_source *source, void *data)
 	supervisor->drained = true;
 }
 
-/* The last word: nothing of the machine runs any more. The lock goes before the connections do, so that whoever sees
- * the end of its connection can start the machine again. */
+/* The last word: nothing of the machine runs any more. The lock goes first, so that whoever hears of the end can start
+ * the machine again. */
 static void finish(struct supervisor *supervisor)
 {
 	const struct annex_error *failure = supervisor->failure;
@@ -369,17 +369,17 @@ static void finish(struct supervisor *supervisor)
 	supervisor->next_attempt = next_attempt(supervisor);
 	set_deadline(supervisor, PHASE_NONE, 0);
 	guest_free(TAKE(supervisor->guest));
-	clients_end_sessions(supervisor->clients, failure ? annex_error_message(failure) : "the machine has stopped",
-			     failure ? annex_error_hint(failure) : NULL);
 	if (failure)
 		keep_failure(supervisor);
 	unlink(supervisor->socket);
 	unlink(supervisor->paths->run);
-	clients_tell_state(supervisor->clients);
 	if (!supervisor->next_attempt) {
 		cleanup_close(&supervisor->lock);
 		supervisor->lock = -1;
 	}
+	clients_end_sessions(supervisor->clients, failure ? annex_error_message(failure) : "the machine has stopped",
+			     failure ? annex_error_hint(failure) : NULL);
+	clients_tell_state(supervisor->clients);
 	clients_close(supervisor->clients);
 	loop_source_free(TAKE(supervisor->deadline));
 	if (loop_add_timer(&supervisor->deadline, supervisor->loop, SUPERVISOR_DRAIN_MS, on_drain_over, supervisor) < 0)
@@ -391,7 +391,7 @@ static void give_up(struct supervisor *supervisor)
 {
 	annex_error_free(TAKE(supervisor->failure));
 	unlink(supervisor->paths->failure);
-	happens(supervisor, MACHINE_STOP);
+	machine_next_state(&supervisor->state, MACHINE_STOP);
 	tell_stopping(supervisor, SUPERVISOR_DRAIN_MS);
 	finish(supervisor);
 }
@@ -643,7 +643,7 @@ static void launch(struct supervisor *supervisor)
 		happens(supervisor, MACHINE_BROKE);
 		quit(supervisor);
 	} else {
-		happens(supervisor, MACHINE_QEMU_EXITED);
+		machine_next_state(&supervisor->state, MACHINE_QEMU_EXITED);
 		finish(supervisor);
 	}
 }
@@ -673,7 +673,7 @@ void supervisor_start_now(struct supervisor *supervisor)
 		return;
 	}
 	happens(supervisor, MACHINE_START);
-	happens(supervisor, MACHINE_QEMU_EXITED);
+	machine_next_state(&supervisor->state, MACHINE_QEMU_EXITED);
 	finish(supervisor);
 }
 

@@ -58,8 +58,7 @@ def machine(user_host):
     made = Machine(user_host)
     user_host.env.update(made.env)
     yield made
-    made.close()
-    subprocess.run(["flock", made.folder / "lock", "rm", "-rf", made.folder], check=True)
+    made.remove()
 
 
 @pytest.fixture

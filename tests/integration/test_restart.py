@@ -36,8 +36,7 @@ def make(user_host):
 
     yield make
     for machine in made:
-        machine.close()
-        subprocess.run(["flock", machine.folder / "lock", "rm", "-rf", machine.folder], check=True)
+        machine.remove()
 
 
 def listed(host):
@@ -106,14 +105,13 @@ def test_start_does_not_wait_and_tells_why_it_failed_again(user_host, make):
 
 def test_settings_that_waited_are_those_of_the_next_start(user_host, make):
     machine, supervisor, guest = make("on-failure")
-    user_host.ok("set", "-n", "dev", "cpus=2")
+    user_host.ok("set", "-n", "dev", "env=A=1")
     guest.happen("die")
     waits(machine)
-    user_host.ok("set", "-n", "dev", "memory=600M")
+    user_host.ok("set", "-n", "dev", "memory=600M", "env=B=2")
     start_now(machine).ready()
-    state = machine.connect(watch=True).expect_state("running")
-    assert state.cpus == 2 and state.memory == 600 << 20
-    assert listed(user_host)["pending"] == {}
+    assert machine.connect(watch=True).expect_state("running").memory == 600 << 20
+    assert listed(user_host)["pending"] == {} and machine.guests[-1].config.environment[-2:] == ["A=1", "B=2"]
 
 
 @pytest.mark.parametrize("how", ["stop", "delete", "signal"])
@@ -173,8 +171,7 @@ def test_a_machine_that_never_came_up_is_not_started_again(user_host):
         machine.guest(greet=False).happen("die")
         assert supervisor.wait(20) == 1 and machine.is_clean()
     finally:
-        machine.close()
-        subprocess.run(["rm", "-rf", machine.folder], check=True)
+        machine.remove()
 
 
 def test_a_supervisor_in_the_background_goes_on_there(user_host, make):

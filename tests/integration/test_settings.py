@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+import annex_test
 from annex_test import check_failure
 from test_kernel import elf_kernel
 
@@ -27,8 +28,7 @@ def machine(user_host):
     made = Machine(user_host)
     user_host.env.update(made.env)
     yield made
-    made.close()
-    subprocess.run(["flock", made.folder / "lock", "rm", "-rf", made.folder], check=True)
+    made.remove()
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ REFUSED = [
     ("service=nginx", "must be true or false", None),
     ("restart=", "must be one of no, on-failure, always", None),
     ("restart=true", "must be one of no, on-failure, always", None),
+    ("service=yes please", "must be true or false", None),
     ("ssh-agent=", "must be one of on, off", None),
     ("ssh-agent=true", "must be one of on, off", None),
 ]
@@ -283,3 +284,16 @@ def test_a_configuration_that_cannot_be_read_is_told(user_host):
     if user_host.account.uid != 0:
         result = user_host.annex("create", "oci:/nowhere")
         assert result.returncode == 1 and f"cannot read {path}: Permission denied" in result.stderr
+
+
+def test_each_setting_is_documented_refuses_nonsense_and_can_be_a_default(user_host):
+    offered = [line.split("\t")[0] for line in user_host.ok("__complete", "--", "set", "").splitlines()]
+    keys = {word.removesuffix("=") for word in offered}
+    documented = (annex_test.ROOT / "docs" / "settings.md").read_text()
+    assert [key for key in sorted(keys) if f"\n| `{key}` |" not in documented] == []
+    refused = {row[0].split("=")[0] for row in REFUSED} | {row[0].split("=")[0] for row in SAID_OTHERWISE}
+    assert keys - refused == set()
+    for key in sorted(keys):
+        path = configure(user_host, {"version": 1, "defaults": {key: {}}})
+        result = user_host.annex("create", "oci:/nowhere")
+        assert f"{path}:1: {key}: must be " in result.stderr, result.stderr
