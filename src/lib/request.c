@@ -46,7 +46,7 @@ static int take_sessions(struct session_list *list, const struct message *messag
 int request_sessions(struct link *link, struct session_list *ret, struct annex_error **err)
 {
 	auto_session_list struct session_list list = {0};
-	struct message message;
+	struct message message = {0};
 	int result = link_ask(link, MESSAGE_LIST_SESSIONS, NULL, err);
 
 	if (result == 0)
