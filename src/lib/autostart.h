@@ -13,8 +13,9 @@ MUST_USE int autostart_sync(struct annex_machine *machine, struct annex_error **
 /* The same before a start, but only if the unit is gone or starts a program that is. What can't be mended is none of
  * the start's business. */
 void autostart_heal(struct annex_machine *machine);
-/* Let its unit start it, where nothing of it runs and the user's systemd is there: as the host shuts down, that stops it
- * in order, which it doesn't do with what runs in a login session. *ret is NULL where it didn't, for whatever reason. */
+/* Let its unit start it, where nothing of it runs and the user's systemd is there: as the host shuts down, that stops
+ * it in order, which it doesn't do with what runs in a login session. *ret is NULL where it didn't, for whatever
+ * reason. */
 MUST_USE int autostart_start(struct link **ret, struct annex_machine *machine, struct annex_error **err);
 /* The machine is about to be deleted. */
 MUST_USE int autostart_remove(struct annex_machine *machine, struct annex_error **err);
