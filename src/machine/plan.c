@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/time.h"
+#include "machine/counter.h"
 #include "machine/hardware.h"
 #include "machine/hostzone.h"
 #include "qemu/nested.h"
@@ -69,15 +70,31 @@ static int check_nested(const struct machine_settings *settings, const struct qe
 
 /*
  * Under emulation the processors' counters are one, the host's. The guest's kernel doesn't believe that, and would read
- * the time from the HPET, ten times slower. Where the host's kernel itself goes by the counter, it is right.
+ * the time from the HPET, ten times slower. Where the host's kernel itself goes by the counter, it is right. How fast
+ * it counts must be told: the kernel would find out by other clocks of QEMU while the host may have other things to do,
+ * and be wrong by a factor of seven, and so would its clock be.
  */
-static const char *clock_parameters(enum qemu_accel_kind accel)
+static void add_clock_parameters(struct text *out, enum qemu_accel_kind accel)
 {
 	auto_free char *source = NULL;
+	uint64_t khz;
 
-	if (accel != QEMU_ACCEL_TCG || file_read(&source, NULL, AT_FDCWD, PLAN_CLOCK_SOURCE, 64) < 0)
-		return "";
-	return text_starts(source, "tsc") || text_starts(source, "kvm-clock") ? " tsc=reliable" : "";
+	if (accel != QEMU_ACCEL_TCG || file_read(&source, NULL, AT_FDCWD, PLAN_CLOCK_SOURCE, 64) < 0 ||
+	    !(text_starts(source, "tsc") || text_starts(source, "kvm-clock")))
+		return;
+	khz = counter_khz();
+	if (khz)
+		text_printf(out, " tsc=reliable tsc_early_khz=%llu", (unsigned long long)khz);
+}
+
+/* NULL: memory ran out. */
+static char *command_line(enum qemu_accel_kind accel)
+{
+	auto_text struct text line = {0};
+
+	text_add(&line, kernel_parameters);
+	add_clock_parameters(&line, accel);
+	return text_take(&line);
 }
 
 int machine_plan_make(struct machine_plan *ret, const struct machine_paths *paths, const struct machine_record *record,
@@ -99,8 +116,7 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		    0)
 		return -1;
 	plan.share_queues = settings->cpus < PLAN_SHARE_QUEUES ? (unsigned)settings->cpus : PLAN_SHARE_QUEUES;
-	if (asprintf(&plan.command_line, "%s%s", kernel_parameters, clock_parameters(plan.accel.kind)) < 0)
-		plan.command_line = NULL;
+	plan.command_line = command_line(plan.accel.kind);
 	if (asprintf(&plan.uuid, "%.8s-%.4s-%.4s-%.4s-%.12s", record->id, record->id + 8, record->id + 12,
 		     record->id + 16, record->id + 20) < 0)
 		plan.uuid = NULL;
