@@ -12,8 +12,14 @@ mkdir -p /run/service
 cp -R /etc/s6/. /run/service/
 exec s6-svscan /run/service
 """
+# The services have ended; all others are asked to.
 FINISH = """\
 #!/bin/sh
+kill -TERM -1
+for i in $(seq 100); do
+	kill -0 -1 2>/dev/null || break
+	sleep 0.1
+done
 exec busybox "$(cat /run/s6-end 2>/dev/null || echo poweroff)" -f
 """
 END = """\
