@@ -186,7 +186,7 @@ def test_a_supervisor_in_the_background_goes_on_there(user_host, make):
     assert machine.connect(watch=True).expect_state("running").pid == pid
     assert "starts again at" in (machine.folder / "supervisor.log").read_text()
     user_host.ok("stop", "--time", "0", "dev")
-    assert not is_alive(pid)
+    wait_for(lambda: not is_alive(pid))
 
 
 def test_a_supervisor_that_is_killed_while_it_waits_leaves_a_machine_that_starts(user_host, make):
