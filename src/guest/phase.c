@@ -19,7 +19,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -366,13 +365,9 @@ void phase_look(struct phase *ret, int root)
 		[PROGRAM_IS_RUNIT] = look_at_runit,
 		[PROGRAM_IS_S6] = look_at_s6,
 	};
-	char real[PATH_MAX];
-	ssize_t length = readlinkat(root, "proc/1/exe", real, sizeof(real) - 1);
-	const struct program *program;
+	const struct program *program = program_of_process(root, 1);
 
 	*ret = (struct phase){0};
-	real[length > 0 ? length : 0] = '\0';
-	program = program_find(real);
 	if (program)
 		looks[program->readiness](ret, root);
 }

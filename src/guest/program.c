@@ -5,10 +5,12 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
 /* systemd's SIGRTMIN+4; what C libraries call SIGRTMIN lies above the kernel's, by two in glibc and three in musl. */
+enum { COMMAND_MAX = 1 << 16 };
 enum { SIGNAL_SYSTEMD_POWER_OFF = 34 + 4 };
 
 static const struct program programs[] = {
@@ -36,6 +38,37 @@ const struct program *program_find(const char *path)
 			return &programs[i];
 	}
 	return NULL;
+}
+
+static bool is_applet(int root, int pid)
+{
+	auto_free char *words = NULL;
+	size_t size = 0;
+	char path[48];
+	const char *name;
+
+	snprintf(path, sizeof(path), "proc/%d/cmdline", pid);
+	if (file_read(&words, &size, root, path, COMMAND_MAX) < 0)
+		return false;
+	name = path_name(words);
+	if (text_starts(name, "busybox") && strlen(words) + 1 < size)
+		name = path_name(words + strlen(words) + 1);
+	return strcmp(name, "init") == 0 || strcmp(name, "linuxrc") == 0;
+}
+
+const struct program *program_of_process(int root, int pid)
+{
+	char path[48], real[PATH_MAX];
+	const struct program *program;
+	ssize_t length;
+
+	snprintf(path, sizeof(path), "proc/%d/exe", pid);
+	length = readlinkat(root, path, real, sizeof(real) - 1);
+	if (length < 0)
+		return NULL;
+	real[length] = '\0';
+	program = program_find(real);
+	return program && program->readiness == PROGRAM_HAS_TABLE && !is_applet(root, pid) ? NULL : program;
 }
 
 bool program_is_systemd(const char *path)

@@ -36,6 +36,8 @@ struct program {
 /* By the path of the executable, links resolved; NULL: unknown. */
 const struct program *program_find(const char *path);
 bool program_is_systemd(const char *path);
+/* What a process runs, by /proc below `root`. A script that BusyBox' shell runs is no BusyBox init. */
+const struct program *program_of_process(int root, int pid);
 /* In the image: what an init at that path is to find in its variable "container". OpenRC, whichever init it runs under,
  * leaves alone what the machine's host takes care of only in containers that it knows by name. */
 const char *program_container(const char *path);

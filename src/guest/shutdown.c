@@ -124,17 +124,12 @@ static int ask_by_child(const struct guest *guest, const struct program *program
 
 static const struct program *running_program(const struct guest *guest)
 {
-	char path[64], real[4096];
-	ssize_t length;
+	auto_close int root = -1;
 
 	if (strcmp(guest->init_path, PROGRAM_BUILTIN) == 0)
 		return program_find(PROGRAM_BUILTIN);
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)init_pid(guest->init));
-	length = readlink(path, real, sizeof(real) - 1);
-	if (length < 0)
-		return NULL;
-	real[length] = '\0';
-	return program_find(real);
+	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return root < 0 ? NULL : program_of_process(root, (int)init_pid(guest->init));
 }
 
 static int signal_otherwise(const struct guest *guest)

@@ -141,6 +141,11 @@ static void busybox_is_up_when_its_first_steps_are_over(void **state)
 {
 	(void)state;
 	put_init("/bin/busybox", false, "");
+	put_process("1", "/bin/sh /sbin/init"); /* a script */
+	expect(PHASE_UNKNOWN, "");
+	put_process("1", "/bin/busybox init");
+	expect(PHASE_STARTING, "");
+	put_process("1", "/sbin/init");
 	expect(PHASE_STARTING, ""); /* its own table has such a step */
 	put("etc/inittab", "::sysinit:/bin/mount -a\n::sysinit:-/etc/init.d/rcS\n::wait:/bin/last\n"
 			   "::shutdown:/bin/umount -a -r\n::respawn:/bin/sh\nmalformed\n:x:\n");
@@ -237,6 +242,7 @@ static void what_it_shows_is_cut_and_made_printable(void **state)
 		*at = *at == '0' ? 'x' : *at;
 	put("etc/inittab", "::sysinit:/bin/x -y\n");
 	put_init("/bin/busybox", true, "3 no-number 4");
+	put_process("1", "init");
 	put_process("3", process);
 	expect(PHASE_STARTING, wanted);
 }
