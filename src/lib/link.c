@@ -506,6 +506,16 @@ static bool is_another(const struct link *link)
 	return link->known && machine_run_load(&run, link->paths, NULL) == 0 && run.pid != link->state.pid;
 }
 
+/* Is it the supervisor that was stopped, as the same process, or one that somebody has started meanwhile? */
+static bool is_the_same(const struct link *link, int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	return !link->known ||
+	       (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid == (pid_t)link->state.pid);
+}
+
 static void report_stop(struct link *link)
 {
 	context_report(link->context, "stop", "stopping", 0, 0, false);
@@ -531,8 +541,10 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 	while ((result = try_lock(link->paths, "", err)) == 0 && !is_another(link)) {
 		auto_close int again = find(link->paths, socket);
 
-		if (again >= 0)
+		if (again >= 0 && is_the_same(link, again))
 			return 1;
+		if (again >= 0)
+			break;
 		if (time_monotonic_ms() > end)
 			return fail(err, ANNEX_ERROR_TIMEOUT, "the machine's supervisor has not ended");
 		if (wait_fd(link->context, -1, 0, RETRY_MS, err) < 0)
