@@ -69,15 +69,12 @@ ssize_t file_read_full(int fd, void *bytes, size_t size)
 	return (ssize_t)got;
 }
 
-int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t limit)
+static int read_all(char **ret, size_t *ret_size, int fd, size_t limit)
 {
-	auto_close int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
 	auto_text struct text text = {0};
 	char chunk[4096];
 	ssize_t n;
 
-	if (fd < 0)
-		return -errno;
 	while ((n = file_read_full(fd, chunk, sizeof(chunk))) > 0) {
 		if (text.size + (size_t)n > limit)
 			return -EFBIG;
@@ -91,6 +88,23 @@ int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t li
 		*ret_size = text.size;
 	*ret = text_take(&text);
 	return *ret ? 0 : -ENOMEM;
+}
+
+int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t limit)
+{
+	auto_close int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : read_all(ret, ret_size, fd, limit);
+}
+
+int file_read_regular(char **ret, size_t *ret_size, int dir, const char *path, size_t limit)
+{
+	auto_close int fd = openat(dir, path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return errno == ENXIO ? -EINVAL : -errno;
+	return S_ISREG(st.st_mode) ? read_all(ret, ret_size, fd, limit) : -EINVAL;
 }
 
 int file_open_regular(int dir, const char *path, int flags)

@@ -17,6 +17,8 @@ MUST_USE ssize_t file_read_full(int fd, void *bytes, size_t size); /* less than 
 
 /* The whole file, NUL-terminated behind *ret_size bytes; -EFBIG past `limit`. The caller frees *ret. */
 MUST_USE int file_read(char **ret, size_t *ret_size, int dir, const char *path, size_t limit);
+/* The same of what others have put there: anything but a regular file, as a pipe, is not waited for, but -EINVAL. */
+MUST_USE int file_read_regular(char **ret, size_t *ret_size, int dir, const char *path, size_t limit);
 
 /* Replace the file: written beside it, fsynced, renamed, folder fsynced. A crash leaves the old or the new. */
 MUST_USE int file_write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode);

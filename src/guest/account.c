@@ -51,7 +51,7 @@ void account_user_clear(struct account_user *user)
 /* The descriptor is the lock. */
 static int lock(int *ret, struct annex_error **err)
 {
-	auto_close int fd = open(LOCK, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	auto_close int fd = open(LOCK, O_WRONLY | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	if (fd < 0)

@@ -28,7 +28,7 @@ static const char text[] = OURS "# The home is the host's, where containers of o
 int containers_keep_on_disk(struct annex_error **err)
 {
 	auto_free char *now = NULL;
-	int result = file_read(&now, NULL, AT_FDCWD, CONFIG, CONFIG_MAX);
+	int result = file_read_regular(&now, NULL, AT_FDCWD, CONFIG, CONFIG_MAX);
 
 	if (result < 0 && result != -ENOENT)
 		return 0; /* whatever it is, it is not ours */

@@ -11,15 +11,12 @@ enum { LINKS_MAX = 8 };
 
 int etcfile_read(struct text *ret, bool *ret_there, const char *path, size_t limit, struct annex_error **err)
 {
-	struct stat st;
 	char *bytes = NULL;
 	size_t size = 0;
-	int result = stat(path, &st) < 0 ? -errno : 0;
+	int result = file_read_regular(&bytes, &size, AT_FDCWD, path, limit);
 
-	if (result == 0 && !S_ISREG(st.st_mode))
+	if (result == -EINVAL)
 		return fail(err, ANNEX_ERROR_GUEST, "%s of the image is not a file", path);
-	if (result == 0)
-		result = file_read(&bytes, &size, AT_FDCWD, path, limit);
 	if (ret_there)
 		*ret_there = result == 0;
 	if (result == -EFBIG)

@@ -28,7 +28,7 @@ int linger_set(const char *root, const char *user, struct annex_error **err)
 	int result;
 
 	snprintf(state, sizeof(state), "%s" STATE, root);
-	result = file_read(&before, NULL, AT_FDCWD, state, STATE_MAX);
+	result = file_read_regular(&before, NULL, AT_FDCWD, state, STATE_MAX);
 	if (result == 0 && text_equal(before, user))
 		return 0;
 	if (result < 0 && result != -ENOENT)

@@ -21,7 +21,7 @@ static char *read_text(const char *root, const char *name)
 	char path[PATH_MAX], *text = NULL;
 
 	snprintf(path, sizeof(path), "%s%s", root, name);
-	return file_read(&text, NULL, AT_FDCWD, path, LOGIN_FILE_MAX) == 0 ? text : NULL;
+	return file_read_regular(&text, NULL, AT_FDCWD, path, LOGIN_FILE_MAX) == 0 ? text : NULL;
 }
 
 static bool is_there(const char *root, const char *folder, const char *name)

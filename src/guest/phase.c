@@ -55,7 +55,7 @@ static char *read_process(int root, const char *format, int pid, size_t *ret_siz
 	char path[64], *text = NULL;
 
 	snprintf(path, sizeof(path), "proc/%d/%s", pid, format);
-	return file_read(&text, ret_size, root, path, PROC_SIZE_MAX) < 0 ? NULL : text;
+	return file_read_regular(&text, ret_size, root, path, PROC_SIZE_MAX) < 0 ? NULL : text;
 }
 
 /* With a further NUL behind the last one. */
@@ -233,7 +233,7 @@ static void look_at_openrc(struct phase *ret, int root)
 	auto_free char *level = NULL;
 	char what[PHASE_WHAT_MAX] = "";
 
-	if (file_read(&level, NULL, root, "run/openrc/softlevel", SOFTLEVEL_MAX) < 0)
+	if (file_read_regular(&level, NULL, root, "run/openrc/softlevel", SOFTLEVEL_MAX) < 0)
 		level = strdup("");
 	if (!level)
 		return;
@@ -261,7 +261,7 @@ static void look_at_table(struct phase *ret, int root, bool shows_runlevel)
 	bool has_ends = false, has_starts = false;
 
 	list_children(&children, root, 1);
-	if (file_read(&table, NULL, root, "etc/inittab", TABLE_SIZE_MAX) < 0)
+	if (file_read_regular(&table, NULL, root, "etc/inittab", TABLE_SIZE_MAX) < 0)
 		table = shows_runlevel ? NULL : strdup(standard);
 	if (!table)
 		ret->kind = PHASE_UP;

@@ -116,7 +116,7 @@ int profile_write(const char *root, const char *path, struct annex_error **err)
 	if (!file_exists(AT_FDCWD, name))
 		return 0;
 	snprintf(name, sizeof(name), "%s" NAME, root);
-	result = file_read(&now, NULL, AT_FDCWD, name, PROFILE_FILE_MAX);
+	result = file_read_regular(&now, NULL, AT_FDCWD, name, PROFILE_FILE_MAX);
 	if (result < 0 && result != -ENOENT)
 		return fail_os(err, result, "cannot read " NAME);
 	if (text_equal(now ? now : "", made.size ? made.data : "") || (now && !text_starts(now, OURS)))

@@ -86,7 +86,7 @@ int timezone_set(const char *root, const char *zone, struct annex_error **err)
 	if (!zone_is_name(zone) || !knows(root, zone))
 		return 0;
 	find_set(now, root);
-	result = file_read(&before, NULL, AT_FDCWD, state.path, TEXT_MAX);
+	result = file_read_regular(&before, NULL, AT_FDCWD, state.path, TEXT_MAX);
 	if (result < 0 && result != -ENOENT)
 		return fail_os(err, result, "cannot read %s", STATE);
 	if (before)

@@ -25,6 +25,22 @@ static void an_atomic_write_replaces_the_whole_file(void **state)
 	assert_int_equal(file_read(&read, &size, AT_FDCWD, path, 5), -EFBIG);
 }
 
+static void what_others_have_put_there_is_not_waited_for(void **state)
+{
+	auto_free char *path = path_join(folder, "others"), *link = path_join(folder, "link-to-others"), *read = NULL;
+
+	(void)state;
+	assert_int_equal(file_read_regular(&read, NULL, AT_FDCWD, path, 100), -ENOENT);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(file_read_regular(&read, NULL, AT_FDCWD, path, 100), -EINVAL);
+	assert_int_equal(file_read_regular(&read, NULL, AT_FDCWD, folder, 100), -EINVAL);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(file_write_atomic(AT_FDCWD, path, "text", 4, 0600), 0);
+	assert_int_equal(symlink(path, link), 0);
+	assert_int_equal(file_read_regular(&read, NULL, AT_FDCWD, link, 100), 0);
+	assert_string_equal(read, "text");
+}
+
 static void bytes_are_written_at_a_place_and_the_position_stays(void **state)
 {
 	auto_free char *path = path_join(folder, "place"), *read = NULL;
@@ -70,6 +86,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_atomic_write_replaces_the_whole_file),
+		cmocka_unit_test(what_others_have_put_there_is_not_waited_for),
 		cmocka_unit_test(bytes_are_written_at_a_place_and_the_position_stays),
 		cmocka_unit_test(a_tree_goes_but_what_its_links_point_to_stays),
 		cmocka_unit_test(a_lock_is_held_by_one),

@@ -346,6 +346,11 @@ static void what_is_no_file_is_told_and_left_alone(void **state)
 	assert_int_equal(mkfifo(path, 0644), 0);
 	expect_ensured(&ada, "cannot set up the account of ada: /etc/group of the image is not a file");
 	drop("etc/group");
+	in_root(path, sizeof(path), "etc/.pwd.lock");
+	drop("etc/.pwd.lock");
+	assert_int_equal(mkfifo(path, 0600), 0);
+	expect_ensured(&ada, "cannot set up the account of ada: cannot open /etc/.pwd.lock: No such device or address");
+	drop("etc/.pwd.lock");
 	link_to("shadow", "etc/shadow");
 	expect_ensured(&ada, "cannot set up the account of ada: cannot read /etc/shadow of the image: Too many levels "
 			     "of symbolic links");
