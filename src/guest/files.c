@@ -11,6 +11,7 @@
 #include "guest/etcfile.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -30,42 +31,64 @@ static int put(const char *path, const char *text, mode_t mode, struct annex_err
 /* The text without its last newline; empty when there is no such file. */
 static int get(char **ret, const char *path, struct annex_error **err)
 {
-	int result = file_read(ret, NULL, AT_FDCWD, path, FILES_SIZE_MAX);
+	int result = file_read_regular(ret, NULL, AT_FDCWD, path, FILES_SIZE_MAX);
 
 	if (result == -ENOENT || result == -ELOOP) {
 		*ret = strdup("");
 		result = *ret ? 0 : -ENOMEM;
 	}
+	if (result == -EINVAL)
+		return fail(err, ANNEX_ERROR_GUEST, "%s of the image is not a file", path);
 	return result < 0 ? fail_os(err, result, "cannot read %s", path) : 0;
 }
 
-static void strip(char *text)
+static bool is_name(const char *text)
 {
 	size_t length = strlen(text);
 
-	while (length > 0 && strchr(" \t\n", text[length - 1]))
-		text[--length] = '\0';
+	for (size_t i = 0; i < length; i++) {
+		if (text[i] <= ' ' || text[i] > '~')
+			return false;
+	}
+	return length > 0 && length <= HOST_NAME_MAX;
+}
+
+/* As hostname(5) has it: the first word that is in no comment. NULL: there is none, or it could not be set. */
+static const char *find_name(char *text)
+{
+	char *line;
+
+	while ((line = strsep(&text, "\n"))) {
+		line += strspn(line, " \t\r");
+		line[strcspn(line, " \t\r")] = '\0';
+		if (*line && *line != '#')
+			return is_name(line) ? line : NULL;
+	}
+	return NULL;
 }
 
 static int write_hostname(char **ret, const char *hostname, struct annex_error **err)
 {
-	auto_free char *now = NULL, *ours = NULL, *line = NULL;
+	auto_free char *text = NULL, *written = NULL, *line = NULL;
+	const char *now, *ours;
+	bool blank;
 
-	if (get(&now, "/etc/hostname", err) < 0 || get(&ours, STATE "/hostname", err) < 0)
+	if (get(&text, "/etc/hostname", err) < 0 || get(&written, STATE "/hostname", err) < 0)
 		return -1;
-	strip(now);
-	strip(ours);
-	if (*now && *ours && strcmp(now, ours) != 0) { /* the machine's owner gave it another name */
-		*ret = TAKE(now);
-		return 0;
+	blank = !text[strspn(text, " \t\r\n")];
+	now = find_name(text);
+	ours = find_name(written);
+	if (!blank && ours && !text_equal(now, ours)) { /* the machine's owner gave it another name */
+		*ret = strdup(now ? now : hostname);
+		return *ret ? 0 : fail_memory(err);
 	}
 	if (asprintf(&line, "%s\n", hostname) < 0) {
 		line = NULL;
 		return fail_memory(err);
 	}
-	if (strcmp(now, hostname) != 0 && put("/etc/hostname", line, 0644, err) < 0)
+	if (!text_equal(now, hostname) && put("/etc/hostname", line, 0644, err) < 0)
 		return -1;
-	if (strcmp(ours, hostname) != 0 && put(STATE "/hostname", line, 0644, err) < 0)
+	if (!text_equal(ours, hostname) && put(STATE "/hostname", line, 0644, err) < 0)
 		return -1;
 	*ret = strdup(hostname);
 	return *ret ? 0 : fail_memory(err);

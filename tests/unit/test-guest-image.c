@@ -37,6 +37,38 @@ static void the_host_name_follows_until_its_owner_changes_it(void **state)
 	expect_file("etc/hostname", "mine\n");
 }
 
+/* What it is told of an image goes by lines: a name of two would shift all that follows. */
+static void a_host_name_is_read_as_others_read_it(void **state)
+{
+	static const char long_name[] = "a1234567890123456789012345678901234567890123456789012345678901234";
+
+	(void)state;
+	expect_name("box", "box");
+	write_file("etc/hostname", "# ours\n\n mine \nother\n", 0644);
+	expect_name("box", "mine");
+	expect_file("etc/hostname", "# ours\n\n mine \nother\n");
+	write_file("etc/hostname", long_name, 0644);
+	expect_name("box", "box");
+	expect_file("etc/hostname", long_name);
+	write_file("etc/hostname", "# nothing\n", 0644);
+	expect_name("box", "box");
+	write_file("etc/hostname", "\n", 0644);
+	expect_name("box", "box");
+	expect_file("etc/hostname", "box\n");
+}
+
+static void a_pipe_in_the_place_of_a_file_is_not_waited_for(void **state)
+{
+	auto_error struct annex_error *err = NULL;
+	char path[256], name[] = "box";
+
+	(void)state;
+	in_root(path, sizeof(path), "etc/hostname");
+	assert_int_equal(mkfifo(path, 0644), 0);
+	assert_int_equal(inside_run(NULL, root, names, name, &err), -1);
+	assert_string_equal(annex_error_message(err), "/etc/hostname of the image is not a file");
+}
+
 static void the_resolver_is_ours_only_while_it_says_so(void **state)
 {
 	static const char ours[] = "# Written by annex at each start. Remove this line to keep your own changes.\n"
@@ -204,6 +236,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IMAGE_TEST(the_host_name_follows_until_its_owner_changes_it),
+		IMAGE_TEST(a_host_name_is_read_as_others_read_it),
+		IMAGE_TEST(a_pipe_in_the_place_of_a_file_is_not_waited_for),
 		IMAGE_TEST(the_resolver_is_ours_only_while_it_says_so),
 		IMAGE_TEST(mounts_are_listed_where_old_programs_look_unless_the_image_says_otherwise),
 		IMAGE_TEST(folders_that_are_missing_are_made),
