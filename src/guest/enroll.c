@@ -20,12 +20,12 @@
 #include <string.h>
 #include <sys/wait.h>
 
-enum { CHECK_MS = 10000, SAYS_MAX = 400 };
+enum { CHECK_MS = 10000, SAYS_MAX = 400, OUTPUT_MAX = 1 << 20 };
 
 /* What a program made of it. */
 struct answer {
 	bool there;    /* the image has the program */
-	bool finished; /* in time, and not by a signal */
+	bool finished; /* in time, with few words, and not by a signal */
 	int status;
 	char says[SAYS_MAX]; /* the first line */
 };
@@ -66,31 +66,30 @@ _Noreturn static void child(const char *path, const char *const *argv, const str
 	_exit(127);
 }
 
-/* Until the process ends, or the time is up. */
+/* Until the process ends, the time is up, or it has said more than anybody would read. */
 static void listen_to(struct answer *answer, int out, int pidfd, uint64_t deadline)
 {
 	struct pollfd fds[] = {{.fd = out, .events = POLLIN}, {.fd = pidfd, .events = POLLIN}};
-	char chunk[256];
-	size_t size = 0;
+	size_t size = 0, said = 0;
+	char chunk[4096]; /* what an ended one has left to say is taken at once, as far as it is kept */
+	ssize_t n;
 
-	for (;;) {
+	while (!answer->finished && said <= OUTPUT_MAX) {
 		uint64_t now = time_monotonic_ms();
-		ssize_t n;
 
 		if (now >= deadline || poll(fds, COUNT_OF(fds), (int)(deadline - now)) < 0)
 			break;
-		while ((n = read(out, chunk, sizeof(chunk))) > 0) {
+		n = read(out, chunk, sizeof(chunk));
+		if (n == 0)
+			fds[0].fd = -1; /* closed */
+		if (n > 0) {
 			size_t room = sizeof(answer->says) - 1 - size, taken = (size_t)n < room ? (size_t)n : room;
 
 			memcpy(answer->says + size, chunk, taken);
 			size += taken;
+			said += (size_t)n;
 		}
-		if (n == 0)
-			fds[0].fd = -1; /* closed */
-		if (fds[1].revents) {
-			answer->finished = true;
-			break;
-		}
+		answer->finished = fds[1].revents != 0;
 	}
 	answer->says[size] = '\0';
 	answer->says[strcspn(answer->says, "\n")] = '\0';

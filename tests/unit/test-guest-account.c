@@ -531,6 +531,14 @@ static void a_script_is_told_whose_account_it_makes(void **state)
 	expect_file("var/lib/annex/account", "1000:script\n");
 }
 
+static void a_program_that_does_not_stop_talking_is_not_listened_to(void **state)
+{
+	(void)state;
+	make_programs();
+	write_file("bin/id", "#!/bin/sh\nwhile :; do echo and another thing; done\n", 0755);
+	expect_enrolled("done ada /home/ada", NULL);
+}
+
 static void programs_that_do_not_know_the_account_are_told(void **state)
 {
 	(void)state;
@@ -583,6 +591,7 @@ int main(void)
 		IMAGE_TEST(a_script_that_fails_is_told_with_the_reason),
 		IMAGE_TEST(a_script_is_told_whose_account_it_makes),
 		IMAGE_TEST(programs_that_do_not_know_the_account_are_told),
+		IMAGE_TEST(a_program_that_does_not_stop_talking_is_not_listened_to),
 		IMAGE_TEST(programs_that_are_broken_are_no_failure),
 	};
 
