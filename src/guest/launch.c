@@ -73,7 +73,7 @@ static void record_login(const struct launch *launch, const struct passwd_user *
 								    .seconds = time_realtime_ns() / 1000000000});
 	auto_close int held = logind_register(self, &(struct logind_session){user->uid, terminal});
 
-	if ((record >= 0 && report_send_fd(launch->report, record, LAUNCH_RECORD) < 0) ||
+	if ((record >= 0 && utmp_is_in_memory(record) && report_send_fd(launch->report, record, LAUNCH_RECORD) < 0) ||
 	    (held >= 0 && report_send_fd(launch->report, held, LAUNCH_LOGIND) < 0))
 		_exit(127); /* nobody is left to be told */
 }

@@ -162,18 +162,19 @@ int utmp_login(const char *root, const struct utmp_entry *entry)
 	return TAKE_FD(fd);
 }
 
+bool utmp_is_in_memory(int fd)
+{
+	struct statfs system;
+
+	return fstatfs(fd, &system) == 0 && (unsigned long)system.f_type == TMPFS_MAGIC;
+}
+
 void utmp_mark(struct utmp_mark *ret, int fd)
 {
 	uint8_t record[UTMP_RECORD_MAX];
 	auto_close int owned = fd;
-	struct statfs system;
-	struct stat st;
-	off_t offset;
+	off_t offset = ret->fd < 0 ? lseek(fd, 0, SEEK_CUR) : -1;
 
-	if (ret->fd >= 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || fstatfs(fd, &system) < 0 ||
-	    (unsigned long)system.f_type != TMPFS_MAGIC)
-		return;
-	offset = lseek(fd, 0, SEEK_CUR);
 	if (offset < 0 || pread(fd, record, COMPACT_SIZE, offset) != COMPACT_SIZE)
 		return;
 	*ret = (struct utmp_mark){.fd = TAKE_FD(owned), .offset = offset, .pid = get_pid(record)};

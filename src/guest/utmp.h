@@ -27,13 +27,17 @@ size_t utmp_fill(uint8_t ret[UTMP_RECORD_MAX], const char *machine, const struct
  */
 int utmp_login(const char *root, const struct utmp_entry *entry);
 
+/* Nobody is asked when it is read or written: else the agent, to which only such a descriptor may go, could have to
+ * wait for who has mounted something there. Asking this may wait, too. */
+bool utmp_is_in_memory(int fd);
+
 /* The agent's side: a descriptor of the session's. */
 struct utmp_mark {
 	int fd; /* -1: none */
 	off_t offset;
 	int32_t pid;
 };
-/* Takes the descriptor. What is no such file, in memory, is closed: it could make us wait. */
+/* Takes the descriptor. */
 void utmp_mark(struct utmp_mark *ret, int fd);
 /* The terminal is nobody's any more; closes the descriptor. What others have put there since stays. */
 void utmp_logout(struct utmp_mark *mark);

@@ -15,6 +15,7 @@
 #include "guest/utmp.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 /* The folder's: each test has one. */
@@ -360,6 +361,27 @@ static unsigned users(void)
 	return count;
 }
 
+/* A session's end, and what is then left. */
+static void expect_logout(const struct utmp_entry *entry, int left)
+{
+	struct utmp_mark mark = {.fd = -1};
+
+	utmp_mark(&mark, utmp_login(folder, entry));
+	assert_true(mark.fd >= 0);
+	utmp_logout(&mark);
+	assert_int_equal(mark.fd, -1);
+	assert_int_equal(users(), left);
+}
+
+static void what_somebody_serves_is_not_in_memory(void **state)
+{
+	auto_close int memory = memfd_create("utmp", MFD_CLOEXEC), served = open("/proc/self/stat", O_RDONLY);
+
+	(void)state;
+	assert_true(utmp_is_in_memory(memory));
+	assert_false(utmp_is_in_memory(served));
+}
+
 static void records_come_and_go_with_their_terminals(void **state)
 {
 	struct utmp_entry entry = {.pid = 100, .terminal = 1, .user = "ada", .seconds = 1};
@@ -386,6 +408,9 @@ static void records_come_and_go_with_their_terminals(void **state)
 	assert_int_equal(first.st_size, second.st_size);
 	close(fd);
 	assert_int_equal(users(), 2);
+	expect_logout(&entry, 1);
+	entry.terminal = 1;
+	expect_logout(&entry, 0);
 	assert_int_equal(unlink(in_root("/run/utmp")), 0);
 	assert_int_equal(symlink("/etc/passwd", in_root("/run/utmp")), 0);
 	assert_int_equal(utmp_login(folder, &entry), -1);
@@ -601,6 +626,7 @@ int main(void)
 		TEST(lingering_is_asked_for_once),
 		TEST(a_record_is_as_glibc_has_it),
 		TEST(records_come_and_go_with_their_terminals),
+		TEST(what_somebody_serves_is_not_in_memory),
 		TEST(logind_is_asked_by_two_calls),
 		TEST(later_words_count_more),
 		TEST(what_nobody_says_has_its_default),
