@@ -10,8 +10,9 @@ import pytest
 import machines
 from machines import BOOT
 
-# What Podman makes in a home besides containers.
-LITTER = (".config/cni", ".local/share/containers")
+# What Podman and systemd make in a home, which outlives the test; and the folders around that.
+LITTER = (".config/cni", ".config/systemd", ".local/share/containers")
+AROUND = (".local/share", ".local", ".config")
 # A container that answers on its port 80, is reached by one of the machine, and may have 64 MiB.
 SERVE = """\
 set -e
@@ -27,12 +28,15 @@ podman rm -f -t 0 web >/dev/null
 @pytest.fixture(scope="module")
 def machine(host):
     home = pathlib.Path(pwd.getpwnam(host.account.name).pw_dir)
-    before = {name for name in LITTER if (home / name).exists()}
+    before = {name for name in LITTER + AROUND if (home / name).exists()}
     made = machines.create(host, "podman", "podman", "--memory", "1536M", "--network", "none", home="rw")
     yield made
     host.ok("delete", "-f", "podman", timeout=BOOT)
     for name in set(LITTER) - before:
         shutil.rmtree(home / name, ignore_errors=True)
+    for name in AROUND:
+        if name not in before and (home / name).exists() and not any((home / name).iterdir()):
+            (home / name).rmdir()
 
 
 def script(port):
