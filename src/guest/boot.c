@@ -63,7 +63,7 @@ static void prepare_containers(const struct message_config *config)
 {
 	auto_error struct annex_error *err = NULL;
 
-	if (share_has_home(config->shares) && containers_keep_on_disk(&err) < 0)
+	if (share_has_home(config->shares) && containers_keep_on_disk(config->uid, config->gid, &err) < 0)
 		log_info("%s", annex_error_message(err)); /* nobody may want any */
 }
 

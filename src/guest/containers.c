@@ -9,6 +9,7 @@
 #include "base/text.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -25,7 +26,21 @@ static const char text[] = OURS "# The home is the host's, where containers of o
 				"graphroot = \"/var/lib/containers/storage\"\n"
 				"rootless_storage_path = \"" STORAGE "/$UID\"\n";
 
-int containers_keep_on_disk(struct annex_error **err)
+/* Everybody may make a folder there, so the user's is made before somebody else makes it. */
+static int make_own(uint32_t uid, uint32_t gid)
+{
+	char path[sizeof(STORAGE) + 16];
+	struct stat st;
+
+	snprintf(path, sizeof(path), STORAGE "/%u", uid);
+	if ((mkdir(path, 0700) < 0 && errno != EEXIST) || lstat(path, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode) || (st.st_uid != 0 && st.st_uid != uid))
+		return -EEXIST;
+	return st.st_uid == 0 && lchown(path, uid, gid) < 0 ? -errno : 0;
+}
+
+int containers_keep_on_disk(uint32_t uid, uint32_t gid, struct annex_error **err)
 {
 	auto_free char *now = NULL;
 	int result = file_read_regular(&now, NULL, AT_FDCWD, CONFIG, CONFIG_MAX);
@@ -37,6 +52,8 @@ int containers_keep_on_disk(struct annex_error **err)
 	result = file_make_folders(STORAGE, 0755);
 	if (result == 0 && chmod(STORAGE, 01777) < 0)
 		result = -errno;
+	if (result == 0)
+		result = make_own(uid, gid);
 	if (result < 0)
 		return fail_os(err, result, "cannot make %s", STORAGE);
 	if (text_equal(now, text))

@@ -1,6 +1,7 @@
 /* What the agent writes into an image, in a folder that stands for its root: entering one needs root. */
 #include "image-root.h"
 
+#include "guest/containers.h"
 #include "guest/files.h"
 #include "guest/program.h"
 #include "guest/service.h"
@@ -134,6 +135,31 @@ static void folders_that_are_missing_are_made(void **state)
 			    "cannot make /sys of the image: Too many levels of symbolic links");
 }
 
+static int keep_containers(void *data, struct text *out, struct annex_error **err)
+{
+	(void)data;
+	(void)out;
+	return containers_keep_on_disk(1000, 1001, err);
+}
+
+static void the_users_containers_have_a_folder_that_is_nobody_elses(void **state)
+{
+	auto_error struct annex_error *err = NULL;
+	char path[256];
+
+	(void)state;
+	for (int i = 0; i < 2; i++)
+		run(keep_containers, NULL);
+	expect_mode("var/lib/annex/containers", 01777, 0, 0);
+	expect_mode("var/lib/annex/containers/1000", 0700, 1000, 1001);
+	in_root(path, sizeof(path), "var/lib/annex/containers/1000");
+	assert_int_equal(chown(path, 2000, 2000), 0);
+	assert_int_equal(inside_run(NULL, root, keep_containers, NULL, &err), -1);
+	assert_string_equal(annex_error_message(err), "cannot make /var/lib/annex/containers: File exists");
+	write_file("etc/containers/storage.conf", "# mine\n", 0644);
+	run(keep_containers, NULL);
+}
+
 static int choose(void *data, struct text *out, struct annex_error **err)
 {
 	const char *const *words = data;
@@ -241,6 +267,7 @@ int main(void)
 		IMAGE_TEST(the_resolver_is_ours_only_while_it_says_so),
 		IMAGE_TEST(mounts_are_listed_where_old_programs_look_unless_the_image_says_otherwise),
 		IMAGE_TEST(folders_that_are_missing_are_made),
+		IMAGE_TEST(the_users_containers_have_a_folder_that_is_nobody_elses),
 		IMAGE_TEST(the_init_is_the_command_or_found_or_built_in),
 		IMAGE_TEST(an_init_that_cannot_be_used_is_not_passed_over),
 		IMAGE_TEST(a_service_that_cannot_run_is_told_before_the_start),
