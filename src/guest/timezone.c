@@ -75,29 +75,68 @@ static int write_line(const char *path, const char *zone)
 	return file_write_atomic(AT_FDCWD, path, line, strlen(line), 0644);
 }
 
+#define WAS "was "
+
+/* The zone that was set last, and, while that is not done, the one before it: a start that was interrupted goes on. */
+struct known {
+	char *text;
+	const char *zone, *was; /* or NULL */
+};
+
+static void known_clear(struct known *known)
+{
+	free(known->text);
+}
+
+static int read_known(struct known *ret, const char *path)
+{
+	int result = file_read_regular(&ret->text, NULL, AT_FDCWD, path, TEXT_MAX);
+	char *at = ret->text;
+
+	if (result < 0)
+		return result == -ENOENT ? 0 : result;
+	ret->zone = strsep(&at, "\n");
+	if (at && text_starts(at, WAS)) {
+		at[strcspn(at, "\n")] = '\0';
+		ret->was = at + strlen(WAS);
+	}
+	return 0;
+}
+
+static int begin(const char *path, const char *zone, const char *was)
+{
+	char lines[2 * ZONE_NAME_MAX + sizeof(WAS) + 2];
+
+	snprintf(lines, sizeof(lines), "%s\n" WAS "%.*s\n", zone, ZONE_NAME_MAX, was);
+	return file_write_atomic(AT_FDCWD, path, lines, strlen(lines), 0644);
+}
+
 int timezone_set(const char *root, const char *zone, struct annex_error **err)
 {
 	struct place state = at(root, STATE), text = at(root, "/etc/timezone"),
 		     debian = at(root, "/etc/debian_version");
-	auto_free char *before = NULL;
+	CLEANUP(known_clear) struct known known = {0};
 	char now[PATH_MAX];
 	int result;
 
 	if (!zone_is_name(zone) || !knows(root, zone))
 		return 0;
 	find_set(now, root);
-	result = file_read_regular(&before, NULL, AT_FDCWD, state.path, TEXT_MAX);
-	if (result < 0 && result != -ENOENT)
+	result = read_known(&known, state.path);
+	if (result < 0)
 		return fail_os(err, result, "cannot read %s", STATE);
-	if (before)
-		before[strcspn(before, "\n")] = '\0';
-	if (before && (strcmp(before, now) != 0 || strcmp(before, zone) == 0))
-		return 0; /* chosen in the machine, or set already */
+	if (known.zone && !text_equal(known.zone, now) && !text_equal(known.was, now))
+		return 0; /* chosen in the machine */
+	if (text_equal(known.zone, zone) && !known.was)
+		return 0;
 	/* Behind a link that was set without it, the owner would seem to have chosen it. */
-	result = write_line(state.path, zone);
+	if (strcmp(now, zone) != 0)
+		result = begin(state.path, zone, now);
 	if (result == 0 && strcmp(now, zone) != 0)
 		result = set_link(root, zone);
 	if (result == 0 && (file_exists(AT_FDCWD, text.path) || file_exists(AT_FDCWD, debian.path)))
 		result = write_line(text.path, zone);
+	if (result == 0)
+		result = write_line(state.path, zone);
 	return result < 0 ? fail_os(err, result, "cannot set the time zone %s", zone) : 0;
 }

@@ -289,6 +289,34 @@ static void the_zone_follows_the_host_until_somebody_chooses_another(void **stat
 	expect_file("/etc/timezone", "Asia/Tokyo\n");
 }
 
+static void a_zone_that_was_being_set_is_set(void **state)
+{
+	(void)state;
+	make_folder("/etc");
+	put("/usr/share/zoneinfo/Europe/Berlin", "");
+	put("/usr/share/zoneinfo/Asia/Tokyo", "");
+	assert_int_equal(symlink("/usr/share/zoneinfo/Etc/UTC", in_root("/etc/localtime")), 0);
+	/* A folder in its place: what can't be set is tried again at the next start. */
+	make_folder("/var/lib/annex");
+	make_folder("/etc/.localtime.annex/inner");
+	assert_int_equal(timezone_set(folder, "Europe/Berlin", NULL), -1);
+	expect_file("/var/lib/annex/time-zone", "Europe/Berlin\nwas Etc/UTC\n");
+	assert_int_equal(rmdir(in_root("/etc/.localtime.annex/inner")), 0);
+	assert_int_equal(rmdir(in_root("/etc/.localtime.annex")), 0);
+	set_zone("Europe/Berlin");
+	expect_link("/etc/localtime", "/usr/share/zoneinfo/Europe/Berlin");
+	expect_file("/var/lib/annex/time-zone", "Europe/Berlin\n");
+	/* Behind the link, the other file was missing. */
+	put("/etc/timezone", "Etc/UTC\n");
+	put("/var/lib/annex/time-zone", "Europe/Berlin\nwas Etc/UTC\n");
+	set_zone("Europe/Berlin");
+	expect_file("/etc/timezone", "Europe/Berlin\n");
+	/* Somebody came between. */
+	put("/var/lib/annex/time-zone", "Asia/Tokyo\nwas Etc/UTC\n");
+	set_zone("Asia/Tokyo");
+	expect_link("/etc/localtime", "/usr/share/zoneinfo/Europe/Berlin");
+}
+
 /* PATH of login shells. */
 
 static void login_shells_keep_the_images_path(void **state)
@@ -622,6 +650,7 @@ int main(void)
 		TEST(where_etc_is_not_looked_into_a_variable_tells),
 		TEST(the_next_best_terminal_is_taken),
 		TEST(the_zone_follows_the_host_until_somebody_chooses_another),
+		TEST(a_zone_that_was_being_set_is_set),
 		TEST(login_shells_keep_the_images_path),
 		TEST(lingering_is_asked_for_once),
 		TEST(a_record_is_as_glibc_has_it),
