@@ -57,14 +57,37 @@ int linger_make_units(const char *root, uint32_t uid, uint32_t gid, struct annex
 	return result < 0 ? fail_os(err, result, "cannot make " UNITS) : 0;
 }
 
+/* The home is the user's, who may have links there to what is root's. Where one leads out of what the host shares, no
+ * units are the host's. */
+static int look_for_link(int root, const char *home, const char *path)
+{
+	auto_close int folder = place_open(root, home), fd = place_open(root, path);
+	dev_t wanted = 0, found = 0;
+	int result;
+
+	if (folder < 0 || fd == -ENOENT)
+		return folder < 0 ? folder : 0;
+	result = fd < 0 ? fd : tree_device(folder, &wanted);
+	if (result == 0)
+		result = tree_device(fd, &found);
+	return result == 0 && wanted != found ? -EXDEV : result;
+}
+
 int linger_bind_units(int root, const char *home)
 {
 	auto_error struct annex_error *err = NULL;
-	auto_free char *path = path_join(home, ".config/systemd");
-	auto_close int from = place_open(root, UNITS), to = -1, tree = -1;
+	auto_free char *config = path_join(home, ".config"), *path = path_join(home, ".config/systemd");
+	auto_close int from = -1, to = -1, tree = -1;
+	int result;
 
-	if (!path)
+	if (!config || !path)
 		return -ENOMEM;
+	result = look_for_link(root, home, config);
+	if (result == 0)
+		result = look_for_link(root, home, path);
+	if (result < 0)
+		return result;
+	from = place_open(root, UNITS);
 	if (from < 0)
 		return from;
 	if (place_make(&to, root, path, false, &err) < 0)

@@ -345,6 +345,26 @@ static void login_shells_keep_the_images_path(void **state)
 
 /* The user's services. */
 
+static void units_are_not_put_where_a_link_leads_out_of_the_home(void **state)
+{
+	auto_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	char outside[] = "/dev/shm/annex-test-XXXXXX";
+	struct stat st;
+
+	(void)state;
+	make_folder("/home/dotfiles");
+	assert_int_equal(symlink("dotfiles", in_root("/home/.config")), 0);
+	assert_int_equal(linger_bind_units(root, in_root("/home")), -ENOENT); /* this host has none */
+	assert_non_null(mkdtemp(outside));
+	assert_int_equal(symlink(outside, in_root("/home/dotfiles/systemd")), 0);
+	assert_int_equal(linger_bind_units(root, in_root("/home")), -EXDEV);
+	assert_int_equal(unlink(in_root("/home/.config")), 0);
+	assert_int_equal(symlink(outside, in_root("/home/.config")), 0);
+	assert_int_equal(linger_bind_units(root, in_root("/home")), -EXDEV);
+	assert_int_equal(rmdir(outside), 0);
+	assert_int_equal(lstat(outside, &st), -1);
+}
+
 static void lingering_is_asked_for_once(void **state)
 {
 	(void)state;
@@ -653,6 +673,7 @@ int main(void)
 		TEST(a_zone_that_was_being_set_is_set),
 		TEST(login_shells_keep_the_images_path),
 		TEST(lingering_is_asked_for_once),
+		TEST(units_are_not_put_where_a_link_leads_out_of_the_home),
 		TEST(a_record_is_as_glibc_has_it),
 		TEST(records_come_and_go_with_their_terminals),
 		TEST(what_somebody_serves_is_not_in_memory),
