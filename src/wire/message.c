@@ -1,7 +1,7 @@
 /*
  * Messages are rows of fields. On the wire a number is little-endian in its full width; a text is u32 length (with its
- * NUL) and the bytes; a list is u32 count and its texts; bytes are
- * u32 length and the bytes. The NUL travels with the text so that decoding copies nothing.
+ * NUL) and the bytes; a list is u32 count and its texts; bytes are u32 length and the bytes. The NUL travels with the
+ * text so that decoding copies nothing.
  */
 #include "wire/message.h"
 
