@@ -3,6 +3,7 @@
 #include "cli/help.h"
 #include "cli/machines.h"
 #include "cli/output.h"
+#include "cli/printable.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,16 +28,19 @@ static const struct option options[] = {
 	{OPTION_END, 0, NULL, 0, NULL, NULL, COMPLETES_NOTHING},
 };
 
-/* Why what a running machine could have taken over waits. */
+/* Why what a running machine could have taken over waits. The machine may have said it. */
 static void tell_reasons(const json_t *reasons, const struct option_list *settings)
 {
 	for (size_t i = 0; i < settings->count; i++) {
 		const char *word = settings->words[i];
 		auto_free char *key = strndup(word, strcspn(word, "="));
 		const char *reason = key ? json_string_value(json_object_get(reasons, key)) : NULL;
+		auto_text struct text shown = {0};
 
 		if (reason)
-			fprintf(stderr, "%s: %s\n", word, reason);
+			printable_add(&shown, reason);
+		if (reason && text_ok(&shown))
+			fprintf(stderr, "%s: %s\n", word, shown.data);
 	}
 }
 

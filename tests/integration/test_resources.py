@@ -101,17 +101,18 @@ def test_what_the_guest_can_not_do_waits_and_inspect_says_why(host, make):
     guest = make()
     refusal = {"kind": KINDS["BUSY"], "os": 16, "message": "the kernel keeps them", "value": 1}
     _, said = set_all(host, guest, "cpus=2", "disk=3G", "memory=400M",
-                      answers=[{"kind": KINDS["GUEST"], "message": "no room"}, refusal, {"value": 100 * MIB}])
-    reasons = {"cpus": "the kernel keeps them", "disk": "no room", "memory": "412 MiB are in use in the machine"}
+                      answers=[{"kind": KINDS["GUEST"], "message": "no room\x1b[2J"}, refusal, {"value": 100 * MIB}])
+    reasons = {"cpus": "the kernel keeps them", "disk": "no room\x1b[2J", "memory": "412 MiB are in use in the machine"}
     words = ("cpus=2", "disk=3G", "memory=400M")
-    assert said == waits(*words, why=[f"{word}: {reasons[word.split('=')[0]]}" for word in words])
+    why = [f"{word}: {reasons[word.split('=')[0]]}" for word in words]
+    assert said == waits(*words, why=why).replace("\x1b", "?")  # the guest does not control the terminal
     now = shown(host)
     assert now["pending"] == {"cpus": 2, "disk": 3 * GIB, "memory": 400 * MIB}
     assert now["pendingReasons"] == reasons
     assert now["settings"]["memory"] == 512 * MIB
     set_all(host, guest, "memory=400M", answers=[{"value": 300 * MIB}])  # once it has become free
     set_all(host, guest, "cpus=1")  # it has never had another number
-    assert shown(host)["pendingReasons"] == {"disk": "no room"}
+    assert shown(host)["pendingReasons"] == {"disk": "no room\x1b[2J"}
 
 
 def test_memory_that_gets_stuck_is_told_as_it_is(host, make):
