@@ -45,51 +45,63 @@ bool home_is_taken(const char *path, uint32_t uid)
 
 /* What /etc/skel has. */
 
-static void copy_tree(int to, int from, const struct owner *owner, unsigned depth);
+static int copy_tree(int to, int from, const struct owner *owner, unsigned depth);
 
-static void copy_link(int to, int from, const char *name, const struct owner *owner)
+static int copy_link(int to, int from, const char *name, const struct owner *owner)
 {
 	char target[4096];
 	ssize_t length = readlinkat(from, name, target, sizeof(target) - 1);
 
-	target[length > 0 ? length : 0] = '\0';
-	if (symlinkat(target, to, name) == 0)
-		fchownat(to, name, owner->uid, owner->gid, AT_SYMLINK_NOFOLLOW);
+	if (length < 0)
+		return -errno;
+	target[length] = '\0';
+	return symlinkat(target, to, name) < 0 || fchownat(to, name, owner->uid, owner->gid, AT_SYMLINK_NOFOLLOW) < 0
+		       ? -errno
+		       : 0;
 }
 
-static void copy_file(int to, int from, const char *name, mode_t mode, const struct owner *owner)
+static int finish(int fd, mode_t mode, const struct owner *owner)
+{
+	return fchown(fd, owner->uid, owner->gid) < 0 || fchmod(fd, mode) < 0 ? -errno : 0;
+}
+
+static int copy_file(int to, int from, const char *name, mode_t mode, const struct owner *owner)
 {
 	auto_close int in = openat(from, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	auto_close int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	auto_close int out = in < 0 ? -1 : openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int result = out < 0 ? -errno : file_copy(out, in);
 
-	if (in >= 0 && out >= 0 && file_copy(out, in) == 0 && fchown(out, owner->uid, owner->gid) == 0)
-		fchmod(out, mode);
+	return result < 0 ? result : finish(out, mode, owner);
 }
 
-static void copy_folder(int to, int from, const char *name, mode_t mode, const struct owner *owner, unsigned depth)
+static int copy_folder(int to, int from, const char *name, mode_t mode, const struct owner *owner, unsigned depth)
 {
 	auto_close int in = -1, out = -1;
+	int result;
 
-	if (depth >= SKEL_DEPTH_MAX || mkdirat(to, name, 0700) < 0)
-		return;
+	if (depth >= SKEL_DEPTH_MAX)
+		return 0;
+	if (mkdirat(to, name, 0700) < 0)
+		return -errno;
 	in = openat(from, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	out = openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (in >= 0 && out >= 0)
-		copy_tree(out, TAKE_FD(in), owner, depth + 1);
-	if (out >= 0 && fchown(out, owner->uid, owner->gid) == 0)
-		fchmod(out, mode);
+	out = in < 0 ? -1 : openat(to, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	result = out < 0 ? -errno : copy_tree(out, TAKE_FD(in), owner, depth + 1);
+	return result < 0 ? result : finish(out, mode, owner);
 }
 
-static void copy_tree(int to, int from, const struct owner *owner, unsigned depth)
+/* Takes `from`. */
+static int copy_tree(int to, int from, const struct owner *owner, unsigned depth)
 {
 	DIR *folder = fdopendir(from);
 	struct dirent *entry;
+	int result = 0;
 
 	if (!folder) {
+		result = -errno;
 		close(from);
-		return;
+		return result;
 	}
-	while ((entry = readdir(folder))) {
+	while (result == 0 && (entry = readdir(folder))) {
 		const char *name = entry->d_name;
 		struct stat st;
 
@@ -97,13 +109,14 @@ static void copy_tree(int to, int from, const struct owner *owner, unsigned dept
 		    fstatat(dirfd(folder), name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 			continue;
 		if (S_ISLNK(st.st_mode))
-			copy_link(to, dirfd(folder), name, owner);
+			result = copy_link(to, dirfd(folder), name, owner);
 		else if (S_ISREG(st.st_mode))
-			copy_file(to, dirfd(folder), name, st.st_mode & 0777, owner);
+			result = copy_file(to, dirfd(folder), name, st.st_mode & 0777, owner);
 		else if (S_ISDIR(st.st_mode))
-			copy_folder(to, dirfd(folder), name, st.st_mode & 0777, owner, depth);
+			result = copy_folder(to, dirfd(folder), name, st.st_mode & 0777, owner, depth);
 	}
 	closedir(folder);
+	return result;
 }
 
 /* Made beside its place, and moved there when it is whole. */
@@ -126,7 +139,9 @@ static int make_at(const char *path, const struct owner *owner)
 	from = open(SKEL, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	to = open(beside, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (from >= 0 && to >= 0)
-		copy_tree(to, TAKE_FD(from), owner, 0);
+		result = copy_tree(to, TAKE_FD(from), owner, 0);
+	if (result < 0)
+		return result;
 	/* Its files are on the disk before it has its name: with that it counts as made. */
 	if (to < 0 || fchown(to, owner->uid, owner->gid) < 0 || syncfs(to) < 0 || rename(beside, path) < 0)
 		return -errno;

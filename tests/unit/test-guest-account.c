@@ -4,6 +4,8 @@
 #include "guest/account.h"
 #include "guest/enroll.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -121,6 +123,35 @@ static void an_account_is_added_once_and_files_keep_their_modes(void **state)
 	expect_ensured(&ada, "check ada /home/ada");
 	expect_file("home/ada/sub/.rc", "rc\n");
 	expect_file("etc/passwd", "root:x:0:0::/root:/bin/sh\nada:x:1000:1001::/home/ada:/bin/sh\n");
+}
+
+/* On a disk that takes no large files any more. */
+static int ensure_in_little_room(void *data, struct text *out, struct annex_error **err)
+{
+	struct rlimit little = {1000, 1000};
+
+	signal(SIGXFSZ, SIG_IGN);
+	return setrlimit(RLIMIT_FSIZE, &little) < 0 ? -1 : ensure(data, out, err);
+}
+
+static void a_home_is_made_whole_or_not_at_all(void **state)
+{
+	auto_error struct annex_error *err = NULL;
+	struct account copy = ada;
+	char large[2001] = "";
+
+	(void)state;
+	memset(large, 'x', sizeof(large) - 1);
+	make_folder("etc/skel/sub");
+	write_file("etc/skel/sub/.rc", large, 0600);
+	assert_int_equal(inside_run(NULL, root, ensure_in_little_room, &copy, &err), -1);
+	assert_string_equal(annex_error_message(err), "cannot set up the account of ada: cannot make the home folder "
+						      "/home/ada: File too large");
+	assert_false(exists("home/ada"));
+	assert_false(exists("etc/passwd"));
+	expect_ensured(&ada, "check ada /home/ada");
+	expect_file("home/ada/sub/.rc", large);
+	assert_false(exists("home/ada.annex-new"));
 }
 
 static void an_account_with_the_id_is_renamed_and_its_home_moved(void **state)
@@ -572,6 +603,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		IMAGE_TEST(an_account_is_added_once_and_files_keep_their_modes),
+		IMAGE_TEST(a_home_is_made_whole_or_not_at_all),
 		IMAGE_TEST(an_account_with_the_id_is_renamed_and_its_home_moved),
 		IMAGE_TEST(a_person_of_that_name_gets_the_ids_and_the_files),
 		IMAGE_TEST(a_shared_home_is_not_made_and_an_own_one_later_is),
