@@ -105,10 +105,10 @@ static int read_known(struct known *ret, const char *path)
 
 static int begin(const char *path, const char *zone, const char *was)
 {
-	char lines[2 * ZONE_NAME_MAX + sizeof(WAS) + 2];
+	auto_text struct text lines = {0};
 
-	snprintf(lines, sizeof(lines), "%s\n" WAS "%.*s\n", zone, ZONE_NAME_MAX, was);
-	return file_write_atomic(AT_FDCWD, path, lines, strlen(lines), 0644);
+	text_printf(&lines, "%s\n" WAS "%s\n", zone, was);
+	return text_ok(&lines) ? file_write_atomic(AT_FDCWD, path, lines.data, lines.size, 0644) : -ENOMEM;
 }
 
 int timezone_set(const char *root, const char *zone, struct annex_error **err)
