@@ -101,9 +101,11 @@ def test_the_home_is_the_host_s_with_the_same_owner(machine, host):
 
 
 def test_nothing_is_copied_into_a_shared_home(debian, host):
-    assert debian.run("sh", "-c", "ls -A ~").output.decode().split() == ["hello"]
+    assert debian.run("sh", "-c", "ls -A ~").output.decode().split() == [".config", "hello"]
     assert debian.root("ls -A /etc/skel").split(), "the image has what would be copied"
-    assert [path.name for path in (host.root / "debian-home").iterdir()] == ["hello"]
+    # Of the machine's own folder of units the place is there, and nothing in it.
+    assert sorted(str(path.relative_to(host.root / "debian-home")) for path in (host.root / "debian-home").rglob("*")) == [
+        ".config", ".config/systemd", "hello"]
 
 
 def test_a_share_that_is_read_only_is_so_for_root_too(machine):
