@@ -461,7 +461,10 @@ static void report_boot(struct link *link)
 			   : state->state == MACHINE_RUNNING ? "booted"
 							     : "booting the kernel";
 
-	if (*state->waiting) {
+	/* What waits to be started again is started now, since somebody waits for it. */
+	if (state->state == MACHINE_RESTARTING) {
+		text = "starting the virtual machine";
+	} else if (*state->waiting) {
 		if (asprintf(&waiting, "waiting for %s", state->waiting) < 0)
 			waiting = NULL;
 		text = waiting ? waiting : state->waiting;

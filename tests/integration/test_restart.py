@@ -92,9 +92,10 @@ def test_start_does_not_wait_and_tells_why_it_failed_again(user_host, make):
     machine, supervisor, guest = make("on-failure")
     guest.happen("die")
     waits(machine)
-    starting = user_host.start("start", "dev")
+    starting = user_host.start("start", "dev", stderr=subprocess.PIPE, text=True)
     machine.guest().ready()
-    assert starting.wait(annex_test.TIMEOUT) == 0
+    _, errors = starting.communicate(timeout=annex_test.TIMEOUT)
+    assert starting.returncode == 0 and errors.startswith("starting the virtual machine\n") and "again at" not in errors
     machine.guests[-1].happen("die")
     waits(machine)
     user_host.ok("set", "-n", "dev", "kernel=default")
