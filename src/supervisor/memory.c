@@ -29,11 +29,15 @@ struct memory {
 
 static void look(struct memory *memory);
 
+/* What a machine of that size is to have free. */
+static uint64_t spare_for(uint64_t size)
+{
+	return MEMORY_SPARE + size / MEMORY_SPARE_PART;
+}
+
 bool memory_can_spare(uint64_t available, uint64_t before, uint64_t after)
 {
-	uint64_t spare = MEMORY_SPARE + after / MEMORY_SPARE_PART;
-
-	return after >= before || available >= before - after + spare;
+	return after >= before || available >= before - after + spare_for(after);
 }
 
 static uint64_t round_up(uint64_t value, uint64_t unit)
@@ -126,12 +130,13 @@ static void tell(struct memory *memory)
 static void decide(struct memory *memory)
 {
 	uint64_t wanted = round_up(memory->wanted, MIB);
-	char in_use[TEXT_SIZE_BUFFER], why[128];
+	char in_use[TEXT_SIZE_BUFFER], more[TEXT_SIZE_BUFFER], why[128];
 
 	if (!memory_can_spare(memory->available, now(memory), wanted)) {
 		uint64_t used = now(memory) > memory->available ? now(memory) - memory->available : now(memory);
 
-		snprintf(why, sizeof(why), "%s are in use in the machine", text_from_size(in_use, used));
+		snprintf(why, sizeof(why), "%s are in use in the machine, and to go on it needs %s more",
+			 text_from_size(in_use, used), text_from_size(more, spare_for(wanted)));
 		end(memory, 0, why);
 		return;
 	}
