@@ -73,7 +73,10 @@ int etcfile_write(const char *path, const struct text *text, mode_t mode, struct
 		result = etcfile_make_parents(place);
 	if (result == 0)
 		result = file_replace(AT_FDCWD, place, text->data, text->size, mode);
-	return result < 0 ? fail_os(err, result, "cannot write %s of the image", path) : 0;
+	if (result == 0)
+		return 0;
+	fail_os(err, result, "cannot write %s of the image", path);
+	return result == -ENOSPC ? fail_hint(err, "annex set disk=SIZE gives the machine a larger disk") : -1;
 }
 
 static int make_folders(const char *path, mode_t mode, unsigned links);

@@ -5,6 +5,7 @@
 #include "guest/enroll.h"
 
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -364,6 +365,27 @@ static void files_that_are_links_stay_links(void **state)
 	expect_mode("etc/group", 0777, 0, 0);
 }
 
+static void a_full_disk_is_told_with_what_helps(void **state)
+{
+	auto_error struct annex_error *err = NULL;
+	auto_free char *answer = NULL;
+	char path[256];
+	struct account copy = ada;
+	int result;
+
+	(void)state;
+	in_root(path, sizeof(path), "etc");
+	assert_int_equal(mount("none", path, "tmpfs", 0, "size=4k,mode=0755"), 0);
+	write_file("etc/passwd", "root:x:0:0::/:/bin/sh\n", 0644);
+	result = inside_run(&answer, root, ensure, &copy, &err);
+	expect_file("etc/passwd", "root:x:0:0::/:/bin/sh\n");
+	assert_int_equal(umount(path), 0);
+	assert_int_equal(result, -1);
+	assert_string_equal(annex_error_message(err), "cannot set up the account of ada: cannot write /etc/group of "
+						      "the image: No space left on device");
+	assert_string_equal(annex_error_hint(err), "annex set disk=SIZE gives the machine a larger disk");
+}
+
 static void what_is_no_file_is_told_and_left_alone(void **state)
 {
 	char path[256];
@@ -616,6 +638,7 @@ int main(void)
 		IMAGE_TEST(root_needs_nothing),
 		IMAGE_TEST(odd_names_and_homes_are_made_to_fit),
 		IMAGE_TEST(files_that_are_links_stay_links),
+		IMAGE_TEST(a_full_disk_is_told_with_what_helps),
 		IMAGE_TEST(what_is_no_file_is_told_and_left_alone),
 		IMAGE_TEST(a_machine_that_has_started_starts_with_what_it_has),
 		IMAGE_TEST(large_files_and_any_bytes_are_taken),
