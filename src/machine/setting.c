@@ -403,7 +403,7 @@ int settings_apply(struct machine_settings *settings, const char *pair, struct a
 
 	if (pair[length] != '=') {
 		fail(err, ANNEX_ERROR_USAGE, "'%s' is not of the form KEY=VALUE", pair);
-		return fail_hint(err, "annex set memory=4G");
+		return fail_hint(err, "annex set -n NAME memory=4G");
 	}
 	setting = find(pair, length);
 	if (!setting)

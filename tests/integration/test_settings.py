@@ -110,6 +110,7 @@ SAID_OTHERWISE = [
     ("colour=blue", "there is no setting 'colour'", 2),
     ("=x", "there is no setting ''", 2),
     ("memory", "'memory' is not of the form KEY=VALUE", 2),
+    ("dev", "'dev' is not of the form KEY=VALUE", 2),
     ("colour=default", "there is no setting 'colour'", 2),
     ("volume=/tmp:/x:rw,ro", "the options rw and ro of a volume contradict each other", 2),
     ("volume=/tmp:/x:cache=none,cache=auto", "the options cache=none and cache=auto of a volume contradict each other", 2),
