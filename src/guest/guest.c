@@ -126,11 +126,18 @@ static void on_init_running(void *data)
 	}
 }
 
+/* What runs in the place of init, before it. */
+static const char *enrolling_name(const struct guest *guest)
+{
+	return guest->user.rest == ACCOUNT_RUN ? ACCOUNT_SCRIPT : "the check of the account";
+}
+
 /* reboot(2) in a pid namespace ends its PID 1 by SIGHUP for a restart, and by SIGINT for power off and halt. One that
  * just exits has had enough, unless it never was up. */
 static void describe_end(struct guest *guest, int status)
 {
 	struct message_halted *halt = &guest->halt;
+	const char *name = guest->enrolls ? enrolling_name(guest) : guest->init_path;
 	bool off = guest->state == GUEST_STOPPING || (WIFSIGNALED(status) && WTERMSIG(status) == SIGINT) ||
 		   (WIFEXITED(status) && WEXITSTATUS(status) == 0 && guest->state != GUEST_STARTING);
 	bool again = WIFSIGNALED(status) && WTERMSIG(status) == SIGHUP;
@@ -140,10 +147,10 @@ static void describe_end(struct guest *guest, int status)
 	if (text_starts(guest->waiting, "init: "))
 		snprintf(said, sizeof(said), ": %s", guest->waiting + strlen("init: "));
 	if (WIFSIGNALED(status))
-		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s was killed by signal %d (%s)",
-			 guest->init_path, WTERMSIG(status), strsignal(WTERMSIG(status)));
+		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s was killed by signal %d (%s)", name,
+			 WTERMSIG(status), strsignal(WTERMSIG(status)));
 	else
-		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s exited with status %d%s%s", guest->init_path,
+		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s exited with status %d%s%s", name,
 			 WEXITSTATUS(status), guest->state == GUEST_STARTING ? " before it was up" : "", said);
 	if (off || again)
 		snprintf(guest->halt_text, sizeof(guest->halt_text), "%s", off ? "powered off" : "rebooting");
@@ -255,8 +262,7 @@ static const struct init_callbacks enroll_callbacks = {on_enrolling, on_enrolled
 
 static int start_enrolling(struct guest *guest, struct annex_error **err)
 {
-	const struct init_options options = {.path = guest->user.rest == ACCOUNT_RUN ? ACCOUNT_SCRIPT
-										     : "the check of the account",
+	const struct init_options options = {.path = enrolling_name(guest),
 					     .hostname = guest->hostname,
 					     .mounts = mounts(guest),
 					     .work = do_enroll,

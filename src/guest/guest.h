@@ -59,7 +59,7 @@ struct guest {
 	char waiting[NOTIFY_STATUS_MAX + 64];
 	bool halted;
 	struct message_halted halt;
-	char halt_text[NOTIFY_STATUS_MAX + 128];
+	char halt_text[NOTIFY_STATUS_MAX + 192];
 };
 
 /* Prepare; then loop_run() until it is over. */
