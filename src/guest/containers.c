@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "guest/etcfile.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,16 +16,15 @@
 
 #define CONFIG  "/etc/containers/storage.conf"
 #define STORAGE "/var/lib/annex/containers"
-#define OURS    "# Written by annex at each start. Remove this line to keep your own changes.\n"
 
 enum { CONFIG_MAX = 1 << 20 };
 
-static const char text[] = OURS "# The home is the host's, where containers of ordinary users can't be.\n"
-				"[storage]\n"
-				"driver = \"overlay\"\n"
-				"runroot = \"/run/containers/storage\"\n"
-				"graphroot = \"/var/lib/containers/storage\"\n"
-				"rootless_storage_path = \"" STORAGE "/$UID\"\n";
+static const char text[] = ETCFILE_OURS "# The home is the host's, where containers of ordinary users can't be.\n"
+					"[storage]\n"
+					"driver = \"overlay\"\n"
+					"runroot = \"/run/containers/storage\"\n"
+					"graphroot = \"/var/lib/containers/storage\"\n"
+					"rootless_storage_path = \"" STORAGE "/$UID\"\n";
 
 /* Everybody may make a folder there, so the user's is made before somebody else makes it. */
 static int make_own(uint32_t uid, uint32_t gid)
@@ -47,7 +47,7 @@ int containers_keep_on_disk(uint32_t uid, uint32_t gid, struct annex_error **err
 
 	if (result < 0 && result != -ENOENT)
 		return 0; /* whatever it is, it is not ours */
-	if (now && !text_starts(now, OURS))
+	if (now && !text_starts(now, ETCFILE_OURS))
 		return 0;
 	result = file_make_folders(STORAGE, 0755);
 	if (result == 0 && chmod(STORAGE, 01777) < 0)

@@ -17,7 +17,6 @@
 #include <sys/stat.h>
 
 #define STATE "/var/lib/annex"
-#define OURS  "# Written by annex at each start. Remove this line to keep your own changes.\n"
 
 static const char our_line[] = "# annex";
 
@@ -160,9 +159,9 @@ static int write_resolver(const char *dns, struct annex_error **err)
 		return 0;
 	if (get(&now, "/etc/resolv.conf", err) < 0)
 		return -1;
-	if (*now && !text_starts(now, OURS))
+	if (*now && !text_starts(now, ETCFILE_OURS))
 		return 0;
-	text_add(&made, OURS);
+	text_add(&made, ETCFILE_OURS);
 	while ((server = strsep(&at, ", "))) {
 		if (*server)
 			text_printf(&made, "nameserver %s\n", server);

@@ -6,6 +6,7 @@
 #include "guest/profile.h"
 
 #include "base/file.h"
+#include "guest/etcfile.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -15,7 +16,6 @@
 
 #define FOLDER "/etc/profile.d"
 #define NAME   FOLDER "/annex.sh"
-#define OURS   "# Written by annex at each start. Remove this line to keep your own changes.\n"
 
 static const char *const standard[] = {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin",        "/usr/bin",
 				       "/sbin",           "/bin",           "/usr/local/games", "/usr/games"};
@@ -88,7 +88,7 @@ void profile_make(struct text *out, const char *path)
 		any |= counts(folders.items[i]);
 	if (!any)
 		return;
-	text_add(out, OURS "# Folders of the image's PATH that /etc/profile doesn't know.\n");
+	text_add(out, ETCFILE_OURS "# Folders of the image's PATH that /etc/profile doesn't know.\n");
 	/* The front is filled from its last folder on. */
 	for (size_t i = first; i > 0; i--) {
 		if (counts(folders.items[i - 1]))
@@ -119,7 +119,7 @@ int profile_write(const char *root, const char *path, struct annex_error **err)
 	result = file_read_regular(&now, NULL, AT_FDCWD, name, PROFILE_FILE_MAX);
 	if (result < 0 && result != -ENOENT)
 		return fail_os(err, result, "cannot read " NAME);
-	if (text_equal(now ? now : "", made.size ? made.data : "") || (now && !text_starts(now, OURS)))
+	if (text_equal(now ? now : "", made.size ? made.data : "") || (now && !text_starts(now, ETCFILE_OURS)))
 		return 0;
 	if (made.size > 0)
 		result = file_write_atomic(AT_FDCWD, name, made.data, made.size, 0644);
