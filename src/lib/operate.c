@@ -284,6 +284,15 @@ static int apply(struct annex_machine *machine, const json_t *set, const char *c
 	return request_apply(link, (const char *const *)live.items, err);
 }
 
+static bool names_one_of(const char *const *settings, const json_t *keys)
+{
+	for (; *settings; settings++) {
+		if (json_object_getn(keys, *settings, strcspn(*settings, "=")))
+			return true;
+	}
+	return false;
+}
+
 API int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,
 			  struct annex_error **err)
 {
@@ -308,7 +317,7 @@ API int annex_machine_set(struct annex_machine *machine, const char *const *sett
 		return -1;
 	if (link && machine_run_load(&run, &machine->paths, &ignored) == 0 && run.settings)
 		differences = machine_pending(set, run.settings);
-	*ret_pending = json_object_size(differences) > 0;
+	*ret_pending = names_one_of(settings, differences);
 	return 0;
 }
 

@@ -188,7 +188,11 @@ def test_settings_of_which_nothing_in_the_machine_depends_never_wait(user_host, 
     assert user_host.annex("set", "--now", "-n", "dev", "restart=on-failure").stderr == ""
     told = inspect(user_host)
     assert told["pending"] == {} and told["settings"]["restart"] == "on-failure"
-    assert machine.running["pid"] == supervisor
+    # Not even where others wait, which nobody asked for now.
+    user_host.ok("set", "-n", "dev", "env=A=1")
+    assert user_host.annex("set", "--now", "-n", "dev", "restart=always").stderr == ""
+    assert inspect(user_host)["pending"] == {"env": ["A=1"]} and machine.running["pid"] == supervisor
+    user_host.ok("set", "-n", "dev", "env=-A")
 
 
 def test_each_mask_is_shown_once(user_host, machine, guest):
