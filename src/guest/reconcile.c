@@ -85,6 +85,16 @@ static char *PRINTF_LIKE(1, 2) format(const char *format, ...)
 	return length < 0 ? NULL : made;
 }
 
+/* Of two lines with one name the second is found by its number only, and changed by nobody. */
+static bool is_named(const struct userdb *db, enum userdb_file file, const char *name, uint32_t id)
+{
+	size_t field = file == USERDB_GROUP ? GROUP_GID : PASSWD_UID;
+	struct entry entry;
+	uint32_t number = 0;
+
+	return userdb_find(&entry, db, file, name) && entry_number(&number, &entry, field) && number == id;
+}
+
 /* The wanted name, or one that nobody has. */
 static char *free_name(const struct userdb *db, enum userdb_file file, const char *wanted, uint32_t id)
 {
@@ -192,6 +202,8 @@ static int set_group(struct userdb *db, const char *name, uint32_t old, bool ren
 	group = entry_copy(&entry, GROUP_NAME);
 	if (!group)
 		return -ENOMEM;
+	if (!is_named(db, USERDB_GROUP, group, old))
+		return 0;
 	if (renumber && is_person(old) && !is_primary_of_others(db, old, name) &&
 	    (strcmp(group, name) == 0 || strcmp(group, wish->group) == 0) &&
 	    !userdb_find_id(&entry, db, USERDB_GROUP, wish->gid))
@@ -243,15 +255,6 @@ static void set_shell(struct userdb *db, const char *name, bool renamed, const s
 		userdb_set(db, USERDB_PASSWD, name, PASSWD_SHELL, wish->shell);
 }
 
-static bool is_named(const struct userdb *db, const char *name, uint32_t uid)
-{
-	struct entry entry;
-	uint32_t number = 0;
-
-	return userdb_find(&entry, db, USERDB_PASSWD, name) && entry_number(&number, &entry, PASSWD_UID) &&
-	       number == uid;
-}
-
 static int take_home(struct reconcile_result *result, const struct userdb *db, const struct reconcile_wish *wish)
 {
 	struct entry entry;
@@ -264,8 +267,7 @@ static int take_home(struct reconcile_result *result, const struct userdb *db, c
 
 static int adopt(struct reconcile_result *result, struct userdb *db, char *name, const struct reconcile_wish *wish)
 {
-	/* Of two lines with one name the second is found by its number only, and changed by nobody. */
-	bool is_hidden = !is_named(db, name, wish->uid);
+	bool is_hidden = !is_named(db, USERDB_PASSWD, name, wish->uid);
 	bool settles = !wish->is_settled && !is_hidden && is_person(wish->uid);
 	bool renames = settles && strcmp(name, wish->name) != 0 && !has(db, USERDB_PASSWD, wish->name);
 	struct entry entry;

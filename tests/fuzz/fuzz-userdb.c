@@ -48,6 +48,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				      .gid = 1001,
 				      .home = "/home/ada",
 				      .shell = "/bin/sh",
+				      .wants_subids = size % 2,
+				      .home_is_shared = size % 3 == 0,
+				      .is_settled = size % 5 == 0,
 				      .shell_works = works};
 	auto_reconcile struct reconcile_result first = {0}, second = {0};
 	auto_userdb struct userdb db = {0}, before = {0};

@@ -418,6 +418,17 @@ static void a_person_whose_group_others_have_keeps_it_beside_the_hosts(void **st
 	expect(USERDB_GROUP, "root:x:0:\nada:x:1005:ada\nada-host:x:1000:\n");
 }
 
+static void a_group_that_another_line_of_its_name_hides_keeps_its_id(void **state)
+{
+	auto_reconcile struct reconcile_result result = {0};
+
+	(void)state;
+	put(USERDB_PASSWD, "root:x:0:0::/root:/bin/sh\nada:x:1005:1005:A:/home/ada:/bin/sh\n");
+	put(USERDB_GROUP, "ada:x:0:\nada:x:1005:\n");
+	settle(&result, &ada);
+	expect(USERDB_GROUP, "ada:x:0:\nada:x:1005:\nada-host:x:1000:\n");
+}
+
 static void with_both_the_one_that_holds_the_id_keeps_its_name(void **state)
 {
 	auto_reconcile struct reconcile_result result = {0};
@@ -486,6 +497,7 @@ int main(void)
 		DB_TEST(accounts_of_the_system_are_left_as_they_are),
 		DB_TEST(a_person_of_that_name_gets_the_hosts_ids),
 		DB_TEST(a_person_whose_group_others_have_keeps_it_beside_the_hosts),
+		DB_TEST(a_group_that_another_line_of_its_name_hides_keeps_its_id),
 		DB_TEST(with_both_the_one_that_holds_the_id_keeps_its_name),
 		DB_TEST(an_account_that_nobody_logs_in_to_gets_home_and_shell),
 		DB_TEST(files_that_are_missing_or_garbage_get_what_is_needed),
