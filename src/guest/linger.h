@@ -17,7 +17,8 @@ MUST_USE int linger_set(const char *root, const char *user, struct annex_error *
 /* The folder that stands in the place of that of a shared home; of the user. */
 MUST_USE int linger_make_units(const char *root, uint32_t uid, uint32_t gid, struct annex_error **err);
 
-/* Mount it there. `root`: of the machine, with the home in it. -errno. */
+/* Mount it there. `root`: of the machine, with the home in it. -errno; -EXDEV: that place is none of the host's, as a
+ * link leads out of the home. */
 MUST_USE int linger_bind_units(int root, const char *home);
 /* What user@.service needs below /run where the image has no pam_systemd. `units`: run/systemd/system. -errno. */
 MUST_USE int linger_drop_in(int units);

@@ -193,7 +193,9 @@ static void bind_units(const char *home)
 	auto_close int disk = open(MOUNT_DISK, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int result = disk < 0 ? -errno : linger_bind_units(disk, home);
 
-	if (result < 0)
+	if (result == -EXDEV)
+		log_info("the user's units of systemd stay where a link leads out of the home");
+	else if (result < 0)
 		log_info("the user's units of systemd are those of the host: %s", strerror(-result));
 }
 
