@@ -1,8 +1,8 @@
 /*
  * Signals are what software in the machine, and the agent, ask with: those that busybox's and systemd's commands send
  * to PID 1. The service, if there is one, is asked first, by the image's own signal. Then all processes get SIGTERM,
- * have a while to end, and are killed. reboot(2) in a pid namespace then ends this process by a signal that tells the
- * agent which it was.
+ * those with a terminal SIGHUP too, have a while to end, and are killed. reboot(2) in a pid namespace then ends this
+ * process by a signal that tells the agent which it was.
  *
  * A service that has ended, however it did, is started again, soon the first time and ever later if it goes on so. One
  * that cannot even be started when the machine starts ends the machine.
@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/time.h"
+#include "guest/process.h"
 #include "guest/service.h"
 
 #include <signal.h>
@@ -140,6 +141,7 @@ _Noreturn static void end(struct builtin *builtin, int how)
 {
 	stop_service(builtin);
 	kill(-1, SIGTERM);
+	process_hang_up();
 	kill(-1, SIGCONT);
 	wait_for_all(builtin);
 	kill(-1, SIGKILL);

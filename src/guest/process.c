@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-enum { STAT_MAX = 4096, STAT_SESSION = 3, KILL_ROUNDS = 16 };
+enum { STAT_MAX = 4096, STAT_SESSION = 3, STAT_TERMINAL = 4, KILL_ROUNDS = 16 };
 enum { FDINFO_MAX = 4096 };
 enum { FILES_SOFT = 1024, FILES_HARD = 524288 }; /* what systemd gives to services */
 
@@ -95,23 +95,23 @@ int process_set_standard(int in, int out, int errors)
 	return 0;
 }
 
-/* The session that a process is of, or 0: it is gone. */
-static pid_t session_of(int proc, const char *name)
+/* A field of a process, or 0: it is gone. */
+static uint32_t read_field(int proc, const char *name, int index)
 {
 	auto_free char *text = NULL;
 	char path[32], *at, *field = NULL;
-	uint32_t session = 0;
+	uint32_t value = 0;
 
 	snprintf(path, sizeof(path), "%.16s/stat", name);
 	if (file_read(&text, NULL, proc, path, STAT_MAX) < 0)
 		return 0;
-	at = strrchr(text, ')'); /* behind its name, which may hold anything: state, parent, group, session */
+	at = strrchr(text, ')'); /* behind its name, which may hold anything: state, parent, group, session, terminal */
 	if (!at || !at[1])
 		return 0;
 	at += 2;
-	for (int i = 0; i <= STAT_SESSION; i++)
+	for (int i = 0; i <= index; i++)
 		field = strsep(&at, " ");
-	return field && text_to_u32(&session, field, 10) == 0 ? (pid_t)session : 0;
+	return field && text_to_u32(&value, field, 10) == 0 ? value : 0;
 }
 
 /* How many were found. */
@@ -124,7 +124,8 @@ static unsigned signal_all(int proc, DIR *folder, pid_t leader, int number)
 	while ((entry = readdir(folder))) {
 		uint32_t pid = 0;
 
-		if (text_to_u32(&pid, entry->d_name, 10) == 0 && session_of(proc, entry->d_name) == leader)
+		if (text_to_u32(&pid, entry->d_name, 10) == 0 &&
+		    read_field(proc, entry->d_name, STAT_SESSION) == (uint32_t)leader)
 			found += kill((pid_t)pid, number) == 0;
 	}
 	return found;
@@ -147,4 +148,20 @@ void process_signal_session(pid_t leader, bool ended, int number)
 			signal_all(dirfd(folder), folder, leader, SIGCONT);
 	}
 	closedir(folder);
+}
+
+void process_hang_up(void)
+{
+	DIR *folder = opendir("/proc");
+	struct dirent *entry;
+
+	while (folder && (entry = readdir(folder))) {
+		uint32_t pid = 0;
+
+		if (text_to_u32(&pid, entry->d_name, 10) == 0 && pid > 1 &&
+		    read_field(dirfd(folder), entry->d_name, STAT_TERMINAL) != 0)
+			kill((pid_t)pid, SIGHUP);
+	}
+	if (folder)
+		closedir(folder);
 }

@@ -24,5 +24,9 @@ bool process_is_ending(int pidfd);
  * `ended`: its leader is gone and reaped. Needs the agent's /proc. */
 void process_signal_session(pid_t leader, bool ended, int number);
 
+/* SIGHUP for all that have a terminal, which daemons have not: shells at a prompt ignore SIGTERM. For process 1, whose
+ * own /proc it needs. */
+void process_hang_up(void);
+
 /* Make the three descriptors 0, 1 and 2; -1 is /dev/null. None of them is below 3. */
 MUST_USE int process_set_standard(int in, int out, int errors);

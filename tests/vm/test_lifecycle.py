@@ -247,8 +247,14 @@ def test_deleting_an_image_keeps_its_machines(noinit):
     name = next(row["names"][0] for row in json.loads(host.ok("image", "list", "--format", "json"))
                 if "noinit" in row["names"][0])
     host.ok("image", "delete", name)
+    # A shell at a prompt ignores SIGTERM; terminals are hung up.
+    shell = noinit.terminal("sh", "-c", "trap '' TERM; trap 'echo hung up >/kept; exit' HUP; echo there; "
+                            "while :; do sleep 0.1; done", options=["--root"])
+    shell.expect("there")
     noinit.stop()
-    assert noinit.up().ok("cat", "/srv/app/README", options=["-u", "app"]) == "hello\n"
+    shell.close()
+    assert noinit.up().ok("cat", "/kept") == "hung up\n"
+    assert noinit.ok("cat", "/srv/app/README", options=["-u", "app"]) == "hello\n"
 
 
 def test_deleting_a_machine_that_runs_leaves_nothing(host):
