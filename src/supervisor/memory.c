@@ -23,7 +23,8 @@ struct memory {
 	enum moment moment;
 	uint64_t base, growth;     /* what it started with, and what can come on top */
 	uint64_t ballooned, added; /* what the balloon leaves of the first; what there is of the second */
-	uint64_t goal_ballooned, goal_added, moved_at;
+	uint64_t goal_ballooned, goal_added;
+	uint64_t left, left_at; /* the least that has been left to the goal, and since when: time_monotonic_ms() */
 	uint64_t wanted, available;
 };
 
@@ -93,7 +94,7 @@ static void on_told(struct qmp *qmp, const json_t *result, const struct annex_er
 		end(memory, 0, annex_error_message(err));
 	} else {
 		memory->moment = MEMORY_MOVES;
-		memory->moved_at = time_monotonic_ms();
+		memory->left = UINT64_MAX;
 		loop_timer_restart(memory->look, MEMORY_LOOK_MS);
 	}
 }
@@ -145,13 +146,25 @@ static void decide(struct memory *memory)
 	tell(memory);
 }
 
+static uint64_t distance(uint64_t from, uint64_t to)
+{
+	return from < to ? to - from : from - to;
+}
+
+/* Only what comes nearer moves: a guest could go to and fro for ever. */
 static void go_on(struct memory *memory)
 {
 	uint64_t still_ms = time_scaled_ms(MEMORY_STILL_MS, supervisor_slowness(memory->supervisor));
+	uint64_t left =
+		distance(memory->ballooned, memory->goal_ballooned) + distance(memory->added, memory->goal_added);
 
-	if (memory->ballooned == memory->goal_ballooned && memory->added == memory->goal_added) {
+	if (left < memory->left) {
+		memory->left = left;
+		memory->left_at = time_monotonic_ms();
+	}
+	if (left == 0) {
 		end(memory, memory->wanted, NULL);
-	} else if (time_monotonic_ms() - memory->moved_at <= still_ms) {
+	} else if (time_monotonic_ms() - memory->left_at <= still_ms) {
 		loop_timer_restart(memory->look, MEMORY_LOOK_MS);
 	} else {
 		memory->moment = MEMORY_SETTLES;
@@ -163,13 +176,6 @@ static void go_on(struct memory *memory)
 
 /* Looking. */
 
-static void take(struct memory *memory, uint64_t *field, uint64_t value)
-{
-	if (*field != value)
-		memory->moved_at = time_monotonic_ms();
-	*field = value;
-}
-
 static void on_balloon(struct qmp *qmp, const json_t *result, const struct annex_error *err, void *data)
 {
 	struct memory *memory = data;
@@ -180,7 +186,7 @@ static void on_balloon(struct qmp *qmp, const json_t *result, const struct annex
 		end(memory, 0, err ? annex_error_message(err) : "QEMU has no balloon");
 		return;
 	}
-	take(memory, &memory->ballooned, (uint64_t)actual);
+	memory->ballooned = (uint64_t)actual;
 	if (memory->moment == MEMORY_LOOKS)
 		decide(memory);
 	else
@@ -196,7 +202,7 @@ static void on_size(struct qmp *qmp, const json_t *result, const struct annex_er
 		end(memory, 0, err ? annex_error_message(err) : "QEMU does not tell its memory");
 		return;
 	}
-	take(memory, &memory->added, (uint64_t)json_integer_value(result));
+	memory->added = (uint64_t)json_integer_value(result);
 	execute(memory, "query-balloon", json_object(), on_balloon);
 }
 
