@@ -221,7 +221,7 @@ int context_stops(void *context)
 
 void context_blame_cancel(const struct annex_context *context, struct annex_error **err)
 {
-	if (!context_is_cancelled(context) || annex_error_kind(*err) == ANNEX_ERROR_CANCELLED)
+	if (!err || !context_is_cancelled(context) || annex_error_kind(*err) == ANNEX_ERROR_CANCELLED)
 		return;
 	annex_error_free(TAKE(*err));
 	fail(err, ANNEX_ERROR_CANCELLED, "cancelled");

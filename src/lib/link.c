@@ -343,7 +343,8 @@ static enum attempt start_one(struct link **ret, struct annex_context *context, 
 	if (result < 0 && annex_error_kind(cause) == ANNEX_ERROR_BUSY)
 		return ATTEMPT_AGAIN;
 	if (result < 0) {
-		*err = TAKE(cause);
+		if (err)
+			*err = TAKE(cause);
 		return ATTEMPT_FAILED;
 	}
 	if (result == 0) {

@@ -95,13 +95,15 @@ static ssize_t find_id(const struct catalog *catalog, const char *id)
 static int remove_image(struct prune *prune, const struct image_record *record, bool with_base,
 			struct annex_error **err)
 {
+	auto_error struct annex_error *cause = NULL;
 	int result;
 
-	if (catalog_delete(prune->store, NULL, record->id, err) < 0) {
-		if (annex_error_kind(*err) != ANNEX_ERROR_NOT_FOUND)
-			return -1;
-		annex_error_free(TAKE(*err));
-		return 0;
+	if (catalog_delete(prune->store, NULL, record->id, &cause) < 0) {
+		if (annex_error_kind(cause) == ANNEX_ERROR_NOT_FOUND)
+			return 0;
+		if (err)
+			*err = TAKE(cause);
+		return -1;
 	}
 	result = with_base ? base_remove(prune->store, record->base) : 0;
 	return result < 0 ? fail_os(err, result, "cannot remove a disk in %s/bases", prune->store->path) : 0;

@@ -57,7 +57,8 @@ int machine_record_load(struct machine_record *ret, const struct machine_paths *
 			fail(err, ANNEX_ERROR_NOT_FOUND, "there is no machine '%s'", paths->name);
 			return fail_hint(err, "annex list");
 		}
-		*err = TAKE(cause);
+		if (err)
+			*err = TAKE(cause);
 		return -1;
 	}
 	if (json_decode(&made, value, record_rows, COUNT_OF(record_rows), paths->record, err) < 0)

@@ -64,6 +64,18 @@ static void an_unknown_machine_is_not_found(void **state)
 	assert_string_equal(annex_error_message(err), "there is no machine 'nobody'");
 }
 
+static void who_does_not_ask_why_is_told_nothing(void **state)
+{
+	auto_machine_paths struct machine_paths paths = {0};
+	auto_machine_record struct machine_record record = {0};
+
+	(void)state;
+	assert_int_equal(machine_paths_make(&paths, folder, folder, folder, "broken", NULL), 0);
+	assert_int_equal(file_make_folders(paths.folder, 0700), 0);
+	assert_int_equal(file_write_atomic(AT_FDCWD, paths.record, "{", 1, 0600), 0);
+	assert_int_equal(machine_record_load(&record, &paths, NULL), -1);
+}
+
 static void a_socket_path_that_does_not_fit_is_refused(void **state)
 {
 	auto_machine_paths struct machine_paths paths = {0};
@@ -85,6 +97,7 @@ int main(void)
 		cmocka_unit_test(a_record_written_is_the_record_read),
 		cmocka_unit_test(a_service_needs_a_command_and_whose_it_is),
 		cmocka_unit_test(an_unknown_machine_is_not_found),
+		cmocka_unit_test(who_does_not_ask_why_is_told_nothing),
 		cmocka_unit_test(a_socket_path_that_does_not_fit_is_refused),
 	};
 
