@@ -73,6 +73,14 @@ bool text_ok(const struct text *text)
 	return !text->broken;
 }
 
+/* C0, DEL and C1: of valid UTF-8. */
+static bool is_control(const char *at)
+{
+	unsigned char first = (unsigned char)at[0];
+
+	return first < ' ' || first == 0x7f || (first == 0xc2 && (unsigned char)at[1] < 0xa0);
+}
+
 void text_add_clean(struct text *text, const char *from, size_t limit)
 {
 	for (size_t used = 0; *from && used < limit;) {
@@ -80,9 +88,11 @@ void text_add_clean(struct text *text, const char *from, size_t limit)
 
 		while (length < 4 && length < left && !text_is_utf8(from, length))
 			length++;
-		if (!text_is_utf8(from, length) || (unsigned char)*from < ' ' || *from == 0x7f) {
+		if (!text_is_utf8(from, length))
+			length = 1;
+		if (!text_is_utf8(from, length) || is_control(from)) {
 			text_add_char(text, '?');
-			from++;
+			from += length;
 			used++;
 			continue;
 		}
@@ -92,6 +102,14 @@ void text_add_clean(struct text *text, const char *from, size_t limit)
 		from += length;
 		used += length;
 	}
+}
+
+char *text_clean(const char *from, size_t limit)
+{
+	struct text clean = {0};
+
+	text_add_clean(&clean, from, limit);
+	return text_take(&clean);
 }
 
 char *text_take(struct text *text)

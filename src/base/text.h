@@ -22,6 +22,8 @@ void text_printf(struct text *text, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Of what a stranger said: as much as is valid UTF-8 and has room in `limit` bytes; question marks for the rest, and
  * for control characters. */
 void text_add_clean(struct text *text, const char *from, size_t limit);
+/* That alone; the caller's, or NULL when memory ran out. */
+char *text_clean(const char *from, size_t limit);
 /* The caller's string ("" when nothing was added), or NULL when memory ran out. */
 char *text_take(struct text *text);
 bool text_ok(const struct text *text);

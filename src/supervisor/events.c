@@ -86,7 +86,8 @@ void events_on_retry(struct loop_source *source, void *data)
 /* When there is no space, the guest stands still and knows nothing; its writes are tried again until there is some. */
 static void on_disk_error(struct supervisor *supervisor, const char *reason)
 {
-	log_info("writing the disk %s failed: %s", supervisor->paths->disk, reason ? reason : "?");
+	if (life_may_note(supervisor))
+		log_info("writing the disk %s failed: %s", supervisor->paths->disk, reason ? reason : "?");
 	if (!reason || strcmp(reason, "nospace") != 0)
 		return; /* the guest was told, and knows better what it means */
 	life_set_waiting(supervisor, "space on the host for its disk");

@@ -299,8 +299,8 @@ void guest_shutdown(struct guest *guest, uint64_t timeout_ms)
 
 void guest_failure(struct annex_error **err, unsigned kind, uint32_t os, const char *message, const char *hint)
 {
-	auto_free char *short_message = strndup(message, GUEST_FAILURE_MAX);
-	auto_free char *short_hint = strndup(hint, GUEST_FAILURE_MAX);
+	auto_free char *short_message = text_clean(message, GUEST_FAILURE_MAX);
+	auto_free char *short_hint = text_clean(hint, GUEST_FAILURE_MAX);
 
 	fail_relayed(err, kind, (int)os, short_message ? short_message : "", short_hint);
 }

@@ -6,7 +6,7 @@
 
 /* Clients that write to the guest wait while this much waits for it. */
 #define GUEST_QUEUE_HIGH  (1u << 20)
-#define GUEST_FAILURE_MAX 1024u /* bytes kept of a failure's message as the guest tells it, and of its hint */
+#define GUEST_FAILURE_MAX 1024u /* bytes kept of a failure's message, and of its hint, as the guest tells them */
 
 /* Takes the descriptor. */
 MUST_USE int guest_new(struct guest **ret, struct supervisor *supervisor, int fd, struct annex_error **err);

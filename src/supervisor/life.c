@@ -198,7 +198,7 @@ void life_on_deadline(struct loop_source *source, void *data)
 
 static char *copy_short(const char *text)
 {
-	return strndup(text, SUPERVISOR_WAITING_MAX);
+	return text_clean(text, SUPERVISOR_WAITING_MAX);
 }
 
 void life_set_waiting(struct supervisor *supervisor, const char *what)
@@ -265,13 +265,19 @@ void supervisor_on_halted(struct supervisor *supervisor, const struct message_ha
 	life_set_deadline(supervisor, PHASE_STOP, scaled(supervisor, SUPERVISOR_STOP_MS));
 }
 
+bool life_may_note(struct supervisor *supervisor)
+{
+	return supervisor->notes < SUPERVISOR_NOTES_MAX && ++supervisor->notes;
+}
+
 void supervisor_on_guest_failure(struct supervisor *supervisor, const struct message_failure *failure)
 {
 	struct annex_error *err = NULL;
 
 	guest_failure(&err, failure->kind, failure->os, failure->message, failure->hint);
 	if (supervisor->state != MACHINE_BOOTING) {
-		log_info("the guest says: %s", annex_error_message(err));
+		if (life_may_note(supervisor))
+			log_info("the guest says: %s", annex_error_message(err));
 		annex_error_free(err);
 		return;
 	}

@@ -14,6 +14,8 @@ void life_on_deadline(struct loop_source *source, void *data); /* a loop_timer_f
 uint64_t life_boot_ms(const struct supervisor *supervisor);
 /* What the machine waits for, NULL: nothing. Tells everyone when it has changed. */
 void life_set_waiting(struct supervisor *supervisor, const char *what);
+/* May a line be logged of what the guest can cause as often as it likes? It must not fill the host's disk. */
+bool life_may_note(struct supervisor *supervisor);
 void life_hint_at_logs(const struct supervisor *supervisor, struct annex_error **err);
 
 /* The machine is no good any more, for the reason in *err, which is taken. In order: its guest may stop by itself. */

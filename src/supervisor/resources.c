@@ -117,6 +117,13 @@ static void wait_for_restart(struct resources *resources, const char *format, ..
 	next_step(resources);
 }
 
+static void wait_as_told(struct resources *resources, const struct message_adjusted *adjusted)
+{
+	auto_free char *reason = text_clean(adjusted->message, GUEST_FAILURE_MAX);
+
+	wait_for_restart(resources, "%s", reason ? reason : "");
+}
+
 /* Asking the guest. */
 
 static void ask_guest(struct resources *resources, enum message_adjustment what, uint64_t value)
@@ -147,12 +154,13 @@ static void finish(struct resources *resources)
 
 static void on_trimmed(struct resources *resources, const struct message_adjusted *adjusted)
 {
+	auto_free char *said = text_clean(adjusted->message, GUEST_FAILURE_MAX);
 	bool again = adjusted->kind == ANNEX_ERROR_BUSY;
 
 	if (adjusted->kind == 0)
 		log_debug("%llu bytes of the disk were trimmed", (unsigned long long)adjusted->value);
 	else if (!again)
-		log_info("the disk was not trimmed: %.*s", (int)GUEST_FAILURE_MAX, adjusted->message);
+		log_info("the disk was not trimmed: %s", said ? said : "");
 	loop_timer_restart(resources->trim, again ? RESOURCES_TRIM_RETRY_MS : RESOURCES_TRIM_MS);
 	finish(resources);
 }
@@ -206,7 +214,7 @@ static void begin_disk(struct resources *resources)
 static void on_disk_filled(struct resources *resources, const struct message_adjusted *adjusted)
 {
 	if (adjusted->kind != 0) {
-		wait_for_restart(resources, "%.*s", (int)GUEST_FAILURE_MAX, adjusted->message);
+		wait_as_told(resources, adjusted);
 		return;
 	}
 	resources->supervisor->record->settings.disk = resources->first->wanted[RESOURCE_DISK];
@@ -279,7 +287,7 @@ static void on_processors_used(struct resources *resources, const struct message
 	if (adjusted->value > 0 && adjusted->value <= resources->processors)
 		resources->supervisor->record->settings.cpus = adjusted->value;
 	if (adjusted->kind != 0)
-		wait_for_restart(resources, "%.*s", (int)GUEST_FAILURE_MAX, adjusted->message);
+		wait_as_told(resources, adjusted);
 	else
 		done(resources);
 }
@@ -302,7 +310,7 @@ static void on_memory_prepared(struct resources *resources, const struct message
 	if (adjusted->kind == 0)
 		memory_change(resources->memory, resources->first->wanted[RESOURCE_MEMORY], adjusted->value);
 	else
-		wait_for_restart(resources, "%.*s", (int)GUEST_FAILURE_MAX, adjusted->message);
+		wait_as_told(resources, adjusted);
 }
 
 static void on_memory_changed(uint64_t reached, const char *why, void *data)

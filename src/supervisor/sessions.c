@@ -259,14 +259,6 @@ void sessions_set_user(struct sessions *sessions, const char *name)
 
 /* Beginning and end. */
 
-static char *cut(const char *from, size_t limit)
-{
-	auto_text struct text clean = {0};
-
-	text_add_clean(&clean, from, limit);
-	return text_take(&clean);
-}
-
 static char *describe(const struct message_open *open)
 {
 	char words[SESSION_COMMAND_MAX + 1] = "";
@@ -276,7 +268,7 @@ static char *describe(const struct message_open *open)
 		return strdup("(login shell)");
 	for (const char *const *word = open->argv; *word && used < SESSION_COMMAND_MAX; word++)
 		used += (size_t)snprintf(words + used, sizeof(words) - used, "%s%s", used ? " " : "", *word);
-	return cut(words, SESSION_COMMAND_MAX);
+	return text_clean(words, SESSION_COMMAND_MAX);
 }
 
 int sessions_prepare(struct sessions *sessions, const struct message *message)
@@ -293,7 +285,7 @@ int sessions_prepare(struct sessions *sessions, const struct message *message)
 		made->record = (struct session_record){
 			.version = SESSION_VERSION,
 			.user = open.flags & OPEN_DEFAULT_USER ? strdup(sessions->user ? sessions->user : "")
-							       : cut(open.user, SESSION_USER_MAX),
+							       : text_clean(open.user, SESSION_USER_MAX),
 			.command = describe(&open),
 			.terminal = open.flags & OPEN_TERMINAL && !(open.flags & OPEN_DETACH),
 			.detached = open.flags & OPEN_DETACH,

@@ -16,6 +16,7 @@
 
 #define SUPERVISOR_SIGNALS     3u   /* that end it */
 #define SUPERVISOR_WAITING_MAX 256u /* bytes kept of what the guest says it waits for, or of its reasons */
+#define SUPERVISOR_NOTES_MAX   100u /* lines of a run that are logged of what the guest can cause at will */
 
 struct supervisor;
 struct clients;
@@ -60,6 +61,7 @@ struct supervisor {
 	struct annex_error *failure; /* why the machine is ending or has ended; NULL: it was asked to */
 	bool panicked, reset;        /* the virtual machine was, before it ended */
 	bool heard;                  /* its guest has said HELLO */
+	unsigned notes;              /* that life_may_note() allowed */
 	bool asked;                  /* somebody wants it to end */
 	unsigned attempt;            /* which restart in a row this is; 0: none */
 	unsigned next_attempt;       /* when finished: which one this process is to make of itself, holding the lock */

@@ -1,6 +1,7 @@
 """annex-supervisor with a fake QEMU: the test plays the clients and the guest."""
 
 import ctypes
+import json
 import os
 import pathlib
 import re
@@ -53,6 +54,40 @@ def test_a_machine_boots_runs_and_stops_when_asked_to(machine):
     assert supervisor.wait(20) == 0
     assert machine.is_clean() and not (machine.folder / "failure.json").exists()
     assert not is_alive(state.vm_pid)
+
+
+def test_what_the_guest_says_is_made_readable(machine):
+    host = machine.host
+    host.env.update(machine.env)
+    supervisor = machine.supervise()
+    client = machine.connect(watch=True)
+    guest = machine.guest()
+    guest.link.send("WAITING", what="\x1b[31m\udcff\x9b" + "\xe4" * 200)
+    readable = "?[31m??" + "\xe4" * 124  # no half character at its end
+    while client.expect("STATE").waiting != readable:
+        pass
+    assert json.loads(host.ok("list", "--format", "json"))[0]["waiting"] == readable
+    assert json.loads(host.ok("inspect", "dev"))[0]["waiting"] == readable
+    guest.link.send("FAILURE", kind=protocol.KINDS["GUEST"], message="no \udcff\n", hint="\x07help")
+    guest.link.expect("SHUTDOWN")
+    guest.power_off()
+    assert supervisor.wait(20) == 1
+    assert machine.failure["message"] == "no ??" and machine.failure["hint"].startswith("?help")
+    assert json.loads(host.ok("list", "--format", "json"))[0]["failure"] == "no ??"
+
+
+def test_a_guest_that_complains_without_end_fills_no_log(machine):
+    supervisor, guest = machine.run()
+    client = machine.connect(watch=True)
+    client.expect_state("running")
+    for number in range(1000):
+        guest.link.send("FAILURE", kind=protocol.KINDS["GUEST"], message=f"complaint {number}")
+    client.send("OPEN", 1, argv=["true"])
+    guest.accept()
+    client.expect("OPENED", 1)
+    guest.power_off()
+    said = supervisor.communicate(timeout=20)[1]
+    assert 50 < said.count("complaint") <= 100
 
 
 def test_a_guest_that_powers_off_stops_its_machine(machine):

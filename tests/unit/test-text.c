@@ -102,6 +102,28 @@ static void a_secret_is_gone_when_it_is_wiped(void **state)
 	assert_null(secret);
 }
 
+static void what_strangers_say_is_made_clean(void **state)
+{
+	static const struct {
+		const char *said, *clean;
+		size_t limit;
+	} rows[] = {
+		{"plain", "plain", 100},
+		{"a\x1b[0m\x7f\n", "a?[0m??", 100},
+		{"\xc2\x9bx\xc2\xa0", "?x\xc2\xa0", 100}, /* C1 is a control character, a space that holds is none */
+		{"\xff\xc3", "??", 100},
+		{"\xc3\xa4\xc3\xa4", "\xc3\xa4", 3},
+		{"", "", 100},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		auto_free char *clean = text_clean(rows[i].said, rows[i].limit);
+
+		assert_string_equal(clean, rows[i].clean);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -111,6 +133,7 @@ int main(void)
 		cmocka_unit_test(sizes_are_written_for_people),
 		cmocka_unit_test(only_well_formed_utf8_is_utf8),
 		cmocka_unit_test(a_list_stays_terminated),
+		cmocka_unit_test(what_strangers_say_is_made_clean),
 		cmocka_unit_test(a_secret_is_gone_when_it_is_wiped),
 	};
 
