@@ -102,7 +102,8 @@ def test_what_the_guest_can_not_do_waits_and_inspect_says_why(host, make):
     refusal = {"kind": KINDS["BUSY"], "os": 16, "message": "the kernel keeps them", "value": 1}
     _, said = set_all(host, guest, "cpus=2", "disk=3G", "memory=400M",
                       answers=[{"kind": KINDS["GUEST"], "message": "no room\x1b[2J"}, refusal, {"value": 100 * MIB}])
-    reasons = {"cpus": "the kernel keeps them", "disk": "no room?[2J", "memory": "412 MiB are in use in the machine"}
+    reasons = {"cpus": "the kernel keeps them", "disk": "no room?[2J",
+               "memory": "412 MiB are in use in the machine, and to go on it needs 49 MiB more"}
     words = ("cpus=2", "disk=3G", "memory=400M")
     why = [f"{word}: {reasons[word.split('=')[0]]}" for word in words]
     assert said == waits(*words, why=why)
