@@ -178,7 +178,7 @@ static int add_socket(struct forwarding *forwarding, const char *kind, const cha
 
 	if (!guest || guest == text + 1 || strlen(text) >= PATH_MAX) {
 		fail(err, ANNEX_ERROR_USAGE, "'%.200s' is not HOST:GUEST, with an absolute path in the machine", text);
-		return fail_hint(err, "such as ~/work/db.sock:/tmp/db.sock");
+		return fail_hint(err, "such as ~/site/db.sock:/tmp/db.sock");
 	}
 	if (make_path(&path, text, (size_t)(guest - 1 - text), err) < 0)
 		return -1;
