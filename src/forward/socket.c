@@ -84,7 +84,7 @@ static int refuse(int os, const char *path, struct annex_error **err)
 {
 	if (os == EADDRINUSE) {
 		fail(err, ANNEX_ERROR_EXISTS, "cannot make the socket %s: something is there", path);
-		return fail_hint(err, "rm '%s' if nobody needs it, or choose another path", path);
+		return fail_hint(err, "choose another path; only dead sockets of yours are replaced");
 	}
 	if (os == ENOENT)
 		return fail(err, ANNEX_ERROR_NOT_FOUND, "cannot make the socket %s: its folder is not there", path);

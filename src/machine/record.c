@@ -75,6 +75,20 @@ int machine_record_load(struct machine_record *ret, const struct machine_paths *
 	return 0;
 }
 
+/* Inits insist on being process 1, which the built-in one is. */
+static bool is_init(const char *command)
+{
+	static const char *const names[] = {"init",       "systemd",   "openrc-init",   "runit",
+					    "runit-init", "s6-svscan", "s6-linux-init", "dinit"};
+	const char *slash = strrchr(command, '/');
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (strcmp(slash ? slash + 1 : command, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Without the image's user its command would run as root, which nobody asked for. */
 int machine_record_check_service(const struct machine_record *record, struct annex_error **err)
 {
@@ -84,6 +98,11 @@ int machine_record_check_service(const struct machine_record *record, struct ann
 		fail(err, ANNEX_ERROR_USAGE, "service=true: image %s has neither an entrypoint nor a command",
 		     record->image);
 		return fail_hint(err, "leave service out, and start programs by 'annex run'");
+	}
+	if (is_init(record->init_argv.items[0])) {
+		fail(err, ANNEX_ERROR_USAGE, "service=true: the command of image %s, %s, is an init and no service",
+		     record->image, record->init_argv.items[0]);
+		return fail_hint(err, "leave service out: the machine runs it as its init");
 	}
 	if (!record->user || !record->folder) {
 		fail(err, ANNEX_ERROR_UNSUPPORTED,

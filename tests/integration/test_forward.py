@@ -263,7 +263,7 @@ def test_a_socket_of_the_host_takes_nothing_s_place(running):
     home = machine.host.folder / "home"
     kept = machine.host.file("kept", "content")
     errors = refused(run(machine, "--publish-socket", "kept:/y", "true"), "something is there")
-    assert "hint: rm" in errors and kept.read_text() == "content"
+    assert "hint: choose another path" in errors and kept.read_text() == "content"
     with listener(machine, "busy.sock") as (path, _):
         refused(run(machine, "--publish-socket", f"{path}:/y", "true"), "something is there")
         assert path.is_socket()

@@ -38,7 +38,7 @@ def test_what_the_guest_does_arrives_as_events(fake, events):
     ("fail=no such luck", "QEMU: no such luck"),
     ("version=5.0.0", f"{FAKE} is QEMU 5.0.0; 7.0 or later is needed"),
     ("refuse", "QEMU: the guest is refused"),
-])
+], ids=("fails", "old", "refuses"))  # with the path in them, no two processes would have the same tests
 def test_a_start_that_fails_says_why(fake, message):
     assert bare_kernel("kernel", fake=fake) == ("", [message], 1)
 

@@ -35,6 +35,7 @@ static void a_service_needs_a_command_and_whose_it_is(void **state)
 	auto_machine_record struct machine_record record = {0};
 	auto_error struct annex_error *none = NULL;
 	auto_error struct annex_error *old = NULL;
+	auto_error struct annex_error *init = NULL;
 
 	(void)state;
 	record.image = strdup("debian:12");
@@ -49,6 +50,11 @@ static void a_service_needs_a_command_and_whose_it_is(void **state)
 	record.user = strdup("");
 	record.folder = strdup("/srv");
 	assert_int_equal(machine_record_check_service(&record, NULL), 0);
+	text_list_clear(&record.init_argv);
+	assert_int_equal(text_list_add(&record.init_argv, "/sbin/init"), 0);
+	assert_int_equal(machine_record_check_service(&record, &init), -1);
+	assert_string_equal(annex_error_message(init),
+			    "service=true: the command of image debian:12, /sbin/init, is an init and no service");
 }
 
 static void an_unknown_machine_is_not_found(void **state)
