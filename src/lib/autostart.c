@@ -227,6 +227,10 @@ int autostart_remove(struct annex_machine *machine, struct annex_error **err)
 
 	if (make_place(&place, machine->record.name, err) < 0 || read_unit(&text, &mark, place.file, err) < 0)
 		return -1;
+	if (!text && !is_linked(&place)) {
+		unlink(place.link); /* to a unit that somebody else has removed */
+		return 0;
+	}
 	return mark.id && strcmp(mark.id, machine->record.id) == 0 ? remove_files(&place, err) : 0;
 }
 

@@ -122,6 +122,13 @@ def create(user_host, test_image):
     yield create
 
 
+def test_a_link_to_a_unit_that_somebody_has_removed_goes_too(user_host, machine, systemctl, units):
+    user_host.ok("set", "-n", "dev", "autostart=true")
+    (units / "annex-dev.service").unlink()
+    user_host.ok("set", "-n", "dev", "autostart=false")
+    assert files(units) == [] and not (units / "default.target.wants" / "annex-dev.service").is_symlink()
+
+
 def test_new_machines_can_have_it(user_host, create, systemctl, units):
     made = create("-n", "web", "--autostart", "--restart", "on-failure")
     assert (made.returncode, made.stdout) == (0, "web\n") and SAID.replace("dev", "web") in made.stderr
