@@ -120,8 +120,10 @@ static int read_unit(char **ret, struct unit_mark *ret_mark, const char *path, s
 		return 0;
 	if (result < 0)
 		return fail_os(err, result, "cannot read %s", path);
-	if (unit_read(ret_mark, text, err) < 0)
-		return fail_while(err, "%s", path);
+	if (unit_read(ret_mark, text, err) < 0) {
+		fail_while(err, "%s", path);
+		return fail_hint(err, "rm %s", path);
+	}
 	*ret = TAKE(text);
 	return 0;
 }

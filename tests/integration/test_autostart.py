@@ -129,6 +129,14 @@ def test_a_link_to_a_unit_that_somebody_has_removed_goes_too(user_host, machine,
     assert files(units) == [] and not (units / "default.target.wants" / "annex-dev.service").is_symlink()
 
 
+def test_a_unit_that_was_damaged_is_told_with_what_helps(user_host, machine, systemctl, units):
+    user_host.ok("set", "-n", "dev", "autostart=true")
+    unit = units / "annex-dev.service"
+    unit.write_text("[Service]\n\n[X-Annex]\nId=0\n")
+    result = user_host.annex("delete", "-f", "dev")
+    assert result.returncode == 1 and result.stderr.endswith(f"hint: rm {unit}\n") and machine.folder.exists()
+
+
 def test_new_machines_can_have_it(user_host, create, systemctl, units):
     made = create("-n", "web", "--autostart", "--restart", "on-failure")
     assert (made.returncode, made.stdout) == (0, "web\n") and SAID.replace("dev", "web") in made.stderr
