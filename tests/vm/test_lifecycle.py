@@ -268,7 +268,7 @@ def test_deleting_a_machine_that_runs_leaves_nothing(host):
 
 def test_a_machine_that_could_not_boot_is_not_made(host):
     result = host.annex("create", f"oci:{image('noinit')}", "-n", "initless", "--init", "image")
-    assert result.returncode == 1 and "brings no init" in result.stderr and "--init builtin" in result.stderr
+    assert result.returncode == 1 and "brings no init" in result.stderr and "hint: init=auto" in result.stderr
     assert host.annex("inspect", "initless").returncode == 3
 
 
