@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 
-static struct annex_context *cancelled_context;
+static struct annex_context *volatile cancelled_context;
 static volatile sig_atomic_t came;
 static volatile sig_atomic_t resumed;
 
@@ -20,7 +20,8 @@ static void note(int number)
 	if (came)
 		signal(number, SIG_DFL);
 	came = number;
-	annex_context_cancel(cancelled_context);
+	if (cancelled_context)
+		annex_context_cancel(cancelled_context);
 	errno = saved;
 }
 
@@ -46,6 +47,11 @@ void interrupt_install(struct annex_context *context)
 		if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
 			sigaction(numbers[i], &action, NULL);
 	}
+}
+
+void interrupt_forget(void)
+{
+	cancelled_context = NULL;
 }
 
 int interrupt_signal(void)

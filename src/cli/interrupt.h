@@ -6,8 +6,9 @@
 /* SIGINT, SIGTERM and SIGHUP cancel what the library does; whoever asked for it cleans up, and the process then ends by
  * the same signal. */
 
-/* The context must outlive the process's work. */
+/* The context stays the caller's, who calls interrupt_forget() before it goes. */
 void interrupt_install(struct annex_context *context);
+void interrupt_forget(void);
 /* The signal that came, or 0. */
 int interrupt_signal(void);
 /* The same, and forget it: it was not meant for us. The library is usable again. */

@@ -84,6 +84,7 @@ static int execute(const struct command *command, const char *const *words)
 		fflush(stdout);
 		interrupt_die();
 	}
+	interrupt_forget();
 	annex_context_unref(cli.context);
 	return result < 0 ? exit_status(command, err) : result;
 }

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="
 SIGINT, SIGKILL, SIGTERM, SIGHUP, SIGUSR1 = 2, 9, 15, 1, 10
 ENOENT, EACCES, ENOEXEC = 2, 13, 8
 SYSTEM, USAGE, NOT_FOUND, BUSY, GUEST = 1, 2, 3, 5, 12
+CPUS, DISK, MEMORY, TRIM = 1, 2, 3, 4  # what ADJUST is about
 
 
 @pytest.fixture(scope="module")
@@ -504,6 +505,13 @@ def test_a_reboot_inside_starts_init_anew(debian):
     assert debian.root("cat /root/kept; systemctl is-system-running --wait").split() == ["kept", "running"]
 
 
+def test_processors_are_used_as_many_as_there_are(debian):
+    for count in (1, 2):
+        answer = debian.adjust(CPUS, count)
+        assert (answer.kind, answer.value) == (0, count)
+        assert debian.root("nproc") == f"{count}\n"
+
+
 def test_systemd_is_powered_off_in_order(debian):
     debian.root("echo flushed >/root/flushed")
     assert debian.shutdown() == 0
@@ -682,16 +690,6 @@ def test_a_host_of_another_version_is_refused(fresh):
     machine.send("HELLO", version=99, who="supervisor")
     assert machine.wait_for_end() == 0
     assert "version 99" in machine.failures[0].message
-
-
-CPUS, DISK, MEMORY, TRIM = 1, 2, 3, 4
-
-
-def test_processors_are_used_as_many_as_there_are(debian):
-    for count in (1, 2):
-        answer = debian.adjust(CPUS, count)
-        assert (answer.kind, answer.value) == (0, count)
-        assert debian.root("nproc") == f"{count}\n"
 
 
 def test_what_can_not_be_adjusted_is_refused(machine):
