@@ -20,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 
 import pexpect
 
@@ -34,6 +35,8 @@ KEPT = ("ANNEX_DEBUG", "ANNEX_LIBEXECDIR", "ANNEX_TIMEOUT_SCALE", "ASAN_OPTIONS"
 
 def end_in_order():
     """Make what terminates this process an interrupt: fixtures then end what they started, and remove it."""
+    if threading.current_thread() is not threading.main_thread():
+        return  # a worker of pytest-xdist may run tests in another one: whoever started it ends it in order
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
