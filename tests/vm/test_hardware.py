@@ -85,7 +85,7 @@ def test_memory_in_use_is_not_taken(machine):
     result = machine.host.annex("set", "-n", machine.name, "memory=256M", timeout=BOOT)
     reason, pending = result.stderr.splitlines()
     assert result.returncode == 0, result.stderr
-    assert re.fullmatch(r"memory=256M: [\d.]+ MiB are in use in the machine, and to go on it needs 40.0 MiB more", reason)
+    assert re.fullmatch(r"memory=256M: [\d.]+ MiB are in use in the machine, and to go on it needs 40 MiB more", reason)
     assert pending == f"memory=256M will take effect after 'annex restart {machine.name}'"
     assert memory(machine) == start and machine.inspect()["settings"]["memory"] == 512 * MIB
     machine.sh("rm /dev/shm/full")
