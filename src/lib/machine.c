@@ -241,6 +241,21 @@ static int find_pending(struct annex_machine *machine, struct annex_error **err)
 	return machine->pending ? 0 : fail_memory(err);
 }
 
+/* What only a machine that runs has, and what is in effect meanwhile. */
+static void show_running(struct annex_machine_info *info, const struct link_state *state)
+{
+	info->started = state->started;
+	info->memory = state->memory ? state->memory : info->memory;
+	info->cpus = state->cpus ? state->cpus : info->cpus;
+	info->pid = (int)state->pid;
+	info->vm_pid = (int)state->vm_pid;
+	info->restarts = state->restarts;
+	if (state->failure && *state->failure)
+		info->failure = state->failure;
+	if (state->waiting && *state->waiting)
+		info->waiting = state->waiting;
+}
+
 API int annex_machine_info(const struct annex_machine_info **ret, struct annex_machine *machine,
 			   struct annex_error **err)
 {
@@ -248,33 +263,28 @@ API int annex_machine_info(const struct annex_machine_info **ret, struct annex_m
 	const struct machine_record *record = &machine->record;
 	const struct link_state *state = &machine->state;
 	uint64_t disk = record->settings.disk, used = 0;
-	bool runs;
 
 	if (machine_reload(machine, err) < 0 || look(machine, err) < 0 || find_pending(machine, err) < 0 ||
 	    machine_default_name(&standard, machine->context, err) < 0)
 		return -1;
-	runs = state->state != MACHINE_STOPPED && state->state != MACHINE_FAILED;
 	if (overlay_info(&disk, &used, machine->paths.disk, NULL) < 0)
 		used = 0; /* a disk that is gone is told by start */
 	machine->info = (struct annex_machine_info){
 		.name = record->name,
 		.id = record->id,
 		.image = record->image,
-		.failure = runs && state->failure && *state->failure ? state->failure : machine->failure.message,
+		.failure = machine->failure.message,
 		.created = record->created,
-		.started = runs ? state->started : 0,
-		.memory = runs && state->memory ? state->memory : record->settings.memory,
+		.memory = record->settings.memory,
 		.disk = disk > record->settings.disk ? disk : record->settings.disk,
 		.disk_used = used,
-		.cpus = runs && state->cpus ? state->cpus : (unsigned)record->settings.cpus,
+		.cpus = (unsigned)record->settings.cpus,
 		.state = (enum annex_machine_state)state->state,
 		.is_default = text_equal(standard, record->name),
-		.pid = runs ? (int)state->pid : 0,
-		.vm_pid = runs ? (int)state->vm_pid : 0,
 		.pending = machine->pending,
-		.restarts = runs ? state->restarts : 0,
-		.waiting = runs && state->waiting && *state->waiting ? state->waiting : NULL,
 	};
+	if (state->state != MACHINE_STOPPED && state->state != MACHINE_FAILED)
+		show_running(&machine->info, state);
 	*ret = &machine->info;
 	return 0;
 }

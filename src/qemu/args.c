@@ -251,10 +251,8 @@ static int check_disks(const struct qemu_config *config, struct annex_error **er
 	return 0;
 }
 
-static int check(const struct qemu_probe *probe, const struct qemu_config *config, struct annex_error **err)
+static int check_hardware(const struct qemu_probe *probe, const struct qemu_config *config, struct annex_error **err)
 {
-	if (!config->kernel || !*config->kernel)
-		return fail(err, ANNEX_ERROR_USAGE, "no kernel is named");
 	if (config->cpus < 1 || config->cpus > QEMU_CPUS_MAX)
 		return fail(err, ANNEX_ERROR_USAGE, "%u processors (1 to %d)", config->cpus, QEMU_CPUS_MAX);
 	if (config->memory < QEMU_MEMORY_LEAST || config->memory > 1ull << 46)
@@ -268,6 +266,15 @@ static int check(const struct qemu_probe *probe, const struct qemu_config *confi
 	if (!probe->grows && (config->growth > 0 || adds_cpus(config)))
 		return fail(err, ANNEX_ERROR_UNSUPPORTED, "%s can't add memory or processors to a machine that runs",
 			    probe->program);
+	return 0;
+}
+
+static int check(const struct qemu_probe *probe, const struct qemu_config *config, struct annex_error **err)
+{
+	if (!config->kernel || !*config->kernel)
+		return fail(err, ANNEX_ERROR_USAGE, "no kernel is named");
+	if (check_hardware(probe, config, err) < 0)
+		return -1;
 	if (config->accel == QEMU_ACCEL_AUTO)
 		return fail(err, ANNEX_ERROR_USAGE, "no accelerator is chosen");
 	if (config->port_count > QEMU_PORTS_MAX)
