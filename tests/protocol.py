@@ -3,7 +3,7 @@
 import socket
 import struct
 
-VERSION = 3
+VERSION = 4
 WINDOW = 256 * 1024
 DATA_MAX = 32 * 1024
 FRAME_MORE = 0x8000
@@ -33,13 +33,17 @@ MESSAGES = {
                     "home": "t", "shell": "t", "environment": "l", "init": "t", "init_argv": "l", "stop_signal": 4,
                     "network": "t", "address": "t", "gateway": "t", "dns": "t", "realtime_ns": 8,
                     "deadline_factor": 4, "debug": 4, "shares": "l", "image_environment": 4, "time_zone": "t",
-                    "time_zone_rule": "t", "service": 4, "service_user": "t", "service_folder": "t"}),
+                    "time_zone_rule": "t", "service": 4, "service_user": "t", "service_folder": "t",
+                    "address6": "t", "gateway6": "t", "dns6": "t", "mtu": 4, "domain": "t", "search": "l",
+                    "marker": "b", "trust": 4, "certificates": "b"}),
     "SHUTDOWN": (31, {"timeout_ms": 8}),
     "CLOCK": (32, {"realtime_ns": 8, "slew_ns": 8}),
     "BIND": (33, {"share": "t"}),
     "UNBIND": (34, {"target": "t", "force": 4}),
     "ADJUST": (35, {"what": 4, "value": 8}),
     "MEASURE": (36, {}),
+    "NAMES": (37, {"search": "l"}),
+    "MARK": (38, {"marker": "b"}),
     "WAITING": (40, {"what": "t"}),
     "READY": (41, {"init": "t"}),
     "HALTED": (42, {"reason": 4, "text": "t"}),
@@ -62,6 +66,14 @@ MESSAGES = {
     "CONNECT": (71, {"connection": 4, "forward": 4}),
     "TRANSFER": (72, None),
     "DISCONNECT": (73, {"connection": 4}),
+    "PORT_CONNECT": (100, {"connection": 4, "protocol": 4, "address": "t", "port": 4}),
+    "PORT_SCAN": (101, {}),
+    "PORT_LISTENING": (102, {"sockets": "l"}),
+    "PORT_DATAGRAM": (103, None),
+    "LIST_PORTS": (110, {}),
+    "PUBLISH": (111, {"port": "t", "kept": 4}),
+    "UNPUBLISH": (112, {"port": "t", "kept": 4}),
+    "PORTS": (113, {"ports": "l"}),
 }
 NUMBERS = {name: number for name, (number, _) in MESSAGES.items()}
 NAMES = {number: name for name, number in NUMBERS.items()}

@@ -99,7 +99,21 @@ static const struct field config[] = {
 	U32(config, service),
 	TEXT(config, service_user),
 	TEXT(config, service_folder),
+	TEXT(config, address6),
+	TEXT(config, gateway6),
+	TEXT(config, dns6),
+	U32(config, mtu),
+	TEXT(config, domain),
+	LIST(config, search),
+	BYTES(config, marker),
+	U32(config, trust),
+	BYTES(config, certificates),
 };
+static const struct field names[] = {LIST(names, search)};
+static const struct field mark[] = {BYTES(mark, marker)};
+static const struct field publish[] = {TEXT(publish, port), U32(publish, kept)};
+static const struct field unpublish[] = {TEXT(unpublish, port), U32(unpublish, kept)};
+static const struct field ports[] = {LIST(ports, ports)};
 static const struct field bind_fields[] = {TEXT(bind, share)};
 static const struct field unbind[] = {TEXT(unbind, target), U32(unbind, force)};
 static const struct field bound[] = {U32(bound, kind), U32(bound, os), TEXT(bound, message), TEXT(bound, hint)};
@@ -138,6 +152,16 @@ static const struct field share_add[] = {TEXT(share_add, name), U32(share_add, r
 static const struct field share_remove[] = {TEXT(share_remove, name)};
 static const struct field share_join[] = {U32(share_join, number), TEXT(share_join, name)};
 static const struct field share_leave[] = {U32(share_leave, number)};
+static const struct field network_setup[] = {
+	TEXT(network_setup, name),     TEXT(network_setup, folder),  U32(network_setup, address),
+	U32(network_setup, flags),     U32(network_setup, uid),      LIST(network_setup, allow),
+	TEXT(network_setup, services), BYTES(network_setup, marker),
+};
+static const struct field network_listed[] = {LIST(network_listed, ports)};
+static const struct field network_resolve[] = {LIST(network_resolve, servers), LIST(network_resolve, hosts)};
+static const struct field port_connect[] = {U32(port_connect, connection), U32(port_connect, protocol),
+					    TEXT(port_connect, address), U32(port_connect, port)};
+static const struct field port_listening[] = {LIST(port_listening, sockets)};
 
 #define TYPE(kind, body, rows)                                                       \
 	{                                                                            \
@@ -203,6 +227,24 @@ static const struct type {
 	BARE(MESSAGE_SHARE_SERVE),
 	TYPE(MESSAGE_SHARE_JOIN, share_join, share_join),
 	TYPE(MESSAGE_SHARE_LEAVE, share_leave, share_leave),
+	BARE(MESSAGE_LIST_PORTS),
+	TYPE(MESSAGE_PUBLISH, publish, publish),
+	TYPE(MESSAGE_UNPUBLISH, unpublish, unpublish),
+	TYPE(MESSAGE_PORTS, ports, ports),
+	TYPE(MESSAGE_NAMES, names, names),
+	TYPE(MESSAGE_MARK, mark, mark),
+	TYPE(MESSAGE_NETWORK_SETUP, network_setup, network_setup),
+	BARE(MESSAGE_NETWORK_SERVE),
+	BARE(MESSAGE_NETWORK_UPLINK),
+	TYPE(MESSAGE_NETWORK_PUBLISH, publish, publish),
+	TYPE(MESSAGE_NETWORK_UNPUBLISH, unpublish, unpublish),
+	BARE(MESSAGE_NETWORK_LIST),
+	TYPE(MESSAGE_NETWORK_LISTED, network_listed, network_listed),
+	TYPE(MESSAGE_NETWORK_RESOLVE, network_resolve, network_resolve),
+	TYPE(MESSAGE_PORT_CONNECT, port_connect, port_connect),
+	BARE(MESSAGE_PORT_SCAN),
+	TYPE(MESSAGE_PORT_LISTENING, port_listening, port_listening),
+	BARE(MESSAGE_PORT_DATAGRAM),
 };
 
 static const struct type *find(unsigned kind)

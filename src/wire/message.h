@@ -11,7 +11,7 @@
  * the supervisor passes sessions on by changing only their stream number. Stream 0 is the link itself; every other
  * number is a session. Pure encoding and decoding, no I/O. docs/protocol.md describes the exchanges.
  */
-#define WIRE_VERSION 3u
+#define WIRE_VERSION 4u
 
 /* Flow control: a sender of INPUT, OUTPUT or ERRORS may have at most this many bytes that the receiver has not given
  * back by CREDIT; the receiver gives credit when it has passed the bytes on. More is a broken protocol. */
@@ -33,6 +33,18 @@
  * it, an absolute path without a newline. */
 #define WIRE_SHARE_TAG "annex"
 
+/*
+ * Ports: connections to what listens in the machine, on a link of their own (the virtio-serial port of this name)
+ * between annex-network and the guest. Flow control as with forwards, but with the window below. The link is a byte
+ * stream that either side may lose its place in, when annex-network is started anew: then both look for the marker,
+ * WIRE_MARKER bytes that the supervisor chose, drop what comes before it, and begin with no connections.
+ */
+#define WIRE_PORTS_LINK           "org.annex.ports"
+#define WIRE_MARKER               16u
+#define WIRE_PORT_CONNECTIONS_MAX 8192u
+#define WIRE_PORT_WINDOW          (256u << 10)
+#define WIRE_PORTS_MAX            4096u /* texts in PORT_LISTENING */
+
 #define MESSAGE_MAX      (4u << 20)  /* bytes of an assembled message */
 #define MESSAGE_LIST_MAX 65536u      /* texts in a list */
 #define MESSAGE_DATA_MAX (32u << 10) /* bytes that senders put into one INPUT, OUTPUT or ERRORS frame */
@@ -51,13 +63,17 @@ enum message_kind {
 	MESSAGE_LIST_SESSIONS = 15, /* empty: SESSIONS answers it */
 	MESSAGE_KILL = 16,          /* signal a session; DONE or FAILURE answers it, in order with MOUNT */
 	MESSAGE_STATS = 17,         /* empty: what does the machine use? USAGE answers it */
-	MESSAGE_START = 18,         /* empty: start the machine now, if it waits to be started again */
+	MESSAGE_LIST_PORTS = 110,   /* empty: PORTS answers it */
+	MESSAGE_PUBLISH = 111,      /* publish a port; DONE or FAILURE answers it, as UNPUBLISH, in order */
+	MESSAGE_UNPUBLISH = 112,
+	MESSAGE_START = 18, /* empty: start the machine now, if it waits to be started again */
 
 	/* supervisor → client, stream 0 */
 	MESSAGE_STATE = 20,
 	MESSAGE_DONE = 21, /* empty: what was asked is done */
 	MESSAGE_SESSIONS = 22,
 	MESSAGE_USAGE = 24,
+	MESSAGE_PORTS = 113,
 
 	/* supervisor → guest, stream 0 */
 	MESSAGE_CONFIG = 30,   /* answers the guest's HELLO */
@@ -67,6 +83,8 @@ enum message_kind {
 	MESSAGE_UNBIND = 34,
 	MESSAGE_ADJUST = 35,  /* processors, disk, memory; ADJUSTED answers it, in order */
 	MESSAGE_MEASURE = 36, /* empty: what is in use, and how late is it? MEASURED answers it */
+	MESSAGE_NAMES = 37,   /* how names are looked up has changed on the host */
+	MESSAGE_MARK = 38,    /* the link of ports begins anew */
 
 	/* guest → supervisor, stream 0 */
 	MESSAGE_WAITING = 40, /* what the boot waits for */
@@ -105,6 +123,25 @@ enum message_kind {
 	MESSAGE_SHARE_SERVE = 83,
 	MESSAGE_SHARE_JOIN = 84, /* with such descriptors: a further process serves one more share */
 	MESSAGE_SHARE_LEAVE = 85,
+
+	/* supervisor → annex-network, each a packet of its own; DONE, FAILURE or NETWORK_LISTED answers each, in order
+	 * (network/control.h) */
+	MESSAGE_NETWORK_SETUP = 90,     /* the first, with the descriptors of the links */
+	MESSAGE_NETWORK_SERVE = 91,     /* confine yourself and serve */
+	MESSAGE_NETWORK_UPLINK = 92,    /* empty; with a descriptor: passt is there. Without: it is not, use slirp */
+	MESSAGE_NETWORK_PUBLISH = 93,   /* a body as PUBLISH */
+	MESSAGE_NETWORK_UNPUBLISH = 94, /* a body as UNPUBLISH */
+	MESSAGE_NETWORK_LIST = 95,      /* empty: what can be reached? */
+	MESSAGE_NETWORK_LISTED = 96,
+	MESSAGE_NETWORK_RESOLVE = 97, /* how the host looks names up, at the start and when that changes */
+
+	/* annex-network → guest, on the ports' link, stream 0. TRANSFER, CREDIT and DISCONNECT as with forwards */
+	MESSAGE_PORT_CONNECT = 100, /* connect to this */
+	MESSAGE_PORT_SCAN = 101,    /* empty: look now what listens; PORT_LISTENING answers it */
+	/* guest → annex-network */
+	MESSAGE_PORT_LISTENING = 102, /* all that listens, whenever it has changed */
+	/* both ways: the connection's number (4 bytes) and one datagram, which may be dropped for want of room */
+	MESSAGE_PORT_DATAGRAM = 103,
 };
 
 /* May hold any byte. */
@@ -147,6 +184,20 @@ struct message_apply {
 struct message_kill {
 	const char *id;  /* of a session, whole */
 	uint32_t signal; /* Linux numbers; 0: what ends it, SIGHUP where it has a terminal, else SIGTERM */
+};
+
+struct message_publish {
+	const char *port; /* "[IP:]HOST:GUEST[/udp]" as in the setting, ranges allowed */
+	uint32_t kept;    /* the record has it: it is there at the next start too */
+};
+
+struct message_unpublish {
+	const char *port;
+	uint32_t kept; /* the record has lost it */
+};
+
+struct message_ports {
+	const char *const *ports; /* JSON objects as network/port.h has them */
 };
 
 struct message_sessions {
@@ -211,8 +262,8 @@ struct message_config {
 	const char *init;               /* "auto", "image", "builtin" */
 	const char *const *init_argv;   /* the image's entrypoint and command: its init if it names one */
 	uint32_t stop_signal;           /* the image's, in Linux numbers (RTMIN is 34); 0: none given */
-	const char *network;            /* "none" or "slirp" */
-	const char *address;            /* "10.0.2.15/24" */
+	const char *network;            /* "none" or "ethernet" */
+	const char *address;            /* "198.19.3.7/16" */
 	const char *gateway;
 	const char *dns;
 	int64_t realtime_ns;
@@ -225,6 +276,29 @@ struct message_config {
 	uint32_t service;           /* the built-in init runs init_argv as a service */
 	const char *service_user;   /* as in OPEN; empty: root */
 	const char *service_folder; /* empty: / */
+	const char *address6;       /* "fd61:6e6e:6578::307/64", or empty */
+	const char *gateway6;
+	const char *dns6;
+	uint32_t mtu;              /* 0: the interface's own */
+	const char *domain;        /* of the machines' names, "annex.internal" */
+	const char *const *search; /* the host's search domains, behind that one */
+	struct message_bytes
+		marker; /* WIRE_MARKER bytes: the ports' link begins with it; none: there is no such link */
+	uint32_t trust; /* enum message_trust */
+	struct message_bytes certificates; /* PEM: the CA certificates that the host trusts beside its distribution's */
+};
+
+enum message_trust {
+	TRUST_KEEP = 0, /* nothing is known: leave what is there */
+	TRUST_SET = 1,  /* exactly `certificates`, beside the image's own; none: remove what an earlier start brought */
+};
+
+struct message_names {
+	const char *const *search; /* as in CONFIG */
+};
+
+struct message_mark {
+	struct message_bytes marker;
 };
 
 struct message_bind {
@@ -388,6 +462,46 @@ struct message_share_join {
 
 struct message_share_leave {
 	uint32_t number;
+};
+
+enum message_network_flags {
+	NETWORK_ETHERNET = 1, /* the machine has a network interface: the first descriptor is its link */
+	NETWORK_HOST_ACCESS =
+		2,            /* host.annex.internal leads to the host's loopback; its other addresses can be reached */
+	NETWORK_ISOLATED = 4, /* nothing but `allow` can be reached, by DNS neither */
+	NETWORK_PASST = 8,    /* UPLINK follows before SERVE: passt carries what goes outside */
+};
+
+struct message_network_setup {
+	const char *name;         /* of the machine */
+	const char *folder;       /* of its network's switch, absolute; empty: no other machine can be reached */
+	uint32_t address;         /* the low 16 bits of the machine's addresses (network/address.h) */
+	uint32_t flags;           /* enum message_network_flags */
+	uint32_t uid;             /* whose connections to the machine's own address are taken, beside root's */
+	const char *const *allow; /* rules as network/rule.h has them */
+	const char *services;     /* path for a Unix socket of its own, for what guests reach by TCP of annex itself */
+	struct message_bytes marker;
+};
+
+struct message_network_listed {
+	const char *const *ports;
+};
+
+struct message_network_resolve {
+	const char *const *servers; /* "192.0.2.53", "2001:db8::53%eth0", with "#PORT" for another than 53 */
+	const char *const *hosts;   /* lines of the host's /etc/hosts, "ADDRESS NAME…", without its comments */
+};
+
+struct message_port_connect {
+	uint32_t connection;
+	uint32_t protocol; /* IPPROTO_TCP or IPPROTO_UDP: then each PORT_DATAGRAM is one, and nothing is TRANSFERred */
+	const char *address; /* in the machine, where it listens: "127.0.0.1", "::1" */
+	uint32_t port;
+};
+
+struct message_port_listening {
+	const char *const
+		*sockets; /* "tcp ADDRESS PORT PID PROGRAM", ADDRESS as its kernel binds it ("0.0.0.0", "::1") */
 };
 
 /* Append the frames of a message to `out`; body is the kind's struct, NULL texts count as empty and NULL lists as
