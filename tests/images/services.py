@@ -1,11 +1,13 @@
-"""Debian 13, for its newer systemd, with PostgreSQL and nginx as their packages set them up, and with the packages of Redis
-in a folder that apt takes for a repository: to be installed in a machine."""
+"""Debian 13, for its newer systemd, with PostgreSQL and nginx as their packages set them up, with what tests and measures
+of the network need (sshd and iperf3 do not run), and with the packages of Redis in a folder that apt takes for a
+repository: to be installed in a machine."""
 
 import debian
 import oci
 
 INPUTS = ("debian.py",)
-PACKAGES = "systemd,systemd-sysv,dbus,procps,iproute2,postgresql,nginx-light"
+PACKAGES = ("systemd,systemd-sysv,dbus,procps,iproute2,postgresql,nginx-light,openssh-server,openssh-client,iperf3,socat,curl,"
+            "ldnsutils,iputils-ping,ca-certificates")
 
 # With the new root as $1, after the packages are installed.
 FINISH = """\
@@ -23,7 +25,7 @@ chroot "$1" sh -ec 'apt-get -q -o APT::Install-Recommends=false --download-only 
 	done >Packages
 	rm -rf /etc/apt/sources.list.d/* /var/lib/apt/lists/*
 	echo "deb [trusted=yes] file:/srv/packages ./" >/etc/apt/sources.list
-	systemctl --quiet disable apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service'
+	systemctl --quiet disable ssh.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service'
 """ + debian.UNNAMED
 
 
