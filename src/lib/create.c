@@ -10,6 +10,7 @@
 #include "lib/defaults.h"
 #include "lib/obtain.h"
 #include "machine/name.h"
+#include "machine/place.h"
 #include "machine/plan.h"
 #include "rootfs/overlay.h"
 
@@ -126,9 +127,12 @@ static int make(struct machine_record *record, const struct machine_paths *paths
 		const struct annex_image *image, struct annex_error **err)
 {
 	auto_free char *scratch = NULL;
+	auto_close int lock = -1; /* until its record can be read */
 	int result;
 
-	if (machine_scratch_path(&scratch, context, "new", record->id, err) < 0)
+	if (machine_scratch_path(&scratch, context, "new", record->id, err) < 0 ||
+	    machine_place_lock(&lock, context->data, err) < 0 ||
+	    machine_place_choose(&record->place, context->data, record->id, err) < 0)
 		return -1;
 	result = build(scratch, record, image->base_path, err);
 	if (result == 0)

@@ -273,6 +273,7 @@ API int annex_machine_info(const struct annex_machine_info **ret, struct annex_m
 		.name = record->name,
 		.id = record->id,
 		.image = record->image,
+		.ip = record->place ? place_host_text(machine->address, record->place) : NULL,
 		.failure = machine->failure.message,
 		.created = record->created,
 		.memory = record->settings.memory,

@@ -4,6 +4,7 @@
 #include "lib/context.h"
 #include "lib/link.h"
 #include "machine/record.h"
+#include "network/address.h"
 
 /* Insides of a machine object, shared by the files of the library that work on machines. */
 struct annex_machine {
@@ -15,6 +16,7 @@ struct annex_machine {
 	struct link_state state;
 	struct machine_failure failure;
 	char *pending; /* JSON */
+	char address[ADDRESS_TEXT];
 };
 
 static inline void cleanup_machine(struct annex_machine **machine)

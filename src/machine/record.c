@@ -1,7 +1,9 @@
 #include "machine/record.h"
 
 #include "base/file.h"
+#include "network/address.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +48,20 @@ void machine_record_clear(struct machine_record *record)
 	settings_clear(&record->settings);
 }
 
+/* An older annex has written none. */
+static int decode_place(uint32_t *ret, const json_t *value, const char *what, struct annex_error **err)
+{
+	const json_t *address = json_object_get(value, "address");
+	struct in_addr host = {0};
+
+	if (!address)
+		return 0;
+	if (!json_is_string(address) || inet_pton(AF_INET, json_string_value(address), &host) != 1 ||
+	    !place_of_host(ret, host) || !place_is_valid(*ret))
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: address: not one of 127.88.0.0/16 for a machine", what);
+	return 0;
+}
+
 int machine_record_load(struct machine_record *ret, const struct machine_paths *paths, struct annex_error **err)
 {
 	auto_machine_record struct machine_record made = {0};
@@ -68,7 +84,8 @@ int machine_record_load(struct machine_record *ret, const struct machine_paths *
 			    (unsigned long long)made.version);
 	if (strlen(made.id) != 32 || strspn(made.id, "0123456789abcdef") != 32 || strchr(made.base, '/'))
 		return fail(err, ANNEX_ERROR_CORRUPT, "%s: id or base is malformed", paths->record);
-	if (settings_decode(&made.settings, json_object_get(value, "settings"), paths->record, err) < 0)
+	if (decode_place(&made.place, value, paths->record, err) < 0 ||
+	    settings_decode(&made.settings, json_object_get(value, "settings"), paths->record, err) < 0)
 		return -1;
 	*ret = made;
 	made = (struct machine_record){0};
@@ -115,8 +132,11 @@ int machine_record_check_service(const struct machine_record *record, struct ann
 int machine_record_save(const struct machine_record *record, const char *path, struct annex_error **err)
 {
 	auto_json json_t *value = json_encode(record, record_rows, COUNT_OF(record_rows));
+	char address[ADDRESS_TEXT];
 
-	if (!value || json_object_set_new(value, "settings", settings_encode(&record->settings)) < 0)
+	if (!value || json_object_set_new(value, "settings", settings_encode(&record->settings)) < 0 ||
+	    (record->place &&
+	     json_object_set_new(value, "address", json_string(place_host_text(address, record->place))) < 0))
 		return fail_memory(err);
 	return json_write_file(AT_FDCWD, path, value, err);
 }

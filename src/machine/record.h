@@ -18,6 +18,7 @@ struct machine_record {
 	struct text_list init_argv;   /* the image's entrypoint and command */
 	char *stop_signal;            /* the image's, "SIGRTMIN+3", or NULL */
 	char *user, *folder;          /* the image's, or empty; NULL: made by an annex that didn't keep them */
+	uint32_t place;               /* network/address.h, "address" in the file; 0: made by an annex that gave none */
 	struct machine_settings settings;
 };
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/spawn.h"
 #include "base/time.h"
+#include "machine/place.h"
 #include "supervisor/clients.h"
 #include "supervisor/clock.h"
 #include "supervisor/console.h"
@@ -83,7 +84,8 @@ static int start(struct supervisor *supervisor, struct annex_error **err)
 	auto_close int device = -1;
 	int port, console;
 
-	if (machine_run_save(&supervisor->run, paths, err) < 0 ||
+	if (machine_place_settle(supervisor->record, paths, err) < 0 ||
+	    machine_run_save(&supervisor->run, paths, err) < 0 ||
 	    machine_prepare_disk(paths, supervisor->record, err) < 0 ||
 	    machine_plan_make(&supervisor->plan, paths, supervisor->record, supervisor->agent, err) < 0 ||
 	    logfile_open(&supervisor->boot_log,
