@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "share/control.h"
 #include "share/further.h"
-#include "share/rights.h"
+#include "confine/rights.h"
 #include "share/root.h"
 
 #include <fcntl.h>
@@ -44,7 +44,8 @@ static inline void confined_on_ended(const struct annex_error *why, void *data)
 		print_error("%s\n", annex_error_message(why));
 }
 
-static const struct peer_callbacks confined_callbacks = {confined_on_answer, confined_on_ended};
+static const struct peer_callbacks confined_callbacks = {.on_answer = confined_on_answer,
+							 .on_ended = confined_on_ended};
 
 /* Beside the folder of the tests. */
 static inline void confined_program(char path[PATH_MAX])

@@ -7,7 +7,7 @@
  */
 #include "share/bridge.h"
 
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <assert.h>
 #include <fcntl.h>

@@ -4,17 +4,14 @@
 
 /*
  * What the supervisor asks of annex-share: one message of wire/message.h in a packet of a Unix socket, with
- * descriptors; each is answered by DONE or FAILURE, in order. SETUP comes first, then an ADD for each share that is
- * there from the start, then SERVE; behind it the others as it pleases. Pure.
+ * descriptors; each is answered by DONE or FAILURE (confine/answer.h), in order. SETUP comes first, then an ADD for
+ * each share that is there from the start, then SERVE; behind it the others as it pleases. Pure.
  *
  * annex-share believes what it is asked. The supervisor does not believe the answers: a guest may have taken over who
  * gives them.
  */
-#define CONTROL_FD           3 /* in annex-share: the socket, … */
-#define CONTROL_DEVICE_FD    4 /* … and the front end's connection */
-#define CONTROL_LIMIT        FRAME_MAX
-#define CONTROL_ANSWER_LIMIT 8192u
-#define CONTROL_TEXT_LIMIT   2048u /* bytes of an answer's message, and of its hint */
+#define CONTROL_DEVICE_FD 4 /* in annex-share: the front end's connection, beside PEER_FD */
+#define CONTROL_LIMIT     FRAME_MAX
 
 struct control_request {
 	enum message_kind kind;
@@ -33,9 +30,3 @@ MUST_USE int control_encode(struct text *ret, enum message_kind kind, const void
 MUST_USE int control_decode(struct control_request *ret, const uint8_t *packet, size_t size, struct annex_error **err);
 void control_clear(struct control_request *request);
 #define auto_control_request CLEANUP(control_clear)
-
-/* The packet of the answer; NULL is DONE. -ENOMEM. */
-MUST_USE int control_encode_answer(struct text *ret, const struct annex_error *err);
-/* *ret_refusal: the error that the answer is, the caller's, or NULL: done. CORRUPT: no answer. */
-MUST_USE int control_decode_answer(struct annex_error **ret_refusal, const uint8_t *packet, size_t size,
-				   struct annex_error **err);

@@ -1,7 +1,7 @@
 /* Messages come over a stream, in any pieces; descriptors come with some byte of their message. */
 #include "share/frontend.h"
 
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <string.h>
 #include <sys/socket.h>

@@ -1,6 +1,6 @@
 #include "share/further.h"
 
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -41,6 +41,7 @@ static int open_bridge(struct further *further, unsigned slots, struct annex_err
 int further_new(struct further **ret, struct loop *loop, const char *program, uint16_t number, const char *name,
 		unsigned slots, const struct peer_callbacks *callbacks, void *owner, struct annex_error **err)
 {
+	const struct peer_options options = {.program = program, .name = "annex-share"};
 	struct further *further = calloc(1, sizeof(*further));
 
 	if (!further)
@@ -51,7 +52,7 @@ int further_new(struct further **ret, struct loop *loop, const char *program, ui
 	if (!further->name)
 		(void)fail_memory(err);
 	else if (open_bridge(further, slots, err) == 0 &&
-		 peer_start(&further->peer, loop, program, NULL, 0, callbacks, further, err) == 0)
+		 peer_start(&further->peer, loop, &options, callbacks, further, err) == 0)
 		*ret = TAKE(further);
 	if (!further)
 		return 0;

@@ -1,6 +1,6 @@
 #pragma once
 #include "share/bridge.h"
-#include "share/peer.h"
+#include "confine/peer.h"
 
 #include <stdint.h>
 

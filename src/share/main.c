@@ -1,5 +1,5 @@
 /*
- * annex-share: serves folders of the host to a machine. Started by share/peer.h only, with the descriptors of
+ * annex-share: serves folders of the host to a machine. Started by confine/peer.h only, with the descriptors of
  * share/control.h.
  *
  * It is set up by the first requests, is confined, and only then it looks at what the guest says: one thread runs the
@@ -8,12 +8,14 @@
  * otherwise (sanitizers' search for leaks above all) needs what a confined process may not do.
  */
 #include "base/log.h"
+#include "confine/answer.h"
+#include "confine/peer.h"
+#include "confine/rights.h"
 #include "share/bridge.h"
 #include "share/control.h"
 #include "share/device.h"
 #include "share/fuse.h"
 #include "share/profile.h"
-#include "share/rights.h"
 #include "share/router.h"
 
 #include <fcntl.h>
@@ -151,9 +153,9 @@ static int take(struct job *job, struct packet *packet)
 
 	if (control_decode(&request, packet->bytes, packet->size, &refusal) == 0)
 		(void)handle(job, &request, packet, &refusal);
-	if (control_encode_answer(&answer, refusal) < 0)
+	if (answer_encode(&answer, refusal) < 0)
 		return -ENOMEM;
-	return (int)rights_send(CONTROL_FD, answer.data, answer.size, NULL, 0, 0);
+	return (int)rights_send(PEER_FD, answer.data, answer.size, NULL, 0, 0);
 }
 
 /* Until the supervisor is gone. */
@@ -163,7 +165,7 @@ static int hear(struct job *job)
 	ssize_t got;
 
 	do {
-		got = rights_receive(CONTROL_FD, packet.bytes, sizeof(packet.bytes), packet.fds, &packet.fd_count,
+		got = rights_receive(PEER_FD, packet.bytes, sizeof(packet.bytes), packet.fds, &packet.fd_count,
 				     COUNT_OF(packet.fds), 0);
 		packet.size = got > 0 ? (size_t)got : 0;
 		if (got > 0)
@@ -199,7 +201,7 @@ int main(void)
 	struct stat st;
 	int result;
 
-	if (fstat(CONTROL_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+	if (fstat(PEER_FD, &st) < 0 || !S_ISSOCK(st.st_mode)) {
 		fprintf(stderr, "annex-share is started by annex\n");
 		return STATUS_USAGE;
 	}

@@ -14,7 +14,7 @@
 #include "share/control.h"
 #include "share/further.h"
 #include "share/profile.h"
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -377,6 +377,8 @@ int share_process_start(struct share_process **ret, int *ret_device, struct loop
 	auto_share_process struct share_process *process = calloc(1, sizeof(*process));
 	auto_close int front = -EBADF, back = -EBADF;
 	struct spawn_fd device;
+	const struct peer_options peer = {
+		.program = options->program, .name = "annex-share", .fds = &device, .fd_count = 1};
 	int pair[2];
 
 	if (!process)
@@ -391,7 +393,7 @@ int share_process_start(struct share_process **ret, int *ret_device, struct loop
 	back = pair[1];
 	device = (struct spawn_fd){back, CONTROL_DEVICE_FD};
 	if (enqueue_first(process, shares, count, err) < 0 ||
-	    peer_start(&process->peer, loop, options->program, &device, 1, &peer_callbacks, process, err) < 0 ||
+	    peer_start(&process->peer, loop, &peer, &peer_callbacks, process, err) < 0 ||
 	    step(process, process->tasks, err) < 0)
 		return -1;
 	*ret_device = TAKE_FD(front);

@@ -3,7 +3,7 @@
  * in front that say how long it is; or the answer that the device's side gets.
  */
 #include "share/bridge.h"
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <fcntl.h>
 #include <stdint.h>

@@ -1,4 +1,5 @@
 /* A packet, taken for a request of the supervisor and for an answer of annex-share. */
+#include "confine/answer.h"
 #include "share/control.h"
 #include "share/root.h"
 
@@ -36,14 +37,17 @@ static void check_request(const uint8_t *data, size_t size)
 static void check_answer(const uint8_t *data, size_t size)
 {
 	auto_error struct annex_error *err = NULL, *refusal = NULL;
+	struct message message;
 
-	if (control_decode_answer(&refusal, data, size, &err) < 0) {
+	if (answer_unpack(&message, data, size) < 0)
+		return;
+	if (answer_decode(&refusal, &message, &err) < 0) {
 		require(err && !refusal);
 		return;
 	}
 	if (!refusal)
 		return;
-	require(strlen(annex_error_message(refusal)) <= CONTROL_TEXT_LIMIT);
+	require(strlen(annex_error_message(refusal)) <= ANSWER_TEXT_LIMIT);
 	require(text_is_utf8(annex_error_message(refusal), strlen(annex_error_message(refusal))));
 	for (const char *at = annex_error_message(refusal); *at; at++)
 		require((unsigned char)*at >= ' ' && *at != 0x7f);

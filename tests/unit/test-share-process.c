@@ -5,7 +5,7 @@
 #include "confine/support.h"
 #include "share/fuse.h"
 #include "share/profile.h"
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <dirent.h>
 #include <fcntl.h>

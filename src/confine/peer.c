@@ -1,14 +1,14 @@
 /*
  * The child has a packet socket to be asked by, and a pipe to complain on. Its end is what the kernel tells; a child
  * that closes the socket, or answers what it was not asked, is made to end. Nothing here waits for it: it is asked only
- * when it has read what came before, so the socket has room.
+ * when it has read what came before, so the socket has room for a first frame; others wait until it has read that.
  */
-#include "share/peer.h"
+#include "confine/peer.h"
 
 #include "base/log.h"
+#include "confine/answer.h"
 #include "confine/child.h"
-#include "share/control.h"
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -19,15 +19,17 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define NAME "annex-share"
-
 struct peer {
 	const struct peer_callbacks *callbacks;
 	void *data;
+	const char *name;
 	pid_t pid; /* 0: it has ended */
 	int process, control, errors;
 	struct loop_source *on_child, *on_control, *on_errors;
 	bool asked;
+	struct text out; /* frames that wait for room */
+	size_t sent;     /* of them, bytes */
+	struct message_reader reader;
 	struct annex_error *why; /* it was made to end */
 	struct text line;        /* the one that it is saying */
 	struct text said;
@@ -83,7 +85,8 @@ static void take_line(struct peer *peer)
 	if (peer->logged > PEER_LOG_LIMIT)
 		return;
 	peer->logged += clean.size;
-	log_info(NAME ": %s%s", line, peer->logged > PEER_LOG_LIMIT ? " (it says too much: the rest is left out)" : "");
+	log_info("%s: %s%s", peer->name, line,
+		 peer->logged > PEER_LOG_LIMIT ? " (it says too much: the rest is left out)" : "");
 }
 
 /* False: there is no more for now. */
@@ -109,37 +112,126 @@ static void on_errors(struct loop_source *source, int fd, uint32_t events, void 
 	(void)hear(data);
 }
 
+/* --- what it is asked --- */
+
+/* As many frames as there is room for. -errno. */
+static int flush(struct peer *peer)
+{
+	while (peer->sent < peer->out.size) {
+		const uint8_t *at = (const uint8_t *)peer->out.data + peer->sent;
+		struct frame frame;
+		size_t size = 0;
+		ssize_t sent;
+
+		if (frame_parse(&frame, at, peer->out.size - peer->sent, &size) != FRAME_READY)
+			return -EINVAL;
+		sent = rights_send(peer->control, at, size, NULL, 0, MSG_DONTWAIT);
+		if (sent == -EAGAIN) {
+			loop_source_watch(peer->on_control, EPOLLIN | EPOLLOUT);
+			return 0;
+		}
+		if (sent < 0)
+			return (int)sent;
+		peer->sent += size;
+	}
+	text_clear(&peer->out);
+	peer->sent = 0;
+	loop_source_watch(peer->on_control, EPOLLIN);
+	return 0;
+}
+
+int peer_ask(struct peer *peer, const struct text *frames, const int *fds, unsigned fd_count, struct annex_error **err)
+{
+	struct frame frame;
+	size_t first = 0;
+	ssize_t sent;
+
+	assert(!peer->asked && peer->out.size == 0);
+	if (frame_parse(&frame, (const uint8_t *)frames->data, frames->size, &first) != FRAME_READY)
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s can't be asked that", peer->name);
+	text_add_bytes(&peer->out, frames->data + first, frames->size - first);
+	if (!text_ok(&peer->out)) {
+		text_clear(&peer->out);
+		return fail_memory(err);
+	}
+	sent = rights_send(peer->control, frames->data, first, fds, fd_count, MSG_DONTWAIT);
+	if (sent < 0)
+		text_clear(&peer->out);
+	if (sent >= 0)
+		sent = flush(peer);
+	if (sent < 0)
+		return fail_os(err, (int)sent, "%s can't be asked", peer->name);
+	peer->asked = true;
+	return 0;
+}
+
 /* --- what it answers --- */
+
+/* One packet. 1: it ends an answer, which is in *ret; 0: more comes; -1. */
+static int take_packet(struct message *ret, struct peer *peer, const uint8_t *packet, ssize_t got,
+		       struct annex_error **err)
+{
+	enum frame_result result;
+	size_t used = 0;
+
+	if (!peer->asked)
+		return fail(err, ANNEX_ERROR_CORRUPT, "it answers what it was not asked");
+	if (got < 0)
+		return fail_os(err, (int)got, "its answer is none");
+	result = message_read(&peer->reader, ret, packet, (size_t)got, &used);
+	if (used != (size_t)got || result == FRAME_BROKEN)
+		return fail(err, ANNEX_ERROR_CORRUPT, "an answer that is none");
+	if (result == FRAME_READY)
+		return 1;
+	return peer->callbacks->on_message ? 0 : fail(err, ANNEX_ERROR_CORRUPT, "an answer that is too long");
+}
+
+/* The peer may be gone on success. */
+static int take_answer(struct peer *peer, const struct message *message, struct annex_error **err)
+{
+	auto_error struct annex_error *refusal = NULL;
+	bool plain = message->kind == MESSAGE_DONE || message->kind == MESSAGE_FAILURE || !peer->callbacks->on_message;
+
+	if (plain && answer_decode(&refusal, message, err) < 0)
+		return -1;
+	peer->asked = false;
+	if (!plain)
+		return peer->callbacks->on_message(message, peer->data, err);
+	peer->callbacks->on_answer(refusal, peer->data);
+	return 0;
+}
 
 static void on_control(struct loop_source *source, int fd, uint32_t events, void *data)
 {
-	auto_error struct annex_error *refusal = NULL, *err = NULL;
+	auto_error struct annex_error *err = NULL;
 	struct peer *peer = data;
-	uint8_t packet[CONTROL_ANSWER_LIMIT];
+	uint8_t packet[FRAME_MAX];
+	struct message message;
 	unsigned none = 0;
-	ssize_t got = rights_receive(fd, packet, sizeof(packet), NULL, &none, 0, MSG_DONTWAIT);
+	ssize_t got;
+	int result;
 
-	(void)events;
-	if (got == -EAGAIN)
-		return;
-	if (got == 0 || got == -ECONNRESET) {
+	if (events & EPOLLOUT && flush(peer) < 0) {
 		loop_source_watch(source, 0);
 		kill_it(peer); /* if it has not ended anyway */
 		return;
 	}
-	if (!peer->asked)
-		(void)fail(&err, ANNEX_ERROR_CORRUPT, "it answers what it was not asked");
-	else if (got < 0)
-		(void)fail_os(&err, (int)got, "its answer is none");
-	else if (control_decode_answer(&refusal, packet, (size_t)got, &err) == 0)
-		peer->asked = false;
-	if (err) {
-		(void)fail_while(&err, NAME " makes no sense");
+	got = rights_receive(fd, packet, sizeof(packet), NULL, &none, 0, MSG_DONTWAIT);
+	if (got == -EAGAIN)
+		return;
+	if (got == 0 || got == -ECONNRESET) {
 		loop_source_watch(source, 0);
-		peer_end(peer, err);
+		kill_it(peer);
 		return;
 	}
-	peer->callbacks->on_answer(refusal, peer->data);
+	result = take_packet(&message, peer, packet, got, &err);
+	if (result > 0)
+		result = take_answer(peer, &message, &err);
+	if (result < 0) {
+		(void)fail_while(&err, "%s makes no sense", peer->name);
+		loop_source_watch(source, 0);
+		peer_end(peer, err);
+	}
 }
 
 static void on_child(struct loop_source *source, pid_t pid, int status, void *data)
@@ -158,7 +250,7 @@ static void on_child(struct loop_source *source, pid_t pid, int status, void *da
 	if (text_ok(&peer->said))
 		said = child_complaint(peer->said.data);
 	if (!err && status != 0)
-		(void)child_death(NAME, status == -1 ? 0 : status, said, "don't trust this machine", &err);
+		(void)child_death(peer->name, status == -1 ? 0 : status, said, "don't trust this machine", &err);
 	peer->callbacks->on_ended(err, peer->data);
 }
 
@@ -189,26 +281,25 @@ static int open_ends(struct peer *peer, struct ends *ends, struct annex_error **
 	return 0;
 }
 
-static int run(struct peer *peer, const struct ends *ends, const char *program, const struct spawn_fd *fds,
-	       size_t fd_count, struct annex_error **err)
+static int run(struct peer *peer, const struct ends *ends, const struct peer_options *from, struct annex_error **err)
 {
 	auto_text_list struct text_list list = {0};
-	auto_free struct spawn_fd *all = calloc(fd_count + 2, sizeof(*all));
+	auto_free struct spawn_fd *all = calloc(from->fd_count + 2, sizeof(*all));
 	const struct spawn_options options = {
-		.argv = (const char *const[]){program, NULL},
+		.argv = (const char *const[]){from->program, NULL},
 		.environment = child_environment(&list),
 		.fds = all,
-		.fd_count = fd_count + 2,
+		.fd_count = from->fd_count + 2,
 		.new_session = true,
 		.parent_death_signal = SIGKILL,
 	};
 
 	if (!all || !options.environment)
 		return fail_memory(err);
-	all[0] = (struct spawn_fd){ends->control, CONTROL_FD};
+	all[0] = (struct spawn_fd){ends->control, PEER_FD};
 	all[1] = (struct spawn_fd){ends->errors, STDERR_FILENO};
-	if (fd_count > 0)
-		memcpy(&all[2], fds, fd_count * sizeof(*fds));
+	if (from->fd_count > 0)
+		memcpy(&all[2], from->fds, from->fd_count * sizeof(*from->fds));
 	return spawn(&peer->pid, &peer->process, &options, err);
 }
 
@@ -220,10 +311,10 @@ static int watch(struct peer *peer, struct loop *loop, struct annex_error **err)
 		result = loop_add_fd(&peer->on_errors, loop, peer->errors, EPOLLIN, on_errors, peer);
 	if (result == 0)
 		result = loop_add_child(&peer->on_child, loop, peer->pid, on_child, peer);
-	return result < 0 ? fail_os(err, result, "cannot watch " NAME) : 0;
+	return result < 0 ? fail_os(err, result, "cannot watch %s", peer->name) : 0;
 }
 
-int peer_start(struct peer **ret, struct loop *loop, const char *program, const struct spawn_fd *fds, size_t fd_count,
+int peer_start(struct peer **ret, struct loop *loop, const struct peer_options *options,
 	       const struct peer_callbacks *callbacks, void *data, struct annex_error **err)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
@@ -232,26 +323,14 @@ int peer_start(struct peer **ret, struct loop *loop, const char *program, const 
 	if (!peer)
 		return fail_memory(err);
 	peer->process = peer->control = peer->errors = -EBADF;
+	peer->name = options->name;
 	peer->callbacks = callbacks;
 	peer->data = data;
-	if (open_ends(peer, &ends, err) < 0 || run(peer, &ends, program, fds, fd_count, err) < 0 ||
-	    watch(peer, loop, err) < 0) {
+	if (open_ends(peer, &ends, err) < 0 || run(peer, &ends, options, err) < 0 || watch(peer, loop, err) < 0) {
 		peer_free(peer);
 		return -1;
 	}
 	*ret = peer;
-	return 0;
-}
-
-int peer_ask(struct peer *peer, const struct text *packet, const int *fds, unsigned fd_count, struct annex_error **err)
-{
-	ssize_t sent;
-
-	assert(!peer->asked);
-	sent = rights_send(peer->control, packet->data, packet->size, fds, fd_count, MSG_DONTWAIT);
-	if (sent < 0)
-		return fail_os(err, (int)sent, NAME " can't be asked");
-	peer->asked = true;
 	return 0;
 }
 
@@ -286,5 +365,7 @@ void peer_free(struct peer *peer)
 	annex_error_free(peer->why);
 	text_clear(&peer->line);
 	text_clear(&peer->said);
+	text_clear(&peer->out);
+	message_reader_clear(&peer->reader);
 	free(peer);
 }

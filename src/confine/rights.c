@@ -1,7 +1,7 @@
 /*
  * All descriptors that arrive are owned at once, so that none is lost when what came with them turns out to be bad.
  */
-#include "share/rights.h"
+#include "confine/rights.h"
 
 #include <assert.h>
 #include <stdbool.h>
