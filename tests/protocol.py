@@ -35,7 +35,7 @@ MESSAGES = {
                     "deadline_factor": 4, "debug": 4, "shares": "l", "image_environment": 4, "time_zone": "t",
                     "time_zone_rule": "t", "service": 4, "service_user": "t", "service_folder": "t",
                     "address6": "t", "gateway6": "t", "dns6": "t", "mtu": 4, "domain": "t", "search": "l",
-                    "marker": "b", "trust": 4, "certificates": "b"}),
+                    "marker": "b", "trust": 4, "certificates": "b", "proxies": "l"}),
     "SHUTDOWN": (31, {"timeout_ms": 8}),
     "CLOCK": (32, {"realtime_ns": 8, "slew_ns": 8}),
     "BIND": (33, {"share": "t"}),

@@ -108,6 +108,7 @@ static const struct field config[] = {
 	BYTES(config, marker),
 	U32(config, trust),
 	BYTES(config, certificates),
+	LIST(config, proxies),
 };
 static const struct field names[] = {LIST(names, search)};
 static const struct field mark[] = {BYTES(mark, marker)};

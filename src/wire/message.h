@@ -285,7 +285,9 @@ struct message_config {
 	struct message_bytes
 		marker; /* WIRE_MARKER bytes: the ports' link begins with it; none: there is no such link */
 	uint32_t trust; /* enum message_trust */
-	struct message_bytes certificates; /* PEM: the CA certificates that the host trusts beside its distribution's */
+	struct message_bytes
+		certificates;       /* as machine/trust.h has them: what the host trusts beside its distribution's */
+	const char *const *proxies; /* variables of who started the machine, as machine/proxy.h has them */
 };
 
 enum message_trust {
@@ -397,7 +399,8 @@ struct message_open {
 	uint32_t rows;
 	uint32_t columns;
 	const char *const *forwards; /* WIRE_FORWARD_…; a forward's number is its place here */
-	/* What the client's terminal, language and time zone are: TERM, COLORTERM, LANG, LC_…, TZ as "K=V". */
+	/* What the client's terminal, language, time zone and proxies are: TERM, COLORTERM, LANG, LC_…, TZ, http_proxy…
+	 * (as machine/proxy.h has them) as "K=V". */
 	const char *const *login;
 	const char *time_zone_rule;    /* of that TZ */
 	struct message_bytes terminfo; /* the compiled entry of that TERM, or nothing */
