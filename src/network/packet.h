@@ -1,4 +1,6 @@
 #pragma once
+#include "base/error.h"
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +26,7 @@ struct packet {
 	uint16_t type;            /* ETH_P_… */
 	/* The rest only of ETH_P_IP and ETH_P_IPV6; zero otherwise. */
 	bool is_ip;
-	bool is_fragment; /* any but a whole datagram: it has no ports */
+	bool is_fragment; /* a piece of a datagram: it has no ports, and what it is may be told by another piece only */
 	bool has_options; /* of IPv4, or extension headers of IPv6 other than a fragment's */
 	uint8_t protocol; /* IPPROTO_…; behind extension headers */
 	struct packet_address source, destination;
@@ -33,5 +35,5 @@ struct packet {
 	size_t payload_size;
 };
 
-/* False: it is malformed: shorter than its headers say. What is longer is cut (Ethernet pads). */
-bool packet_parse(struct packet *ret, const uint8_t *frame, size_t size);
+/* False: it is malformed: shorter than its headers say. What is longer (Ethernet pads) is no part of the payload. */
+MUST_USE bool packet_parse(struct packet *ret, const uint8_t *frame, size_t size);

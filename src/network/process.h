@@ -60,6 +60,10 @@ MUST_USE int network_process_list(struct network_process *process, network_answe
 				  struct annex_error **err);
 MUST_USE int network_process_resolve(struct network_process *process, const struct message_network_resolve *resolve,
 				     network_answer_fn *answer, void *data, struct annex_error **err);
+/* What a new SETUP says of NETWORK_HOST_ACCESS, NETWORK_ISOLATED and `allow` holds from now on; the rest is not looked
+ * at. */
+MUST_USE int network_process_change(struct network_process *process, const struct message_network_setup *setup,
+				    network_answer_fn *answer, void *data, struct annex_error **err);
 pid_t network_process_pid(const struct network_process *process); /* 0: it has ended */
 /* Ends it, without further callbacks. NULL is allowed. */
 void network_process_free(struct network_process *process);

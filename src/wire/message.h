@@ -126,7 +126,8 @@ enum message_kind {
 
 	/* supervisor → annex-network, each a packet of its own; DONE, FAILURE or NETWORK_LISTED answers each, in order
 	 * (network/control.h) */
-	MESSAGE_NETWORK_SETUP = 90,     /* the first, with the descriptors of the links */
+	/* the first, with the descriptors of the links; again, without, when access or `allow` change */
+	MESSAGE_NETWORK_SETUP = 90,
 	MESSAGE_NETWORK_SERVE = 91,     /* confine yourself and serve */
 	MESSAGE_NETWORK_UPLINK = 92,    /* empty; with a descriptor: passt is there. Without: it is not, use slirp */
 	MESSAGE_NETWORK_PUBLISH = 93,   /* a body as PUBLISH */
@@ -473,6 +474,7 @@ enum message_network_flags {
 		2,            /* host.annex.internal leads to the host's loopback; its other addresses can be reached */
 	NETWORK_ISOLATED = 4, /* nothing but `allow` can be reached, by DNS neither */
 	NETWORK_PASST = 8,    /* UPLINK follows before SERVE: passt carries what goes outside */
+	NETWORK_NO_UPLINK = 16, /* nothing goes outside: there are the other machines, and the host by its access */
 };
 
 struct message_network_setup {
