@@ -18,6 +18,7 @@ struct create_options {
 	const char *home_mount;
 	const char *home_target;
 	struct option_list volumes;
+	struct option_list publish;
 	struct option_list masks;
 	const char *init;
 	const char *kernel;
@@ -50,6 +51,10 @@ static const struct option options[] = {
 	{OPTION_LIST, 'v', "volume", AT(volumes), "HOST:GUEST[:OPTIONS]",
 	 "share a folder or file of this host, with options such as ro; see 'annex help mount' (repeatable)",
 	 COMPLETES_VOLUME},
+	{OPTION_LIST, 'p', "publish", AT(publish), "[IP:]HOST:GUEST[/udp]",
+	 "a port of this host, at 127.0.0.1 unless IP says otherwise, that leads to one of the machine; see 'annex "
+	 "help port' (repeatable)",
+	 COMPLETES_NOTHING},
 	{OPTION_CHOICE, 0, "home-mount", AT(home_mount), "rw|ro|none", "how the machine has your home (default rw)",
 	 COMPLETES_NOTHING},
 	{OPTION_TEXT, 0, "home-target", AT(home_target), "PATH",

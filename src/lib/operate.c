@@ -7,6 +7,7 @@
 #include "lib/autostart.h"
 #include "lib/defaults.h"
 #include "lib/image.h"
+#include "lib/port.h"
 #include "lib/request.h"
 #include "lib/share.h"
 #include "machine/hardware.h"
@@ -220,6 +221,8 @@ static void take_back(struct annex_machine *machine, const struct machine_settin
 	auto_error struct annex_error *ignored = NULL;
 	struct machine_settings *settings = &machine->record.settings;
 
+	if (port_change(machine, &settings->publish, &before->publish, &ignored) < 0)
+		annex_error_free(TAKE(ignored));
 	if (share_change(machine, &settings->volumes, &before->volumes, &ignored) < 0)
 		annex_error_free(TAKE(ignored));
 	settings_clear(settings);
@@ -244,7 +247,8 @@ static int change(struct annex_machine *machine, const char *const *pairs, struc
 	    machine_record_check_service(&machine->record, err) < 0 ||
 	    share_change(machine, &before.volumes, &settings->volumes, err) < 0)
 		return -1;
-	if (machine_record_save(&machine->record, machine->paths.record, err) == 0 && autostart_sync(machine, err) == 0)
+	if (port_change(machine, &before.publish, &settings->publish, err) == 0 &&
+	    machine_record_save(&machine->record, machine->paths.record, err) == 0 && autostart_sync(machine, err) == 0)
 		return 0;
 	take_back(machine, &before);
 	return -1;

@@ -2,11 +2,13 @@
 
 #include "lib/link.h"
 #include "machine/session.h"
+#include "network/port.h"
 
 #include <string.h>
 
 enum {
 	REQUEST_MS = 300000, /* for a machine to mount something, slow as it may be */
+	PORTS_MS = 30000,    /* longer than a machine is waited for */
 	APPLY_MS = 3600000,  /* the supervisor sees to it that it ends */
 };
 
@@ -83,4 +85,54 @@ int request_apply(struct link *link, const char *const *settings, struct annex_e
 	if (result == 0)
 		result = link_expect(link, &message, MESSAGE_DONE, APPLY_MS, err);
 	return result < 0 ? -1 : 0;
+}
+
+int request_publish(struct link *link, const char *port, bool kept, struct annex_error **err)
+{
+	return request(link, MESSAGE_PUBLISH, &(struct message_publish){port, kept}, err);
+}
+
+int request_unpublish(struct link *link, const char *port, bool kept, struct annex_error **err)
+{
+	return request(link, MESSAGE_UNPUBLISH, &(struct message_unpublish){port, kept}, err);
+}
+
+static int take_ports(json_t *list, const struct message *message, struct annex_error **err)
+{
+	struct message_ports told;
+	int result = message_get(&told, MESSAGE_PORTS, message->payload, message->size) < 0 ? -1 : 0;
+
+	if (result < 0)
+		return fail(err, ANNEX_ERROR_CORRUPT, "the supervisor sent a list of ports that is malformed");
+	for (const char *const *text = told.ports; *text && result == 0; text++) {
+		auto_port struct port port = {0};
+		auto_json json_t *value = NULL;
+
+		result = json_parse(&value, *text, strlen(*text), "port", err);
+		if (result == 0)
+			result = port_decode(&port, value, "port", err);
+		/* As it is understood: nothing that a stranger added. */
+		if (result == 0 && json_array_append_new(list, port_encode(&port)) < 0)
+			result = fail_memory(err);
+	}
+	message_clear(&told, MESSAGE_PORTS);
+	return result;
+}
+
+int request_ports(struct link *link, json_t **ret, struct annex_error **err)
+{
+	auto_json json_t *list = json_array();
+	struct message message = {0};
+	int result = link_ask(link, MESSAGE_LIST_PORTS, NULL, err);
+
+	if (!list)
+		return fail_memory(err);
+	if (result == 0)
+		result = link_expect(link, &message, MESSAGE_PORTS, PORTS_MS, err);
+	if (result > 0 && take_ports(list, &message, err) < 0)
+		return -1;
+	if (result < 0)
+		return -1;
+	*ret = TAKE(list);
+	return 0;
 }

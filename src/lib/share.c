@@ -1,4 +1,5 @@
 /* What a machine has of the host's files: to be told, and to be changed while it runs. */
+#include "lib/change.h"
 #include "lib/request.h"
 #include "lib/share.h"
 
@@ -77,20 +78,6 @@ int share_setting(char **ret, const char *pair, struct annex_error **err)
 	return 0;
 }
 
-/* What `list` has and `other` has not. */
-static int subtract(struct text_list *ret, const struct text_list *list, const struct text_list *other)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		bool found = false;
-
-		for (size_t k = 0; k < other->count && !found; k++)
-			found = strcmp(list->items[i], other->items[k]) == 0;
-		if (!found && text_list_add(ret, list->items[i]) < 0)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
 /* A volume that the record has gained, or lost. */
 static int change_one(struct link *link, const char *text, bool is_new, struct annex_error **err)
 {
@@ -101,60 +88,10 @@ static int change_one(struct link *link, const char *text, bool is_new, struct a
 	return volume_parse(&volume, text, err) < 0 ? -1 : request_umount(link, volume.guest, false, true, err);
 }
 
-/* Those that are gone first: another may take the place. What was done is undone when one fails. */
-static int change_all(struct link *link, const struct text_list *gone, const struct text_list *new,
-		      struct annex_error **err)
-{
-	size_t count = gone->count + new->count, done = 0;
-
-	for (; done < count; done++) {
-		bool is_new = done >= gone->count;
-		const char *text = is_new ? new->items[done - gone->count] : gone->items[done];
-
-		if (change_one(link, text, is_new, err) < 0)
-			break;
-	}
-	if (done == count)
-		return 0;
-	while (done-- > 0) {
-		auto_error struct annex_error *ignored = NULL;
-		bool was_new = done >= gone->count;
-		const char *text = was_new ? new->items[done - gone->count] : gone->items[done];
-
-		(void)!change_one(link, text, !was_new, &ignored);
-	}
-	return -1;
-}
-
 int share_change(struct annex_machine *machine, const struct text_list *before, const struct text_list *after,
 		 struct annex_error **err)
 {
-	auto_text_list struct text_list gone = {0}, new = {0};
-	auto_link_state struct link_state state = {0};
-	auto_link struct link *link = NULL;
-
-	if (subtract(&gone, before, after) < 0 || subtract(&new, after, before) < 0)
-		return fail_memory(err);
-	if (gone.count + new.count == 0)
-		return 0;
-	if (link_open(&link, machine->context, &machine->paths, false, err) < 0 ||
-	    (link && link_state(link, &state, err) < 0))
-		return -1;
-	/* One that is about to run may have read its record already: pending then. */
-	return link && state.state == MACHINE_RUNNING ? change_all(link, &gone, &new, err) : 0;
-}
-
-/* The link of a machine that runs. */
-static int open_running(struct link **ret, struct annex_machine *machine, struct annex_error **err)
-{
-	auto_link struct link *link = NULL;
-
-	if (link_open(&link, machine->context, &machine->paths, false, err) < 0)
-		return -1;
-	if (!link)
-		return fail(err, ANNEX_ERROR_BUSY, "machine '%s' is not running", machine->paths.name);
-	*ret = TAKE(link);
-	return 0;
+	return change_list(machine, before, after, change_one, err);
 }
 
 API int annex_machine_mount(struct annex_machine *machine, const char *volume, struct annex_error **err)
@@ -164,7 +101,7 @@ API int annex_machine_mount(struct annex_machine *machine, const char *volume, s
 	auto_link struct link *link = NULL;
 
 	if (share_volume(&absolute, volume, err) < 0 || volume_parse(&parsed, absolute, err) < 0 ||
-	    open_running(&link, machine, err) < 0)
+	    change_open(&link, machine, err) < 0)
 		return -1;
 	return request_mount(link, absolute, false, err);
 }
@@ -174,7 +111,7 @@ API int annex_machine_umount(struct annex_machine *machine, const char *target, 
 	auto_free char *guest = NULL;
 	auto_link struct link *link = NULL;
 
-	if (volume_guest(&guest, target, err) < 0 || open_running(&link, machine, err) < 0)
+	if (volume_guest(&guest, target, err) < 0 || change_open(&link, machine, err) < 0)
 		return -1;
 	return request_umount(link, guest, force, false, err);
 }

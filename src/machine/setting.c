@@ -3,6 +3,7 @@
 #include "machine/home.h"
 #include "machine/secret.h"
 #include "machine/volume.h"
+#include "network/publish.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_TEXT, "home-mount", struct machine_settings, home_mount, false),
 	JSON_ROW(JSON_ROW_TEXT, "home-target", struct machine_settings, home_target, false),
 	JSON_ROW(JSON_ROW_TEXTS, "volume", struct machine_settings, volumes, false),
+	JSON_ROW(JSON_ROW_TEXTS, "publish", struct machine_settings, publish, false),
 	JSON_ROW(JSON_ROW_TEXTS, "env", struct machine_settings, environment, false),
 	JSON_ROW(JSON_ROW_TEXT, "init", struct machine_settings, init, true),
 	JSON_ROW(JSON_ROW_TEXT, "kernel", struct machine_settings, kernel, true),
@@ -265,6 +267,88 @@ static int apply_volume(const struct setting *setting, void *field, const char *
 	return insert(list, index, TAKE(text)) < 0 ? fail_memory(err) : 0;
 }
 
+/* The order of published ports; each is as publish_text() has it. */
+static int compare_published(const char *a, const char *b)
+{
+	struct publish parsed_a, parsed_b;
+
+	if (publish_parse(&parsed_a, a, NULL) < 0 || publish_parse(&parsed_b, b, NULL) < 0)
+		return strcmp(a, b); /* never so */
+	return publish_compare(&parsed_a, &parsed_b);
+}
+
+static int remove_published(struct text_list *list, const char *value, struct annex_error **err)
+{
+	struct publish_pattern pattern;
+	size_t before = list->count;
+
+	if (publish_pattern_parse(&pattern, value, err) < 0)
+		return fail_hint(err, "publish=-HOST removes the port that is published as HOST");
+	for (size_t i = list->count; i-- > 0;) {
+		struct publish publish;
+
+		if (publish_parse(&publish, list->items[i], NULL) == 0 && publish_matches(&pattern, &publish))
+			drop(list, i);
+	}
+	if (list->count < before)
+		return 0;
+	fail(err, ANNEX_ERROR_NOT_FOUND, "no port is published as '%s'", value);
+	for (size_t i = 0; i < list->count; i++) {
+		struct publish publish;
+
+		/* A port of a range. */
+		if (publish_parse(&publish, list->items[i], NULL) == 0 && publish_collides(&pattern.publish, &publish))
+			return fail_hint(err, "it is part of publish=-%s", list->items[i]);
+	}
+	return -1;
+}
+
+/* *ret: the one whose place it takes, or list->count. USAGE for one that needs a part of another's ports. */
+static int find_published(size_t *ret, const struct text_list *list, const struct publish *publish,
+			  struct annex_error **err)
+{
+	unsigned ports = publish->count;
+
+	*ret = list->count;
+	for (size_t i = 0; i < list->count; i++) {
+		struct publish other;
+
+		if (publish_parse(&other, list->items[i], err) < 0)
+			return -1;
+		if (!publish_collides(&other, publish)) {
+			ports += other.count;
+		} else if (!publish_takes_place(publish, &other)) {
+			fail(err, ANNEX_ERROR_USAGE, "it needs the same port of this host as '%s'", list->items[i]);
+			return fail_hint(err, "to take its place: annex set publish=-%s first", list->items[i]);
+		} else {
+			*ret = i;
+		}
+	}
+	return ports > PUBLISH_PORTS_MAX
+		       ? fail(err, ANNEX_ERROR_USAGE, "a machine publishes %u ports at most", PUBLISH_PORTS_MAX)
+		       : 0;
+}
+
+static int apply_publish(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	struct text_list *list = field;
+	auto_free char *text = NULL;
+	struct publish publish;
+	size_t index;
+
+	if (*value == '-')
+		return remove_published(list, value + 1, err);
+	if (publish_parse(&publish, value, err) < 0 || find_published(&index, list, &publish, err) < 0)
+		return fail_while(err, "%s=%s", setting->key, value);
+	text = publish_text(&publish);
+	if (!text)
+		return fail_memory(err);
+	if (index < list->count)
+		drop(list, index);
+	index = find_place(list, text, compare_published);
+	return insert(list, index, TAKE(text)) < 0 ? fail_memory(err) : 0;
+}
+
 static int apply_mask(const struct setting *setting, void *field, const char *value, struct annex_error **err)
 {
 	auto_free char *home = NULL, *real = NULL, *mask = NULL;
@@ -309,6 +393,8 @@ static const struct setting settings_table[] = {
 	 false},
 	{"volume", "HOST:GUEST[:ro][,cache=none]: a folder or file of the host; -GUEST removes it", apply_volume,
 	 AT(volumes), 0, 0, NULL, false},
+	{"publish", "[IP:]HOST:GUEST[/udp]: a port of the machine on this host; -HOST removes it", apply_publish,
+	 AT(publish), 0, 0, NULL, false},
 	{"env", "NAME=VALUE for every program of the machine; -NAME removes it", apply_environment, AT(environment), 0,
 	 0, NULL, false},
 	{"init", "auto, image (the image's own) or builtin", apply_choice, AT(init), 0, 0, "auto|image|builtin", false},
@@ -458,6 +544,26 @@ int settings_default(struct machine_settings *ret, struct annex_error **err)
 	return 0;
 }
 
+/* Each is well-formed, and none needs another's port of the host. */
+static int check_published(const struct machine_settings *settings, struct annex_error **err)
+{
+	auto_text_list struct text_list checked = {0};
+
+	for (size_t i = 0; i < settings->publish.count; i++) {
+		struct publish publish;
+		size_t index;
+
+		if (publish_parse(&publish, settings->publish.items[i], err) < 0 ||
+		    find_published(&index, &checked, &publish, err) < 0)
+			return -1;
+		if (index < checked.count)
+			return fail(err, ANNEX_ERROR_USAGE, "'%s' is there twice", settings->publish.items[i]);
+		if (text_list_add(&checked, settings->publish.items[i]) < 0)
+			return fail_memory(err);
+	}
+	return 0;
+}
+
 /* What decides on access to the host's files is checked again: a word that isn't understood must not mean more. */
 static int check_files(const struct machine_settings *settings, const char *what, struct annex_error **err)
 {
@@ -477,6 +583,8 @@ static int check_files(const struct machine_settings *settings, const char *what
 
 		result = secret_parse(&mask, settings->masks.items[i], none, &cause);
 	}
+	if (result == 0)
+		result = check_published(settings, &cause);
 	if (result == 0 && *settings->home_target) {
 		auto_free char *target = NULL;
 
@@ -514,6 +622,7 @@ int settings_decode(struct machine_settings *ret, const json_t *object, const ch
 	if (check_files(&made, what, err) < 0)
 		return -1;
 	sort(&made.volumes, volume_compare);
+	sort(&made.publish, compare_published);
 	sort(&made.masks, strcmp);
 	*ret = made;
 	made = (struct machine_settings){0};

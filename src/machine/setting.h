@@ -18,6 +18,7 @@ struct machine_settings {
 	char *home_mount;             /* "rw", "ro", "none" */
 	char *home_target;            /* where the machine has the home; empty: at its own path */
 	struct text_list volumes;     /* as volume_text() gives them, one for each place in the machine */
+	struct text_list publish;     /* as publish_text() gives them; none needs the same socket as another */
 	struct text_list environment; /* "K=V" */
 	char *init;                   /* "auto", "image", "builtin" */
 	char *kernel;                 /* a name, an absolute path, or "default" */
@@ -40,8 +41,9 @@ MUST_USE int settings_copy(struct machine_settings *ret, const struct machine_se
 MUST_USE int settings_default(struct machine_settings *ret, struct annex_error **err);
 
 /* "key=value". env=K=V sets a variable, env=-K removes it; volume=HOST:GUEST… is one more, or takes the place of the
- * one at GUEST, volume=-GUEST removes it; mask=PATH is one more, mask=-PATH removes it. USAGE with the reason,
- * NOT_FOUND for a volume or mask to remove that there isn't; the settings are unchanged then. */
+ * one at GUEST, volume=-GUEST removes it; mask=PATH is one more, mask=-PATH removes it;
+ * publish=PORT is one more, or takes the place of the same port of the host, publish=-PORT removes it. USAGE with the
+ * reason, NOT_FOUND for a volume, mask or port to remove that there isn't; the settings are unchanged then. */
 MUST_USE int settings_apply(struct machine_settings *settings, const char *pair, struct annex_error **err);
 
 /* What an older annex hasn't written gets its default. */

@@ -215,6 +215,12 @@ int publish_compare(const struct publish *a, const struct publish *b)
 	return order ? order : compare_numbers(a->count, b->count);
 }
 
+bool publish_takes_place(const struct publish *a, const struct publish *b)
+{
+	return a->protocol == b->protocol && a->host == b->host && a->count == b->count &&
+	       compare_addresses(&a->address, &b->address) == 0 && (a->host != 0 || a->guest == b->guest);
+}
+
 static bool is_any(const struct packet_address *address)
 {
 	return address->v6 ? IN6_IS_ADDR_UNSPECIFIED(&address->of.v6_) : address->of.v4.s_addr == INADDR_ANY;

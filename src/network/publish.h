@@ -31,6 +31,8 @@ char *publish_text(const struct publish *publish);
 int publish_compare(const struct publish *a, const struct publish *b);
 /* Do they need one socket? */
 bool publish_collides(const struct publish *a, const struct publish *b);
+/* Are they the same ports of the host, so that one can take the other's place? */
+bool publish_takes_place(const struct publish *a, const struct publish *b);
 /* "127.0.0.1:8080", as people write where something listens; "/udp" behind it if it is that. `buffer` is returned. */
 #define PUBLISH_PLACE_TEXT 80u
 const char *publish_place(char buffer[PUBLISH_PLACE_TEXT], const struct packet_address *address, uint16_t port,

@@ -130,6 +130,47 @@ static void a_volume_takes_the_place_of_the_one_at_the_same_place(void **state)
 	assert_string_equal(again.volumes.items[0], "/b:/y:ro");
 }
 
+static void published_ports_are_added_replaced_and_removed(void **state)
+{
+	static const char *const sorted[] = {"0:80", "0.0.0.0:8080:80", "8080:81/udp", "[::1]:8080:80",
+					     "9000-9009:1-10"};
+	auto_settings struct machine_settings settings = {0}, again = {0};
+	auto_json json_t *encoded = NULL;
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	assert_int_equal(settings.publish.count, 0);
+	assert_int_equal(apply(&settings, "publish=9000-9009:1-10/tcp"), 0);
+	assert_int_equal(apply(&settings, "publish=127.0.0.1:8080:80/udp"), 0);
+	assert_int_equal(apply(&settings, "publish=0.0.0.0:8080:80"), 0);
+	assert_int_equal(apply(&settings, "publish=[::1]:8080:80"), 0);
+	assert_int_equal(apply(&settings, "publish=:80"), 0);
+	assert_int_equal(apply(&settings, "publish=0:80"), 0);
+	assert_int_equal(apply(&settings, "publish=8080:81/udp"), 0);
+	encoded = settings_encode(&settings);
+	assert_int_equal(settings_decode(&again, encoded, "settings", NULL), 0);
+	assert_int_equal(again.publish.count, COUNT_OF(sorted));
+	for (size_t i = 0; i < COUNT_OF(sorted); i++)
+		assert_string_equal(again.publish.items[i], sorted[i]);
+	/* What would need a part of another's ports. */
+	assert_int_equal(apply(&again, "publish=8080:80"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&again, "publish=9005:1"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&again, "publish=9005"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&again, "publish=http:80"), ANNEX_ERROR_USAGE);
+	assert_int_equal(apply(&again, "publish=1-1020"), ANNEX_ERROR_USAGE); /* too many, with the others */
+	assert_int_equal(apply(&again, "publish=-9005"), ANNEX_ERROR_NOT_FOUND);
+	assert_int_equal(apply(&again, "publish=-81"), ANNEX_ERROR_NOT_FOUND);
+	assert_int_equal(apply(&again, "publish=-x"), ANNEX_ERROR_USAGE);
+	assert_int_equal(again.publish.count, COUNT_OF(sorted));
+	assert_int_equal(apply(&again, "publish=-8080/udp"), 0);
+	assert_int_equal(again.publish.count, COUNT_OF(sorted) - 1);
+	assert_int_equal(apply(&again, "publish=-8080"), 0); /* at each address */
+	assert_int_equal(again.publish.count, 2);
+	assert_int_equal(apply(&again, "publish=-:80"), 0);
+	assert_int_equal(apply(&again, "publish=-9000-9009"), 0);
+	assert_int_equal(again.publish.count, 0);
+}
+
 static void masks_are_added_and_removed(void **state)
 {
 	auto_settings struct machine_settings settings = {0}, again = {0};
@@ -199,7 +240,7 @@ static void the_home_is_there_without_secrets_unless_told_otherwise(void **state
 	assert_false(has(&settings.masks, ".gitconfig"));
 	encoded = settings_encode(&settings);
 	for (const char *const *key =
-		     (const char *const[]){"home-mount", "home-target", "volume", "mask", "ssh-agent", NULL};
+		     (const char *const[]){"home-mount", "home-target", "volume", "mask", "ssh-agent", "publish", NULL};
 	     *key; key++)
 		assert_int_equal(json_object_del(encoded, *key), 0);
 	/* As an annex without these settings wrote it. */
@@ -223,9 +264,18 @@ static void the_home_is_there_without_secrets_unless_told_otherwise(void **state
 static void a_record_that_does_not_make_sense_is_corrupt(void **state)
 {
 	static const char *const wrong[][2] = {
-		{"home-mount", "\"no\""},    {"ssh-agent", "\"ask\""},     {"home-target", "\"/proc\""},
-		{"home-target", "\"home\""}, {"volume", "[\"/a\"]"},       {"volume", "[\"/a:/b\", \"a:/c\"]"},
-		{"mask", "[\"../x\"]"},      {"mask", "[\".ssh\", \"\"]"}, {"mask", "[\"/home\"]"},
+		{"home-mount", "\"no\""},
+		{"ssh-agent", "\"ask\""},
+		{"home-target", "\"/proc\""},
+		{"home-target", "\"home\""},
+		{"volume", "[\"/a\"]"},
+		{"volume", "[\"/a:/b\", \"a:/c\"]"},
+		{"mask", "[\"../x\"]"},
+		{"mask", "[\".ssh\", \"\"]"},
+		{"mask", "[\"/home\"]"},
+		{"publish", "[\"x\"]"},
+		{"publish", "[\"80:80\", \"80:81\"]"},
+		{"publish", "[\"80:80\", \"0.0.0.0:80:80\"]"},
 	};
 
 	(void)state;
@@ -250,6 +300,7 @@ int main(void)
 		cmocka_unit_test(an_unknown_key_lists_the_valid_ones),
 		cmocka_unit_test(a_volume_takes_the_place_of_the_one_at_the_same_place),
 		cmocka_unit_test(volumes_are_in_the_order_of_their_places),
+		cmocka_unit_test(published_ports_are_added_replaced_and_removed),
 		cmocka_unit_test(masks_are_added_and_removed),
 		cmocka_unit_test(lists_have_an_end),
 		cmocka_unit_test(the_home_is_there_without_secrets_unless_told_otherwise),
