@@ -53,12 +53,12 @@ def bench_boot(annex, runs):
     return table
 
 
-def ssh_ready(annex, port, folder):
-    """Lets a user into the Debian machine by a key; gives the ssh command."""
+def ssh_ready(annex, port, folder, name="debian"):
+    """Lets a user into a Debian machine by a key; gives the ssh command."""
     key = folder / "key"
     if not key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    annex("run", "-n", "debian", "--root", "--", "sh", "-c",
+    annex("run", "-n", name, "--root", "--", "sh", "-c",
           SSH_SETUP, input=None, stdin=open(f"{key}.pub", "rb"))
     return ["ssh", "-i", key, "-p", str(port), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
             "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "bench@127.0.0.1"]

@@ -4,7 +4,7 @@
 Usage: bench/run.py [--runs N] [--write] [NAME...]
 
 NAME: boot, run, memory, create, stream, sessions (machines), pull, share, cached, stages, link (images), starts, files,
-idle; all without an argument.
+network, idle; all without an argument.
 
 Every number is the median of N runs (5 unless told otherwise) with the lowest and highest; the peer is measured in turn
 with annex, so that what disturbs one disturbs the other. --write puts the tables into docs/benchmarks.md, where those of
@@ -21,11 +21,12 @@ from idle import Idle
 from images import Images
 from machines import Machines
 from measure import write
+from network import Network
 from starts import Starts
 
 
 def main():
-    kinds = (Machines, Starts, Images, Files, Idle)
+    kinds = (Machines, Starts, Images, Files, Network, Idle)
     names = [name for kind in kinds for name in kind.NAMES]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
@@ -36,7 +37,7 @@ def main():
     unknown = set(wanted) - set(names)
     if unknown:
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(names)}")
-    for kind in (Images, Files):
+    for kind in (Images, Files, Network):
         if set(wanted) & set(kind.NAMES):
             kind.check()
     tables = []
