@@ -20,7 +20,6 @@ struct dns;
 
 struct dns_options {
 	struct policy *policy; /* outlives the resolver */
-	uint32_t flags;        /* of enum message_network_flags: HOST_ACCESS, ISOLATED */
 	const char *name;      /* of this machine, … */
 	uint32_t place;        /* … and its place */
 	/* The other machines of its network: the place of a name, the name of a place. False: none. May be NULL. */

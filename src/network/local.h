@@ -9,7 +9,7 @@
  */
 struct local;
 
-#define LOCAL_LIMIT 16384u /* networks; with more of them every address counts as local */
+#define LOCAL_LIMIT 16384u /* networks; with more of them every address counts as the host's */
 
 /* Has read them once when it returns. */
 MUST_USE int local_new(struct local **ret, struct loop *loop, struct annex_error **err);
@@ -20,4 +20,6 @@ static inline void cleanup_local(struct local **local)
 }
 #define auto_local CLEANUP(cleanup_local)
 
-bool local_has(const struct local *local, const struct packet_address *address);
+enum local_kind { LOCAL_NOT, LOCAL_OWN, LOCAL_BROADCAST };
+
+enum local_kind local_find(const struct local *local, const struct packet_address *address);

@@ -33,6 +33,13 @@ static inline void cleanup_policy(struct policy **policy)
 }
 #define auto_policy CLEANUP(cleanup_policy)
 
+/* From now on these flags and rules. What was learned by a rule that is among the new ones too stays. USAGE, and then
+ * nothing has changed. */
+MUST_USE int policy_update(struct policy *policy, uint32_t flags, const char *const *allow, struct annex_error **err);
+bool policy_is_isolated(const struct policy *policy);
+/* Whether host.annex.internal leads to the host. Never when isolated. */
+bool policy_has_host_access(const struct policy *policy);
+
 bool policy_allows(struct policy *policy, const struct packet *packet);
 
 /* A name as DNS messages have it, in text: any case, with or without a dot at its end. */
