@@ -11,6 +11,7 @@
 #include "guest/env.h"
 #include "guest/files.h"
 #include "guest/inside.h"
+#include "guest/login.h"
 #include "guest/mount.h"
 #include "guest/network.h"
 #include "guest/passwd.h"
@@ -18,6 +19,7 @@
 #include "guest/service.h"
 #include "guest/settle.h"
 #include "guest/share.h"
+#include "guest/trust.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -37,15 +39,34 @@ static int mount_disk(struct guest *guest, struct annex_error **err)
 }
 
 /* A machine without its network is still one that can be looked into. */
-static void set_up_network(const struct message_config *config)
+static int set_up_network(struct guest *guest, struct annex_error **err)
 {
 	auto_error struct annex_error *loopback = NULL, *ethernet = NULL;
+	const struct message_config *config = &guest->config;
 
+	for (const char *const *each = config->search; *each; each++) {
+		if (text_list_add(&guest->search, *each) < 0)
+			return fail_memory(err);
+	}
 	if (network_loopback(&loopback) < 0)
 		log_info("%s", annex_error_message(loopback));
-	if (!text_equal(config->network, "none") && *config->address &&
-	    network_ethernet(config->address, config->gateway, &ethernet) < 0)
+	if (!text_equal(config->network, "none") && network_ethernet(guest->interface, config, &ethernet) < 0)
 		log_info("%s", annex_error_message(ethernet));
+	return 0;
+}
+
+static bool is_connected(const struct message_config *config)
+{
+	return !text_equal(config->network, "none");
+}
+
+/* A machine that trusts the host's authorities only later, or never, is a machine all the same. */
+static void set_trust(const struct message_config *config)
+{
+	auto_error struct annex_error *err = NULL;
+
+	if (config->trust == TRUST_SET && trust_set(&config->certificates, &err) < 0)
+		log_info("%s", annex_error_message(err));
 }
 
 struct account boot_account(const struct message_config *config)
@@ -76,12 +97,15 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 	const struct account account = boot_account(config);
 	auto_account_user struct account_user user = {0};
 	auto_free char *hostname = NULL, *path = NULL, *real = NULL, *group = NULL, *zone = NULL;
-	bool names = !text_equal(config->network, "none"), is_command = false;
+	bool connected = is_connected(config), is_command = false;
+	const struct files_names names = {.name = config->hostname,
+					  .domain = connected ? config->domain : "",
+					  .address = connected ? config->address : "",
+					  .address6 = connected ? config->address6 : ""};
 	const char *mode = config->service ? "builtin" : config->init;
 	uint32_t tty = TTY_GID;
 
-	if (files_make_folders(err) < 0 ||
-	    files_write(&hostname, config->hostname, names ? config->dns : "", err) < 0 ||
+	if (files_make_folders(err) < 0 || files_write(&hostname, &names, err) < 0 ||
 	    account_ensure(&user, &account, err) < 0 ||
 	    program_choose(&path, &real, &is_command, mode, config->init_argv[0], err) < 0 ||
 	    (config->service && user.rest != ACCOUNT_RUN && service_check(config, err) < 0))
@@ -91,6 +115,7 @@ static int prepare_image(void *data, struct text *out, struct annex_error **err)
 	if (settle_image(&zone, config, program_is_systemd(real)) < 0)
 		return fail_memory(err);
 	prepare_containers(config);
+	set_trust(config);
 	text_printf(out, "%s\n%s\n%s\n%d\n%u\n%s\n%s\n%u\n%s\n%s", hostname, path, real, is_command, tty, zone,
 		    program_container(real), (unsigned)user.rest, user.name, user.home);
 	return 0;
@@ -170,7 +195,7 @@ static int make_environment(struct guest *guest, struct annex_error **err)
 
 	/* Nobody sits at the console: what is written there ends up in a log. */
 	result |= env_set_pair(env, "TERM", "dumb");
-	result |= env_set_all(env, guest->config.environment);
+	result |= login_set_machine(env, "", &guest->config);
 	env_remove(env, "TZ=");
 	if (*guest->zone)
 		result |= env_set_pair(env, "TZ", guest->zone);
@@ -186,7 +211,8 @@ int boot_machine(struct guest *guest, struct annex_error **err)
 	clock_begin(guest->config.realtime_ns);
 	if (mount_disk(guest, err) < 0)
 		return -1;
-	set_up_network(&guest->config);
+	if (set_up_network(guest, err) < 0)
+		return -1;
 	guest_wait_for(guest, "the host's files");
 	if (shares_set(guest->shares, guest->config.shares, err) < 0)
 		return -1;

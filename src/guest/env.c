@@ -35,7 +35,7 @@ int env_set_pair(struct text_list *env, const char *name, const char *value)
 
 int env_set_all(struct text_list *env, const char *const *assignments)
 {
-	for (; *assignments; assignments++) {
+	for (; assignments && *assignments; assignments++) {
 		if (env_set(env, *assignments) < 0)
 			return -ENOMEM;
 	}

@@ -1,8 +1,9 @@
 /*
  * A file is ours when it still holds what we wrote: for /etc/hostname, where no comment is possible, that is remembered
- * in STATE; resolv.conf and our line in hosts say so in a comment, and are left alone once it is removed. A link to
- * nowhere counts as absent: in images /etc/resolv.conf often leads to what systemd-resolved writes below /run, which is
- * empty now. When resolved then starts, it takes its servers from our file.
+ * in STATE; our lines in hosts say so in a comment.
+ *
+ * A machine's name has the address that others know it by, so that what a service tells them of itself is right; for a
+ * machine without a network it is 127.0.1.1, as Debian has it.
  */
 #include "guest/files.h"
 
@@ -107,68 +108,71 @@ static bool names_host(const char *line, size_t length, const char *hostname)
 	return false;
 }
 
-bool files_hosts(struct text *out, const char *hosts, const char *hostname)
+static bool is_ours(const char *line, size_t length)
 {
-	bool known = false, changed = false;
+	return length > strlen(our_line) && strncmp(line + length - strlen(our_line), our_line, strlen(our_line)) == 0;
+}
 
-	if (!*hosts)
-		text_add(out, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+/* The canonical name, which `hostname -f` shows, comes first. */
+static void add_own_line(struct text *out, const char *address, const struct files_names *names, const char *hostname)
+{
+	text_add_bytes(out, address, strcspn(address, "/"));
+	text_add_char(out, '\t');
+	if (*names->domain)
+		text_printf(out, "%s.%s ", names->name, names->domain);
+	text_printf(out, "%s\t%s\n", hostname, our_line);
+}
+
+static void add_own_lines(struct text *out, const struct files_names *names, const char *hostname)
+{
+	if (*names->address)
+		add_own_line(out, names->address, names, hostname);
+	if (*names->address6)
+		add_own_line(out, names->address6, names, hostname);
+	if (out->size == 0)
+		text_printf(out, "127.0.1.1\t%s\t%s\n", hostname, our_line);
+}
+
+bool files_hosts(struct text *out, const char *hosts, const struct files_names *names, const char *hostname)
+{
+	auto_text struct text before = {0}, wanted = {0}, others = {0};
+	bool known = false, local = false;
+
 	for (size_t length; *hosts; hosts += length) {
-		bool ours;
+		struct text *into = &others;
 
 		length = strcspn(hosts, "\n");
-		ours = length > strlen(our_line) &&
-		       strncmp(hosts + length - strlen(our_line), our_line, strlen(our_line)) == 0;
-		if (names_host(hosts, length, hostname))
-			known = true;
-		else if (ours) {
-			changed = true;
-			length += hosts[length] == '\n';
-			continue;
+		if (is_ours(hosts, length)) {
+			into = &before;
+		} else {
+			known |= names_host(hosts, length, hostname);
+			local |= names_host(hosts, length, "localhost");
 		}
-		text_add_bytes(out, hosts, length);
-		text_add_char(out, '\n');
+		text_add_bytes(into, hosts, length);
+		text_add_char(into, '\n');
 		length += hosts[length] == '\n';
 	}
 	if (!known)
-		text_printf(out, "127.0.1.1\t%s\t%s\n", hostname, our_line);
-	return changed || !known;
+		add_own_lines(&wanted, names, hostname);
+	if (!local)
+		text_add(out, "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
+	text_add_bytes(out, others.data, others.size);
+	text_add_bytes(out, wanted.data, wanted.size);
+	out->broken |= before.broken || wanted.broken || others.broken;
+	return !local || before.size != wanted.size ||
+	       (wanted.size > 0 && memcmp(before.data, wanted.data, wanted.size) != 0);
 }
 
-static int write_hosts(const char *hostname, struct annex_error **err)
+static int write_hosts(const struct files_names *names, const char *hostname, struct annex_error **err)
 {
 	auto_text struct text made = {0};
 	auto_free char *now = NULL;
 
 	if (get(&now, "/etc/hosts", err) < 0)
 		return -1;
-	if (!files_hosts(&made, now, hostname))
-		return 0;
+	if (!files_hosts(&made, now, names, hostname))
+		return text_ok(&made) ? 0 : fail_memory(err);
 	return text_ok(&made) ? put("/etc/hosts", made.data, 0644, err) : fail_memory(err);
-}
-
-static int write_resolver(const char *dns, struct annex_error **err)
-{
-	auto_text struct text made = {0};
-	auto_free char *now = NULL, *servers = strdup(dns);
-	char *at = servers, *server;
-
-	if (!servers)
-		return fail_memory(err);
-	if (!*dns)
-		return 0;
-	if (get(&now, "/etc/resolv.conf", err) < 0)
-		return -1;
-	if (*now && !text_starts(now, ETCFILE_OURS))
-		return 0;
-	text_add(&made, ETCFILE_OURS);
-	while ((server = strsep(&at, ", "))) {
-		if (*server)
-			text_printf(&made, "nameserver %s\n", server);
-	}
-	if (!text_ok(&made))
-		return fail_memory(err);
-	return strcmp(now, made.data) == 0 ? 0 : put("/etc/resolv.conf", made.data, 0644, err);
 }
 
 /* As container engines do: old programs, and the scripts of sysvinit, look for mounts there. */
@@ -206,7 +210,7 @@ int files_make_folders(struct annex_error **err)
 	return 0;
 }
 
-int files_write(char **ret_hostname, const char *hostname, const char *dns, struct annex_error **err)
+int files_write(char **ret_hostname, const struct files_names *names, struct annex_error **err)
 {
 	auto_free char *name = NULL;
 	int result = etcfile_make_folders("/etc", 0755);
@@ -215,8 +219,7 @@ int files_write(char **ret_hostname, const char *hostname, const char *dns, stru
 		result = etcfile_make_folders(STATE, 0755);
 	if (result < 0)
 		return fail_os(err, result, "cannot make %s", STATE);
-	if (write_hostname(&name, hostname, err) < 0 || write_hosts(name, err) < 0 || write_resolver(dns, err) < 0 ||
-	    link_mtab(err) < 0)
+	if (write_hostname(&name, names->name, err) < 0 || write_hosts(names, name, err) < 0 || link_mtab(err) < 0)
 		return -1;
 	*ret_hostname = TAKE(name);
 	return 0;

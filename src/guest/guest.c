@@ -10,13 +10,18 @@
 #include "guest/boot.h"
 #include "guest/cgroup.h"
 #include "guest/clock.h"
+#include "guest/dropin.h"
 #include "guest/enroll.h"
+#include "guest/login.h"
 #include "guest/measure.h"
+#include "guest/process.h"
 #include "guest/program.h"
+#include "guest/resolver.h"
 #include "guest/settle.h"
 #include "guest/share.h"
 #include "guest/shutdown.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -217,6 +222,32 @@ static struct mount_options mounts(const struct guest *guest)
 				      .shares = guest->shares};
 }
 
+/* What is below /run, and what may be a link to there. */
+
+static void write_furniture(const struct guest *guest, void (*write)(const struct dropin *dropin))
+{
+	const struct message_config *config = &guest->config;
+	auto_error struct annex_error *err = NULL;
+	bool connected = !text_equal(config->network, "none");
+	const char *dns = *config->dns ? config->dns : config->dns6;
+	const struct resolver resolver = {.dns = connected ? dns : "",
+					  .domain = config->domain,
+					  .search = (const char *const *)guest->search.items};
+	const struct dropin dropin = {.interface = guest->interface,
+				      .systemd = program_is_systemd(guest->init_real),
+				      .resolver = &resolver,
+				      .proxies = config->proxies};
+
+	if (resolver_write(&resolver, &err) < 0)
+		log_info("%s", annex_error_message(err));
+	write(&dropin);
+}
+
+static void furnish(const void *data)
+{
+	write_furniture(data, dropin_write);
+}
+
 /* The rest of the account, before init runs: in namespaces like init's, in its place. */
 
 static int do_enroll(const void *data, struct annex_error **err)
@@ -224,11 +255,14 @@ static int do_enroll(const void *data, struct annex_error **err)
 	const struct guest *guest = data;
 	const struct account account = boot_account(&guest->config);
 	auto_error struct annex_error *unsettled = NULL;
+	auto_text_list struct text_list environment = {0};
 
+	if (login_set_machine(&environment, "", &guest->config) < 0)
+		return fail_memory(err);
 	if (enroll(&(struct enroll){.account = &account,
 				    .user = &guest->user,
 				    .machine_id = guest->config.machine_id,
-				    .environment = guest->config.environment,
+				    .environment = (const char *const *)environment.items,
 				    .deadline_factor = guest->config.deadline_factor},
 		   err) < 0)
 		return -1;
@@ -265,6 +299,8 @@ static int start_enrolling(struct guest *guest, struct annex_error **err)
 	const struct init_options options = {.path = enrolling_name(guest),
 					     .hostname = guest->hostname,
 					     .mounts = mounts(guest),
+					     .furnish = furnish,
+					     .furnish_data = guest,
 					     .work = do_enroll,
 					     .work_data = guest};
 
@@ -281,6 +317,8 @@ static int start_program(struct guest *guest, struct annex_error **err)
 		.environment = (const char *const *)guest->environment.items,
 		.hostname = guest->hostname,
 		.mounts = mounts(guest),
+		.furnish = furnish,
+		.furnish_data = guest,
 	};
 
 	guest_wait_for(guest, "%s to start", guest->init_path);
@@ -386,6 +424,33 @@ static void handle_adjust(struct guest *guest, const void *body)
 	adjusts_handle(guest->adjusts, body, guest->config.deadline_factor);
 }
 
+/* By a child: what a path in the machine leads to may let it wait. Nobody is told of its end, which reaps it. */
+static void handle_names(struct guest *guest, const void *body)
+{
+	const struct message_names *names = body;
+	auto_text_list struct text_list search = {0};
+	pid_t pid;
+
+	for (const char *const *each = names->search; *each; each++) {
+		if (text_list_add(&search, *each) < 0)
+			return;
+	}
+	text_list_clear(&guest->search);
+	guest->search = search;
+	search = (struct text_list){0};
+	if (!guest->init || guest->enrolls)
+		return; /* it is written at its start */
+	pid = fork();
+	if (pid < 0)
+		log_info("the search domains stay: %s", strerror(errno));
+	if (pid != 0)
+		return;
+	process_reset();
+	if (setns(init_pidfd(guest->init), CLONE_NEWNS) == 0)
+		write_furniture(guest, dropin_write_names);
+	_exit(0);
+}
+
 static void handle_failure(struct guest *guest, const void *body)
 {
 	const struct message_failure *message = body;
@@ -400,7 +465,7 @@ static const struct handler {
 } handlers[] = {
 	{MESSAGE_HELLO, handle_hello},     {MESSAGE_FAILURE, handle_failure}, {MESSAGE_SHUTDOWN, handle_shutdown},
 	{MESSAGE_CLOCK, handle_clock},     {MESSAGE_BIND, handle_bind},       {MESSAGE_UNBIND, handle_unbind},
-	{MESSAGE_MEASURE, handle_measure}, {MESSAGE_ADJUST, handle_adjust},
+	{MESSAGE_MEASURE, handle_measure}, {MESSAGE_ADJUST, handle_adjust},   {MESSAGE_NAMES, handle_names},
 };
 
 union body {
@@ -411,6 +476,7 @@ union body {
 	struct message_bind bind;
 	struct message_unbind unbind;
 	struct message_adjust adjust;
+	struct message_names names;
 };
 
 static void protest(struct guest *guest, const struct message *message)
@@ -570,6 +636,7 @@ void guest_free(struct guest *guest)
 	free(guest->init_real);
 	free(guest->zone);
 	free(guest->container);
+	text_list_clear(&guest->search);
 	text_list_clear(&guest->init_words);
 	text_list_clear(&guest->environment);
 	account_user_clear(&guest->user);

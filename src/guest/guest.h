@@ -12,6 +12,8 @@
 #include "guest/shares.h"
 #include "guest/terminals.h"
 
+#include <net/if.h>
+
 /*
  * The agent: PID 1 of the virtual machine. Its states follow each other as they are listed; a reboot of the machine's
  * init goes from UP or STARTING back to STARTING.
@@ -44,6 +46,9 @@ struct guest {
 
 	char *payload; /* what config points into */
 	struct message_config config;
+
+	char interface[IFNAMSIZ]; /* or empty */
+	struct text_list search;  /* the host's search domains, as they are now */
 
 	/* What the boot has found out. */
 	char *hostname;

@@ -38,6 +38,8 @@ static int prepare(int *ret_self, const struct init_options *options, struct ann
 		return fail_os(err, errno, "cannot set the host name %s", options->hostname);
 	if (mount_machine(&options->mounts, err) < 0)
 		return -1;
+	if (options->furnish)
+		options->furnish(options->furnish_data);
 	console = open("/dev/console", O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (console < 0 || process_set_standard(console, console, console) < 0)
 		return fail_os(err, errno, "cannot open the machine's console");

@@ -11,6 +11,8 @@ struct init_options {
 	const char *const *environment;
 	const char *hostname;
 	struct mount_options mounts;
+	void (*furnish)(const void *data); /* in the machine, before anything else: what is below /run. May be NULL */
+	const void *furnish_data;
 	/* Instead of a program: something to be done in such namespaces. `path` names it in errors. */
 	int (*work)(const void *data, struct annex_error **err);
 	const void *work_data;

@@ -11,6 +11,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #define USER_PATH "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games" /* as Debian's login has it */
 
@@ -218,10 +219,33 @@ static int set_user(struct text_list *env, const struct login *login)
 	return result | set_runtime(env, login);
 }
 
+/* Proxies. */
+
+static bool is_proxy(const char *assignment)
+{
+	static const char *const names[] = {"http_proxy=", "https_proxy=", "ftp_proxy=", "all_proxy=", "no_proxy="};
+
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		if (strncasecmp(assignment, names[i], strlen(names[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int set_proxies(struct text_list *env, const char *const *said)
+{
+	int result = 0;
+
+	for (; said && *said && result == 0; said++)
+		result = is_proxy(*said) ? env_set(env, *said) : 0;
+	return result;
+}
+
 int login_set_machine(struct text_list *env, const char *root, const struct message_config *config)
 {
 	int result = set_some(env, config->environment, 0, config->image_environment);
 
+	result |= set_proxies(env, config->proxies);
 	result |= set_machine_zone(env, root, config);
 	return result | set_some(env, config->environment, config->image_environment, SIZE_MAX);
 }
@@ -237,6 +261,7 @@ int login_environment(struct text_list *ret, const struct login *login, struct a
 	result |= set_zone(&env, login);
 	result |= set_language(&env, login);
 	result |= set_terminal(&env, login);
+	result |= set_proxies(&env, login->open->login);
 	result |= set_some(&env, config->environment, config->image_environment, SIZE_MAX);
 	result |= set_user(&env, login);
 	result |= env_set_all(&env, login->open->environment);

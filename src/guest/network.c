@@ -1,86 +1,136 @@
+/* By rtnetlink, one request after the other, each with its acknowledgement. */
 #include "guest/network.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <fcntl.h>
-#include <net/if.h>
-#include <net/route.h>
-#include <netinet/in.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 
-bool network_parse(uint32_t *ret_address, uint32_t *ret_mask, const char *text)
-{
-	const char *slash = strchr(text, '/');
-	struct in_addr address;
-	char host[INET_ADDRSTRLEN];
-	uint32_t bits = 0;
+enum { REQUEST_MAX = 256, ANSWER_MAX = 4096 };
 
-	if (!slash || (size_t)(slash - text) >= sizeof(host) || text_to_u32(&bits, slash + 1, 10) < 0 || bits < 1 ||
-	    bits > 32)
+bool network_parse(struct network_address *ret, const char *text)
+{
+	size_t length = strcspn(text, "/");
+	struct network_address address = {.family = memchr(text, ':', length) ? AF_INET6 : AF_INET};
+	char host[INET6_ADDRSTRLEN];
+	uint32_t bits;
+
+	address.size = address.family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+	bits = (uint32_t)address.size * 8;
+	if (length >= sizeof(host) ||
+	    (text[length] && (text_to_u32(&bits, text + length + 1, 10) < 0 || bits < 1 || bits > address.size * 8)))
 		return false;
-	memcpy(host, text, (size_t)(slash - text));
-	host[slash - text] = '\0';
-	if (inet_pton(AF_INET, host, &address) != 1)
+	memcpy(host, text, length);
+	host[length] = '\0';
+	if (inet_pton(address.family, host, address.bytes) != 1)
 		return false;
-	*ret_address = address.s_addr;
-	*ret_mask = htonl(~0u << (32 - bits));
+	address.prefix = bits;
+	*ret = address;
 	return true;
 }
 
-static int interface_up(int fd, const char *name, struct annex_error **err)
-{
-	struct ifreq request = {0};
+/* Requests. */
 
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	if (ioctl(fd, SIOCGIFFLAGS, &request) < 0)
-		return fail_os(err, errno, "network interface %s", name);
-	request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
-	if (ioctl(fd, SIOCSIFFLAGS, &request) < 0)
-		return fail_os(err, errno, "cannot bring up network interface %s", name);
-	return 0;
+struct request {
+	struct nlmsghdr header;
+	char body[REQUEST_MAX];
+};
+
+static void begin(struct request *ret, uint16_t type, uint16_t flags, const void *body, size_t size)
+{
+	*ret = (struct request){.header = {.nlmsg_len = (uint32_t)NLMSG_LENGTH(size),
+					   .nlmsg_type = type,
+					   .nlmsg_flags = (uint16_t)(NLM_F_REQUEST | NLM_F_ACK | flags)}};
+	memcpy(ret->body, body, size);
 }
 
-static struct sockaddr *put_address(struct sockaddr *out, uint32_t address)
+static void add(struct request *request, unsigned short type, const void *bytes, size_t size)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = address};
+	size_t at = NLMSG_ALIGN(request->header.nlmsg_len) - sizeof(request->header);
+	struct rtattr attribute = {.rta_len = (unsigned short)RTA_LENGTH(size), .rta_type = type};
 
-	memcpy(out, &in, sizeof(in));
-	return out;
+	memcpy(request->body + at, &attribute, sizeof(attribute));
+	memcpy(request->body + at + RTA_LENGTH(0), bytes, size);
+	request->header.nlmsg_len = (uint32_t)(sizeof(request->header) + at + RTA_ALIGN(attribute.rta_len));
 }
 
-static int set_address(int fd, const char *name, uint32_t address, uint32_t mask, struct annex_error **err)
+/* -errno: the kernel's answer. */
+static int perform(const struct request *request)
 {
-	struct ifreq request = {0};
+	auto_close int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	char answer[ANSWER_MAX];
+	struct nlmsghdr header;
+	struct nlmsgerr error;
+	ssize_t n;
 
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
-	put_address(&request.ifr_addr, address);
-	if (ioctl(fd, SIOCSIFADDR, &request) < 0)
-		return fail_os(err, errno, "cannot set the address of %s", name);
-	put_address(&request.ifr_netmask, mask);
-	if (ioctl(fd, SIOCSIFNETMASK, &request) < 0)
-		return fail_os(err, errno, "cannot set the address of %s", name);
-	return 0;
+	if (fd < 0 ||
+	    sendto(fd, request, request->header.nlmsg_len, 0, (const struct sockaddr *)&kernel, sizeof(kernel)) < 0)
+		return -errno;
+	n = recv(fd, answer, sizeof(answer), 0);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n < NLMSG_LENGTH(sizeof(error)))
+		return -EPROTO;
+	memcpy(&header, answer, sizeof(header));
+	memcpy(&error, answer + NLMSG_HDRLEN, sizeof(error));
+	return header.nlmsg_type == NLMSG_ERROR ? error.error : -EPROTO;
 }
 
-static int set_gateway(int fd, const char *gateway, struct annex_error **err)
+static int set_link(unsigned index, uint32_t mtu)
 {
-	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
-	struct in_addr address;
+	const struct ifinfomsg body = {
+		.ifi_family = AF_UNSPEC, .ifi_index = (int)index, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
+	struct request request;
 
-	if (inet_pton(AF_INET, gateway, &address) != 1)
-		return fail(err, ANNEX_ERROR_USAGE, "%s is not an address", gateway);
-	put_address(&route.rt_dst, INADDR_ANY);
-	put_address(&route.rt_genmask, INADDR_ANY);
-	put_address(&route.rt_gateway, address.s_addr);
-	if (ioctl(fd, SIOCADDRT, &route) < 0)
-		return fail_os(err, errno, "cannot set the default route to %s", gateway);
-	return 0;
+	begin(&request, RTM_NEWLINK, 0, &body, sizeof(body));
+	if (mtu > 0)
+		add(&request, IFLA_MTU, &mtu, sizeof(mtu));
+	return perform(&request);
+}
+
+static int set_address(unsigned index, const struct network_address *address)
+{
+	const struct ifaddrmsg body = {.ifa_family = (uint8_t)address->family,
+				       .ifa_prefixlen = (uint8_t)address->prefix,
+				       .ifa_flags = address->family == AF_INET6 ? IFA_F_NODAD : 0,
+				       .ifa_scope = RT_SCOPE_UNIVERSE,
+				       .ifa_index = index};
+	struct request request;
+	uint32_t broadcast;
+
+	begin(&request, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &body, sizeof(body));
+	add(&request, IFA_LOCAL, address->bytes, address->size);
+	add(&request, IFA_ADDRESS, address->bytes, address->size);
+	if (address->family == AF_INET && address->prefix < 31) {
+		memcpy(&broadcast, address->bytes, sizeof(broadcast));
+		broadcast |= htonl(UINT32_MAX >> address->prefix);
+		add(&request, IFA_BROADCAST, &broadcast, sizeof(broadcast));
+	}
+	return perform(&request);
+}
+
+static int set_default_route(unsigned index, const struct network_address *gateway)
+{
+	const struct rtmsg body = {.rtm_family = (uint8_t)gateway->family,
+				   .rtm_table = RT_TABLE_MAIN,
+				   .rtm_protocol = RTPROT_STATIC,
+				   .rtm_scope = RT_SCOPE_UNIVERSE,
+				   .rtm_type = RTN_UNICAST};
+	struct request request;
+
+	begin(&request, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &body, sizeof(body));
+	add(&request, RTA_GATEWAY, gateway->bytes, gateway->size);
+	add(&request, RTA_OIF, &index, sizeof(index));
+	return perform(&request);
 }
 
 /* The first interface, by name, that is Ethernet (type 1). */
@@ -110,39 +160,66 @@ static int find_ethernet(char ret[IFNAMSIZ], struct annex_error **err)
 
 int network_loopback(struct annex_error **err)
 {
-	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	unsigned index = if_nametoindex("lo");
+	int result = index ? set_link(index, 0) : -errno;
 
-	if (fd < 0)
-		return fail_os(err, errno, "cannot set up the network");
-	return interface_up(fd, "lo", err);
+	return result < 0 ? fail_os(err, result, "cannot bring up the loopback interface") : 0;
 }
 
-/* Router advertisements count even when the machine forwards packets itself, as it does for its containers. */
-static void keep_advertisements(const char *name)
+/* A kernel without IPv6 has none of these. */
+static void configure_nothing_by_itself(const char *name)
 {
-	auto_close int fd = -1;
-	char path[128];
+	static const char *const keys[] = {"accept_ra", "autoconf", "accept_dad"};
 
-	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_ra", name);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && file_write_all(fd, "2", 1) < 0)
-		return; /* a kernel without IPv6 has none to configure */
+	for (size_t i = 0; i < COUNT_OF(keys); i++) {
+		auto_close int fd = -1;
+		char path[128];
+
+		snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", name, keys[i]);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd >= 0 && file_write_all(fd, "0", 1) < 0)
+			log_debug("%s: %s", path, strerror(errno));
+	}
 }
 
-int network_ethernet(const char *address, const char *gateway, struct annex_error **err)
+/* The address, and the way to all others. */
+static int set_family(unsigned index, const char *address, const char *gateway, struct annex_error **err)
 {
-	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	uint32_t number = 0, mask = 0;
-	char name[IFNAMSIZ];
+	struct network_address parsed;
+	int result;
 
-	if (fd < 0)
-		return fail_os(err, errno, "cannot set up the network");
-	if (!network_parse(&number, &mask, address))
+	if (!network_parse(&parsed, address))
 		return fail(err, ANNEX_ERROR_USAGE, "%s is not an address with its prefix", address);
-	if (find_ethernet(name, err) < 0)
+	result = set_address(index, &parsed);
+	if (result < 0)
+		return fail_os(err, result, "cannot set the address %s", address);
+	if (!*gateway)
+		return 0;
+	if (!network_parse(&parsed, gateway))
+		return fail(err, ANNEX_ERROR_USAGE, "%s is not an address", gateway);
+	result = set_default_route(index, &parsed);
+	return result < 0 ? fail_os(err, result, "cannot set the default route to %s", gateway) : 0;
+}
+
+int network_ethernet(char ret[IFNAMSIZ], const struct message_config *config, struct annex_error **err)
+{
+	auto_error struct annex_error *without = NULL;
+	unsigned index;
+	int result;
+
+	if (find_ethernet(ret, err) < 0)
 		return -1;
-	keep_advertisements(name);
-	if (set_address(fd, name, number, mask, err) < 0 || interface_up(fd, name, err) < 0)
-		return -1;
-	return *gateway ? set_gateway(fd, gateway, err) : 0;
+	index = if_nametoindex(ret);
+	configure_nothing_by_itself(ret);
+	result = index ? set_link(index, config->mtu) : -errno;
+	if (result < 0 && index && config->mtu > 0) {
+		log_info("packets of %u bytes can't be: %s", config->mtu, strerror(-result));
+		result = set_link(index, 0);
+	}
+	if (result < 0)
+		return fail_os(err, result, "cannot bring up network interface %s", ret);
+	/* One is enough to be reached. */
+	if (*config->address6 && set_family(index, config->address6, config->gateway6, &without) < 0)
+		log_info("%s", annex_error_message(without));
+	return *config->address ? set_family(index, config->address, config->gateway, err) : 0;
 }

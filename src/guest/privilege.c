@@ -16,6 +16,9 @@
 #define SUDOERS_RULE "/etc/sudoers.d/zz-annex" /* sudo reads no names with a dot */
 #define DOAS         "/etc/doas.conf"
 #define DOAS_RULE    "/etc/doas.d/zz-annex.conf"
+#define PROXIES                                                \
+	"http_proxy https_proxy ftp_proxy all_proxy no_proxy " \
+	"HTTP_PROXY HTTPS_PROXY FTP_PROXY ALL_PROXY NO_PROXY"
 
 static bool is_folder(const char *path)
 {
@@ -80,14 +83,15 @@ bool privilege_includes(const char *sudoers)
 static int grant_sudo(bool *changed, uint32_t uid, struct annex_error **err)
 {
 	auto_text struct text sudoers = {0};
-	char rule[128];
+	char rule[256];
 	bool there = false;
 	int result;
 
-	/* And root may use the session's SSH agent, as its user may: "sudo git clone". */
+	/* And root may use the session's SSH agent and proxies, as its user may: "sudo git clone", "sudo apt update".
+	 */
 	snprintf(rule, sizeof(rule),
 		 "#%u ALL=(ALL:ALL) NOPASSWD: ALL\n"
-		 "Defaults:#%u env_keep += \"SSH_AUTH_SOCK\"\n",
+		 "Defaults:#%u env_keep += \"SSH_AUTH_SOCK " PROXIES "\"\n",
 		 uid, uid);
 	result = etcfile_make_folders("/etc/sudoers.d", 0750);
 	if (result < 0)
@@ -112,11 +116,12 @@ static bool is_plain(const char *name)
 
 void privilege_doas_rule(struct text *out, const char *name)
 {
+	text_add(out, "permit nopass setenv { SSH_AUTH_SOCK " PROXIES " } ");
 	if (is_plain(name)) {
-		text_printf(out, "permit nopass %s\n", name);
+		text_printf(out, "%s\n", name);
 		return;
 	}
-	text_add(out, "permit nopass \"");
+	text_add_char(out, '"');
 	for (; *name; name++) {
 		if (strchr("\"\\", *name))
 			text_add_char(out, '\\');

@@ -10,8 +10,11 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#define OURS      "# By annex: its user needs no password. To change that, keep this line and remove the next one.\n"
-#define SUDO_RULE OURS "#1000 ALL=(ALL:ALL) NOPASSWD: ALL\nDefaults:#1000 env_keep += \"SSH_AUTH_SOCK\"\n"
+#define OURS "# By annex: its user needs no password. To change that, keep this line and remove the next one.\n"
+#define KEPT                                                                                                  \
+	"SSH_AUTH_SOCK http_proxy https_proxy ftp_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY FTP_PROXY " \
+	"ALL_PROXY NO_PROXY"
+#define SUDO_RULE OURS "#1000 ALL=(ALL:ALL) NOPASSWD: ALL\nDefaults:#1000 env_keep += \"" KEPT "\"\n"
 
 static struct account ada = {
 	.name = "ada", .uid = 1000, .gid = 1001, .group = "ada", .home = "/home/ada", .shell = "/bin/none"};
@@ -279,9 +282,10 @@ static void rules_of_sudo_and_doas_are_kept_up_while_they_are_ours(void **state)
 		expect_ensured(&ada, "check ada /home/ada");
 		expect_file("etc/sudoers", "Defaults x\n%sudo ALL=(ALL) ALL\n" SUDO_RULE);
 		expect_mode("etc/sudoers", 0440, 0, 0);
-		expect_file("etc/doas.conf", "permit persist :wheel\n" OURS "permit nopass ada\n# end\n");
+		expect_file("etc/doas.conf",
+			    "permit persist :wheel\n" OURS "permit nopass setenv { " KEPT " } ada\n# end\n");
 		expect_mode("etc/doas.conf", 0600, 0, 0);
-		expect_file("etc/doas.d/zz-annex.conf", OURS "permit nopass ada\n");
+		expect_file("etc/doas.d/zz-annex.conf", OURS "permit nopass setenv { " KEPT " } ada\n");
 	}
 	write_file("etc/sudoers", "@includedir /etc/sudoers.d\n", 0440);
 	write_file("etc/sudoers.d/zz-annex", "", 0440);

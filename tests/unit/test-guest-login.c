@@ -579,6 +579,45 @@ static void later_words_count_more(void **state)
 	expect(&env, "COLORTERM", NULL);
 }
 
+static void proxies_are_those_of_who_logs_in_unless_the_setting_has_others(void **state)
+{
+	auto_text_list struct text_list env = {0}, machine_env = {0};
+	static const char *const said[] = {"http_proxy=http://client:1", "NO_PROXY=client", "EVIL_PROXY=x",
+					   "PATH=/evil", NULL};
+	static const char *const machine[] = {"http_proxy=http://image:1", "HTTPS_PROXY=http://image:2",
+					      "NO_PROXY=setting", NULL};
+	static const char *const started[] = {"https_proxy=http://starter:1", "http_proxy=http://starter:2", "LANG=x",
+					      NULL};
+	static const char *const own[] = {"http_proxy=own", NULL}, *const none[] = {NULL};
+
+	(void)state;
+	user.uid = getuid();
+	user.gid = getgid();
+	config = (struct message_config){.environment = machine,
+					 .image_environment = 2,
+					 .time_zone = "",
+					 .time_zone_rule = "",
+					 .proxies = started};
+	open_message = (struct message_open){.environment = none, .login = said, .time_zone_rule = ""};
+	log_in(&env);
+	expect(&env, "http_proxy", "http://client:1");
+	expect(&env, "HTTPS_PROXY", "http://image:2");
+	expect(&env, "https_proxy", NULL);
+	expect(&env, "NO_PROXY", "setting");
+	expect(&env, "EVIL_PROXY", NULL);
+	assert_string_not_equal(env_get(&env, "PATH"), "/evil");
+	open_message.environment = own;
+	log_in(&env);
+	expect(&env, "http_proxy", "own");
+	/* What is no session has those of who started the machine. */
+	assert_int_equal(login_set_machine(&machine_env, folder, &config), 0);
+	expect(&machine_env, "http_proxy", "http://starter:2");
+	expect(&machine_env, "https_proxy", "http://starter:1");
+	expect(&machine_env, "HTTPS_PROXY", "http://image:2");
+	expect(&machine_env, "NO_PROXY", "setting");
+	expect(&machine_env, "LANG", NULL);
+}
+
 static void what_nobody_says_has_its_default(void **state)
 {
 	auto_text_list struct text_list env = {0};
@@ -679,6 +718,7 @@ int main(void)
 		TEST(what_somebody_serves_is_not_in_memory),
 		TEST(logind_is_asked_by_two_calls),
 		TEST(later_words_count_more),
+		TEST(proxies_are_those_of_who_logs_in_unless_the_setting_has_others),
 		TEST(what_nobody_says_has_its_default),
 		TEST(time_is_the_hosts_by_file_or_by_rule),
 	};

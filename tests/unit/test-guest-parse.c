@@ -47,31 +47,48 @@ static void a_program_is_looked_for_along_the_path(void **state)
 	assert_string_equal(standard.items[0], "/usr/local/sbin/ls");
 }
 
-static void check_hosts(const char *before, const char *hostname, const char *after)
+static const struct files_names offline = {.name = "box", .domain = "", .address = "", .address6 = ""};
+static const struct files_names online = {
+	.name = "box", .domain = "annex.internal", .address = "198.19.3.7/16", .address6 = "fd61:6e6e:6578::307/64"};
+
+#define LOCAL "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+#define OWN(name)                                                                                                \
+	"198.19.3.7\tbox.annex.internal " name "\t# annex\nfd61:6e6e:6578::307\tbox.annex.internal " name "\t# " \
+													  "annex\n"
+
+static void check_hosts(const struct files_names *names, const char *before, const char *hostname, const char *after)
 {
 	auto_text struct text made = {0};
-	bool changed = files_hosts(&made, before, hostname);
+	bool changed = files_hosts(&made, before, names, hostname);
 
 	assert_string_equal(made.data, after);
 	assert_int_equal(changed, strcmp(before, after) != 0);
 }
 
-static void hosts_gets_one_line_for_the_machine(void **state)
+static void hosts_gets_lines_for_the_machine(void **state)
 {
 	(void)state;
-	check_hosts("", "box",
-		    "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\tbox\t# annex\n");
-	check_hosts("127.0.0.1 localhost\n", "box", "127.0.0.1 localhost\n127.0.1.1\tbox\t# annex\n");
-	check_hosts("127.0.0.1 localhost box\n", "box", "127.0.0.1 localhost box\n");
-	check_hosts("127.0.0.1 box\n", "box", "127.0.0.1 box\n");
-	check_hosts("127.0.0.1 boxes\n# box\n", "box", "127.0.0.1 boxes\n# box\n127.0.1.1\tbox\t# annex\n");
+	check_hosts(&offline, "", "box", LOCAL "127.0.1.1\tbox\t# annex\n");
+	check_hosts(&online, "", "box", LOCAL OWN("box"));
+	check_hosts(&online, LOCAL, "box", LOCAL OWN("box"));
+	check_hosts(&online, "127.0.0.1 localhost\n", "mine", "127.0.0.1 localhost\n" OWN("mine"));
+	check_hosts(&online, "127.0.0.1 localhost box\n", "box", "127.0.0.1 localhost box\n");
+	check_hosts(&online, "127.0.0.1 box\n", "box", LOCAL "127.0.0.1 box\n");
+	check_hosts(&offline, LOCAL "127.0.0.1 boxes\n# box\n", "box",
+		    LOCAL "127.0.0.1 boxes\n# box\n127.0.1.1\tbox\t# annex\n");
 }
 
-static void the_line_of_an_earlier_name_is_replaced(void **state)
+static void the_lines_of_an_earlier_start_are_replaced(void **state)
 {
 	(void)state;
-	check_hosts("127.0.1.1\told\t# annex\n1.2.3.4 other", "new", "1.2.3.4 other\n127.0.1.1\tnew\t# annex\n");
-	check_hosts("127.0.1.1\tnew\t# annex\n", "new", "127.0.1.1\tnew\t# annex\n");
+	check_hosts(&offline, LOCAL "127.0.1.1\told\t# annex\n1.2.3.4 other", "new",
+		    LOCAL "1.2.3.4 other\n127.0.1.1\tnew\t# annex\n");
+	check_hosts(&offline, LOCAL "127.0.1.1\tnew\t# annex\n", "new", LOCAL "127.0.1.1\tnew\t# annex\n");
+	check_hosts(&online, LOCAL "127.0.1.1\tbox\t# annex\n1.2.3.4 other\n", "box",
+		    LOCAL "1.2.3.4 other\n" OWN("box"));
+	check_hosts(&offline, LOCAL OWN("box"), "box", LOCAL "127.0.1.1\tbox\t# annex\n");
+	check_hosts(&online, LOCAL "1.2.3.4 box\n" OWN("box"), "box", LOCAL "1.2.3.4 box\n");
+	check_hosts(&online, LOCAL OWN("box"), "box", LOCAL OWN("box"));
 }
 
 static void inits_are_known_by_their_file(void **state)
@@ -155,19 +172,27 @@ static void log_records_become_lines(void **state)
 
 static void addresses_have_a_prefix(void **state)
 {
-	static const char *const wrong[] = {"10.0.2.15",  "10.0.2.15/0",   "10.0.2.15/33",
-					    "10.0.2/24",  "/24",           "a/24",
-					    "10.0.2.15/", "10.0.2.15/24x", "1111111111111111111/8"};
-	uint32_t address = 0, mask = 0;
+	static const char *const wrong[] = {
+		"",           "10.0.2.15/0",   "10.0.2.15/33",          "10.0.2/24",   "/24",           "a/24",
+		"10.0.2.15/", "10.0.2.15/24x", "1111111111111111111/8", "fd61::1/129", "fd61::1::2/64", "fd61::1/",
+		":/64"};
+	struct network_address address;
+	struct in6_addr wanted;
 
 	(void)state;
-	assert_true(network_parse(&address, &mask, "10.0.2.15/24"));
-	assert_int_equal(address, htonl(0x0a00020f));
-	assert_int_equal(mask, htonl(0xffffff00));
-	assert_true(network_parse(&address, &mask, "1.2.3.4/32"));
-	assert_int_equal(mask, 0xffffffff);
+	assert_true(network_parse(&address, "10.0.2.15/24"));
+	assert_true(address.family == AF_INET && address.size == 4 && address.prefix == 24);
+	assert_memory_equal(address.bytes, "\x0a\0\x02\x0f", 4);
+	assert_true(network_parse(&address, "1.2.3.4"));
+	assert_int_equal(address.prefix, 32);
+	assert_true(network_parse(&address, "fd61:6e6e:6578::307/64"));
+	assert_true(address.family == AF_INET6 && address.size == 16 && address.prefix == 64);
+	assert_int_equal(inet_pton(AF_INET6, "fd61:6e6e:6578::307", &wanted), 1);
+	assert_memory_equal(address.bytes, &wanted, 16);
+	assert_true(network_parse(&address, "::1"));
+	assert_int_equal(address.prefix, 128);
 	for (size_t i = 0; i < COUNT_OF(wrong); i++)
-		assert_false(network_parse(&address, &mask, wrong[i]));
+		assert_false(network_parse(&address, wrong[i]));
 }
 
 static void a_superblock_tells_its_size(void **state)
@@ -224,8 +249,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_assignment_replaces_the_one_of_the_same_name),
 		cmocka_unit_test(a_program_is_looked_for_along_the_path),
-		cmocka_unit_test(hosts_gets_one_line_for_the_machine),
-		cmocka_unit_test(the_line_of_an_earlier_name_is_replaced),
+		cmocka_unit_test(hosts_gets_lines_for_the_machine),
+		cmocka_unit_test(the_lines_of_an_earlier_start_are_replaced),
 		cmocka_unit_test(inits_are_known_by_their_file),
 		cmocka_unit_test(an_application_is_no_init),
 		cmocka_unit_test(readiness_and_status_are_read_line_by_line),

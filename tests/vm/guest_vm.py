@@ -172,8 +172,10 @@ class Machine:
         self.config = dict(
             hostname="box", machine_id="0123456789abcdef0123456789abcdef", user_name="ada", uid=4321, gid=4322,
             group_name="ada", home="/home/ada", shell="/bin/bash", environment=image.get("Env") or [], init="auto",
-            init_argv=(image.get("Entrypoint") or []) + (image.get("Cmd") or []), stop_signal=0, network="slirp",
-            address="10.0.2.15/24", gateway="10.0.2.2", dns="10.0.2.3", deadline_factor=10, debug=1)
+            init_argv=(image.get("Entrypoint") or []) + (image.get("Cmd") or []), stop_signal=0, deadline_factor=10, debug=1,
+            # As QEMU's user networking has it.
+            network="ethernet", address="10.0.2.15/24", gateway="10.0.2.2", dns="10.0.2.3", address6="fec0::15/64",
+            gateway6="fec0::2", dns6="fec0::3", mtu=1400, domain="annex.internal", search=["example.com"])
         self.config.update(config)
         self.process = self.link = self.share_host = None
         self.exports = exports

@@ -78,12 +78,25 @@ def test_the_disk_has_grown_to_its_device(machine):
 
 
 def test_the_network_and_the_names_are_set_up(machine):
-    assert "10.0.2.15/24" in machine.root("ip addr show eth0")
+    interface = machine.root("ip addr show eth0")
+    assert "inet 10.0.2.15/24 brd 10.0.2.255" in interface and "mtu 1400" in interface and "UP" in interface
+    # Nothing is tentative, and nothing came from a router.
+    assert [line.split()[1] for line in interface.splitlines() if "inet6" in line and "fe80" not in line] == ["fec0::15/64"]
+    assert "tentative" not in interface
     assert "default via 10.0.2.2" in machine.root("ip route")
+    assert "default via fec0::2" in machine.root("ip -6 route")
     assert machine.root("hostname") == "box\n"
     assert machine.root("cat /etc/hostname") == "box\n"
-    assert "127.0.1.1\tbox" in machine.root("cat /etc/hosts")
-    assert "nameserver 10.0.2.3" in machine.root("cat /etc/resolv.conf")
+    hosts = machine.root("cat /etc/hosts").splitlines()
+    assert {"10.0.2.15\tbox.annex.internal box\t# annex", "fec0::15\tbox.annex.internal box\t# annex"} <= set(hosts)
+    assert "127.0.0.1" in machine.root("ping -c 1 -w 5 localhost")
+    resolver = machine.root("cat /etc/resolv.conf").splitlines()
+    assert resolver[1:] == ["nameserver 10.0.2.3", "search annex.internal example.com"]
+
+
+def test_search_domains_follow_the_host(machine):
+    machine.send("NAMES", search=["other.example"])
+    machine.root("until grep -qx 'search annex.internal other.example' /etc/resolv.conf; do sleep 0.05; done")
 
 
 def test_the_clock_is_the_host_s(machine):
