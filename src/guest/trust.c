@@ -464,7 +464,7 @@ int trust_set(const struct message_bytes *certificates, struct annex_error **err
 	set_text(&made, now);
 	if (!text_ok(&made))
 		return fail_memory(err);
-	if (made.size == state.size && (made.size == 0 || memcmp(made.data, state.data, made.size) == 0))
+	if (text_equal(made.data ? made.data : "", state.data ? state.data : ""))
 		return 0;
 	return etcfile_write(TRUST_STATE, &made, 0644, err);
 }

@@ -10,7 +10,8 @@
 static const char *const names[] = {"http_proxy", "https_proxy", "ftp_proxy", "all_proxy",
 				    "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY"};
 static const char *const direct_names[] = {"no_proxy", "NO_PROXY"};
-static const char *const direct[] = {"." ADDRESS_DOMAIN, "198.19.0.0/16", "localhost", "127.0.0.1", "::1"};
+static const char machines[] = "." ADDRESS_DOMAIN;
+static const char *const direct[] = {machines, "198.19.0.0/16", "localhost", "127.0.0.1", "::1"};
 
 void proxies_clear(struct proxies *proxies)
 {
