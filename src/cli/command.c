@@ -23,6 +23,9 @@ static const struct command *const commands[] = {
 	&stats_command,
 	&mount_command,
 	&umount_command,
+	&port_command,
+	&port_add_command,
+	&port_remove_command,
 	&delete_command,
 	&image_pull_command,
 	&image_import_command,
@@ -88,18 +91,21 @@ const struct command *command_find(size_t *ret_words, const char *const *words)
 	words += prefix;
 	if (!words[0])
 		return NULL;
+	/* Of `port` and `port add` the longer one. */
+	if (words[1]) {
+		if (asprintf(&pair, "%s %s", words[0], words[1]) < 0) {
+			pair = NULL;
+			return NULL;
+		}
+		found = find_name(pair);
+		if (found) {
+			*ret_words = prefix + 2;
+			return found;
+		}
+	}
 	found = find_name(words[0]);
-	if (found) {
-		*ret_words = prefix + 1;
-		return found;
-	}
-	if (!words[1] || asprintf(&pair, "%s %s", words[0], words[1]) < 0) {
-		pair = NULL;
-		return NULL;
-	}
-	found = find_name(pair);
 	if (found)
-		*ret_words = prefix + 2;
+		*ret_words = prefix + 1;
 	return found;
 }
 

@@ -9,6 +9,7 @@
  */
 #include "base/text.h"
 #include "cli/machines.h"
+#include "cli/ports.h"
 #include "cli/shares.h"
 #include "cli/signal.h"
 
@@ -211,6 +212,26 @@ static void offer_shares(const struct completer *completer, bool only_volumes)
 	}
 }
 
+/* What is published, or only what is by the setting. */
+static void offer_ports(const struct completer *completer, bool only_kept)
+{
+	auto_machine struct annex_machine *machine = NULL;
+	auto_json json_t *list = NULL;
+	const char *last = "";
+
+	if (annex_machine_open(&machine, completer->cli->context, completer->machine, NULL) < 0 ||
+	    ports_list(&list, machine, NULL) < 0)
+		return;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *port = json_array_get(list, i);
+		const char *text = ports_text(port, "publish");
+
+		if (*text && !text_equal(text, last) && (!only_kept || json_is_true(json_object_get(port, "kept"))))
+			offer(completer, text, ports_text(port, "state"));
+		last = text;
+	}
+}
+
 static void offer_sessions(const struct completer *completer)
 {
 	auto_machine struct annex_machine *machine = NULL;
@@ -263,6 +284,9 @@ static void offer_settings(const struct completer *completer)
 		if (text_starts(prefix, "volume=-")) {
 			inner.done++;
 			offer_shares(&inner, true);
+		} else if (text_starts(prefix, "publish=-")) {
+			inner.done++;
+			offer_ports(&inner, true);
 		} else if (!offer_words(&inner, prefix, length) && row && option_takes_value(row)) {
 			offer_value(&inner, row);
 		}
@@ -359,6 +383,9 @@ static void offer_value(const struct completer *completer, const struct option *
 		break;
 	case COMPLETES_SIGNAL:
 		offer_signals(completer);
+		break;
+	case COMPLETES_PORT:
+		offer_ports(completer, false);
 		break;
 	case COMPLETES_CHOICES:
 	case COMPLETES_NOTHING:
@@ -496,12 +523,16 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	completer.word = words[count - 1];
 	if (count > 1)
 		command = command_find(&used, words);
-	if (command && used < count)
+	if (command && used < count) {
+		/* `annex port`: a machine's name, or what else it can be followed by. */
+		if (used == 1 && count == 2 && command_is_group(words[0]))
+			offer_commands(&completer, words[0]);
 		complete_in(cli, command, words + used, count - used);
-	else if (count == 1)
+	} else if (count == 1) {
 		offer_commands(&completer, NULL);
-	else if (count == 2)
+	} else if (count == 2) {
 		offer_commands(&completer, words[0]);
+	}
 	return 0;
 }
 

@@ -41,6 +41,7 @@ enum option_completes {
 	COMPLETES_SHARE,   /* of a machine, by its path there */
 	COMPLETES_SESSION, /* of a machine, that runs */
 	COMPLETES_SIGNAL,
+	COMPLETES_PORT, /* of a machine, that is published */
 	COMPLETES_CHOICES, /* the words in `value` */
 };
 

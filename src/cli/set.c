@@ -217,12 +217,13 @@ const struct command set_command = {
 	.name = "set",
 	.section = "Machines",
 	.summary = "change a machine's settings",
-	.description = "Changes settings of a machine. A running machine takes over volumes, processors, memory and a "
-		       "larger disk at once, as far as it can; others wait for its next start. KEY=default is what a "
-		       "new machine has. Without KEY=VALUE, shows what "
-		       "is set, and what waits.",
+	.description =
+		"Changes settings of a machine. A running machine takes over volumes, ports, processors, memory "
+		"and a larger disk at once, as far as it can; others wait for its next start. KEY=default is what a "
+		"new machine has. Without KEY=VALUE, shows what "
+		"is set, and what waits.",
 	.example = "annex set -n dev\nannex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64\n"
-		   "annex set volume=~/data:/data:ro volume=-/srv mask=.netrc",
+		   "annex set volume=~/data:/data:ro volume=-/srv mask=.netrc\nannex set publish=8080:80 publish=-8443",
 	.options = options,
 	.add_help = add_help,
 	.size = sizeof(struct set_options),
