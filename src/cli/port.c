@@ -316,8 +316,8 @@ static int run_remove(struct cli *cli, const void *parsed, struct annex_error **
 }
 
 const struct command port_command = {
-	.name = "port list",
-	.aliases = "port,port ls",
+	.name = "port",
+	.aliases = "port list,port ls",
 	.section = "Machines",
 	.summary = "show how a machine is reached from this host",
 	.description =

@@ -38,7 +38,7 @@ def test_annex_alone_shows_the_overview(quiet_host):
 
 def test_the_overview_names_the_commands_that_there_are():
     assert {"create", "run", "start", "stop", "restart", "list", "inspect", "set", "set-default", "ps", "kill", "logs",
-            "stats", "mount", "umount", "delete",
+            "stats", "mount", "umount", "port", "port add", "port remove", "delete",
             "image pull", "image import", "image list", "image inspect", "image delete", "image export", "image prune",
             "image login", "image logout",
             "kernel install", "kernel list", "kernel set", "kernel delete", "df", "doctor", "version", "completion",

@@ -115,6 +115,11 @@ SAID_OTHERWISE = [
     ("volume=/tmp:/x:rw,ro", "the options rw and ro of a volume contradict each other", 2),
     ("volume=/tmp:/x:cache=none,cache=auto", "the options cache=none and cache=auto of a volume contradict each other", 2),
     ("volume=-/nowhere", "there is no volume at '/nowhere'", 3),
+    ("publish=-8080", "no port is published as '8080'", 3),
+    ("publish=http:80", "publish=http:80: 'http' is no port: 1 to 65535, or two with '-' between them", 2),
+    ("publish=127.0.0.1:80", "publish=127.0.0.1:80: behind '127.0.0.1' there must be two ports: the host's and the machine's",
+     2),
+    ("publish=", "publish=: there is no port", 2),
     ("mask=-nothing", "there is no mask 'nothing'", 3),
     ("mask=../x", None, 2),
     ("mask=", None, 2),
@@ -228,16 +233,18 @@ def test_new_machines_are_set_to_what_the_configuration_says(user_host, create):
     home = str((user_host.folder / "home").resolve())
     path = configure(user_host, {"version": 1, "defaults": {
         "cpus": 3, "memory": "1G", "disk": 2 << 30, "home-mount": "ro", "env": ["A=1", "B=1"], "mask": ["x", "-.ssh"],
-        "volume": ["~/data:/data:ro"], "restart": "on-failure", "virtualization": False}})
+        "volume": ["~/data:/data:ro"], "restart": "on-failure", "virtualization": False, "publish": ["8080:80"]}})
     real = path.rename(path.with_name("real.json"))
     path.symlink_to(real)
-    made = create("-n", "web", "--cpus", "2", "-e", "B=2", "--mask", "y", "-v", "data:/more")
+    made = create("-n", "web", "--cpus", "2", "-e", "B=2", "--mask", "y", "-v", "data:/more", "-p", "5353:53/udp",
+                  "--publish", "127.0.0.1:8080:81/tcp")
     assert (made.returncode, made.stdout) == (0, "web\n"), made.stderr
     settings = inspect(user_host, "web")["settings"]
     assert (settings["cpus"], settings["memory"], settings["disk"], settings["home-mount"]) == (2, 1 << 30, 2 << 30, "ro")
     assert settings["env"] == ["A=1", "B=2"] and settings["restart"] == "on-failure"
     assert {"x", "y", ".gnupg"} < set(settings["mask"]) and ".ssh" not in settings["mask"]
     assert settings["volume"] == [f"{home}/data:/data:ro", f"{home}/data:/more"]
+    assert settings["publish"] == ["5353:53/udp", "8080:81"]
     real.write_text('{"version": 1, "defaults": {"cpus": 5}}')
     assert inspect(user_host, "web")["settings"] == settings
 
@@ -263,6 +270,7 @@ MISTAKES = [
     ('{"version": 1, "defaults": {\n"env": "A=1"}}', "2: env: must be a list of texts"),
     ('{"version": 1, "defaults": {\n"env": ["A"]}}', "2: env=A: not of the form NAME=VALUE"),
     ('{"version": 1, "defaults": {\n"volume": ["/nowhere:/x"]}}', "2: there is no '/nowhere'"),
+    ('{"version": 1, "defaults": {\n"publish": ["x"]}}', "2: publish=x: 'x' is no port"),
     ('{"version": 1, "defaults": {\n"volume": ["x:/x"]}}', "2: volume: must be an absolute path"),
 ]
 
