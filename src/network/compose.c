@@ -5,6 +5,8 @@
 #include <netinet/ip_icmp.h>
 #include <string.h>
 
+#define TYPE_AT (2u * ETH_ALEN)
+
 enum {
 	HEADER4 = 20,
 	HEADER6 = 40,
@@ -80,7 +82,7 @@ static void put_headers(uint8_t *ret, const struct compose_way *way, uint8_t pro
 
 	memcpy(ret, way->to, ETH_ALEN);
 	memcpy(ret + ETH_ALEN, way->from, ETH_ALEN);
-	put16(ret + 2 * ETH_ALEN, way->source.v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP);
+	put16(ret + TYPE_AT, way->source.v6 ? ETHERTYPE_IPV6 : ETHERTYPE_IP);
 	if (way->source.v6) {
 		put32(at, 6u << 28);
 		put16(at + 4, size);

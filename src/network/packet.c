@@ -15,6 +15,7 @@ enum {
 	EXTENSIONS_LIMIT = 8, /* more headers than that nobody means well by */
 };
 
+#define TYPE_AT       (2u * ETH_ALEN)
 #define FRAGMENT_BITS 0x3fffu /* more fragments, and the offset: not "don't fragment" */
 
 static uint16_t number16(const uint8_t *at)
@@ -136,7 +137,7 @@ bool packet_parse(struct packet *ret, const uint8_t *frame, size_t size)
 		return false;
 	packet.to = frame;
 	packet.from = frame + ETH_ALEN;
-	packet.type = number16(frame + 2 * ETH_ALEN);
+	packet.type = number16(frame + TYPE_AT);
 	if (packet.type == ETHERTYPE_IP)
 		fine = parse4(&packet, frame + PACKET_ETHERNET, size - PACKET_ETHERNET);
 	else if (packet.type == ETHERTYPE_IPV6)
