@@ -41,7 +41,7 @@ int confine_begin(struct confinement *ret, const struct confine_profile *profile
 	struct confinement confinement = {.profile = profile, .has = support_probe(), .rules = -EBADF};
 
 	if (uses_landlock(&confinement)) {
-		confinement.rules = landlock_begin(confinement.has.landlock);
+		confinement.rules = landlock_begin(confinement.has.landlock, profile->network);
 		if (confinement.rules < 0)
 			return fail_os(err, confinement.rules, "cannot confine the process by Landlock");
 	}

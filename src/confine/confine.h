@@ -7,14 +7,15 @@
 struct filter;
 
 /*
- * For a process that works on what strangers made or say: no network, no files but those that are open already and what
- * is allowed beneath, no new programs or processes, nobody's memory, no more privileges. By Landlock and seccomp where
- * the kernel has them, and by limits everywhere. Once, for ever, while there is one thread. What libraries want to open
- * must be open, or never be needed.
+ * For a process that works on what strangers made or say: no network unless that is its work, no files but those that
+ * are open already and what is allowed beneath, no new programs or processes, nobody's memory, no more privileges. By
+ * Landlock and seccomp where the kernel has them, and by limits everywhere. Once, for ever, while there is one thread.
+ * What libraries want to open must be open, or never be needed.
  */
 struct confine_profile {
 	const struct filter *filter;
 	int landlock_least;    /* the ABI it takes: with an older one Landlock is not used */
+	bool network;          /* TCP is its work: Landlock lets it alone */
 	uint64_t capabilities; /* that stay, of those that root has: a bit for each */
 };
 

@@ -58,10 +58,14 @@ static struct ruleset known(int abi)
 	return ruleset;
 }
 
-int landlock_begin(int abi)
+int landlock_begin(int abi, bool network)
 {
-	const struct ruleset ruleset = known(abi);
-	long fd = syscall(SYS_landlock_create_ruleset, &ruleset, sizeof(ruleset), 0);
+	struct ruleset ruleset = known(abi);
+	long fd;
+
+	if (network)
+		ruleset.network = 0;
+	fd = syscall(SYS_landlock_create_ruleset, &ruleset, sizeof(ruleset), 0);
 
 	return fd < 0 ? -errno : (int)fd; /* close-on-exec by itself */
 }

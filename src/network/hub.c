@@ -1,0 +1,255 @@
+#include "network/hub.h"
+
+#include "base/log.h"
+#include "network/cable.h"
+#include "network/control.h"
+#include "network/gateway.h"
+#include "network/inlet.h"
+#include "network/nat.h"
+#include "network/passt.h"
+#include "network/switch.h"
+
+struct hub {
+	struct loop *loop;
+	uint32_t flags;
+	struct network_switch *sw; /* NULL: no other machine can be reached */
+	struct gateway *gateway;   /* NULL, as what follows: the machine has no network interface */
+	struct cable *cable;
+	struct nat *nat;
+	struct inlet *inlet;
+	struct passt *passt;
+};
+
+/* --- frames --- */
+
+static void on_frame(const uint8_t *frame, size_t size, void *data)
+{
+	const struct hub *hub = data;
+
+	gateway_take(hub->gateway, frame, size);
+}
+
+static void on_batch(void *data)
+{
+	const struct hub *hub = data;
+
+	gateway_settle(hub->gateway);
+}
+
+static void on_full(bool full, void *data)
+{
+	const struct hub *hub = data;
+
+	gateway_hold(hub->gateway, full);
+	if (hub->sw)
+		switch_hold(hub->sw, full);
+}
+
+static const struct cable_callbacks cable_callbacks = {.on_frame = on_frame, .on_batch = on_batch, .on_full = on_full};
+
+static void deliver(const uint8_t *header, size_t header_size, const uint8_t *rest, size_t size, void *data)
+{
+	const struct hub *hub = data;
+
+	if (hub->cable)
+		cable_send(hub->cable, header, header_size, rest, size);
+}
+
+static bool allows(const struct packet *packet, void *data)
+{
+	const struct hub *hub = data;
+
+	(void)packet;
+	return !(hub->flags & NETWORK_ISOLATED);
+}
+
+static void resolve(const uint8_t *message, size_t size, uint64_t from, void *data)
+{
+	(void)message, (void)size, (void)from, (void)data;
+}
+
+static bool has(uint32_t place, void *data)
+{
+	const struct hub *hub = data;
+
+	return hub->sw && switch_has(hub->sw, place);
+}
+
+static void pass(const struct packet *packet, void *data)
+{
+	const struct hub *hub = data;
+
+	if (hub->sw)
+		switch_send(hub->sw, packet);
+}
+
+static const struct gateway_ways ways = {
+	.deliver = deliver, .allows = allows, .resolve = resolve, .has = has, .pass = pass};
+
+static void on_outside(const uint8_t *frame, size_t size, void *data)
+{
+	const struct hub *hub = data;
+
+	gateway_give(hub->gateway, frame, size);
+}
+
+static void on_peer(const struct packet *packet, void *data)
+{
+	const struct hub *hub = data;
+
+	if (hub->gateway)
+		gateway_give_peer(hub->gateway, packet);
+}
+
+static void on_passt_gone(void *data)
+{
+	struct hub *hub = data;
+
+	log_info("passt has gone");
+	gateway_set_outside(hub->gateway, NULL);
+	passt_free(TAKE(hub->passt));
+}
+
+static const struct passt_callbacks passt_callbacks = {.deliver = on_outside, .on_gone = on_passt_gone};
+
+/* --- connections to the resolver --- */
+
+static bool is_ours(struct in_addr address, uint16_t port, void *data)
+{
+	const struct hub *hub = data;
+
+	return nat_owns(hub->nat, address, port);
+}
+
+static void serve(int fd, void *data)
+{
+	(void)data;
+	close(fd);
+}
+
+static const struct inlet_callbacks inlet_callbacks = {.admits = is_ours, .serve = serve};
+
+/* --- its life --- */
+
+static int open_nat(struct hub *hub, uint32_t place, struct annex_error **err)
+{
+	struct nat_options options = {.place = place, .deliver = on_outside, .data = hub};
+
+	if (inlet_new(&hub->inlet, hub->loop, &inlet_callbacks, hub, err) < 0)
+		return -1;
+	options.resolver = inlet_port(hub->inlet);
+	return nat_new(&hub->nat, hub->loop, &options, err);
+}
+
+static int open_ethernet(struct hub *hub, const struct message_network_setup *setup, int *fd, struct annex_error **err)
+{
+	const struct gateway_options options = {
+		.place = setup->address, .host_access = setup->flags & NETWORK_HOST_ACCESS, .ways = &ways, .data = hub};
+	int result;
+
+	if (gateway_new(&hub->gateway, &options, err) < 0 || open_nat(hub, setup->address, err) < 0)
+		return -1;
+	gateway_set_host(hub->gateway, nat_uplink(hub->nat), nat_uplink(hub->nat));
+	if (!(setup->flags & (NETWORK_PASST | NETWORK_NO_UPLINK)))
+		gateway_set_outside(hub->gateway, nat_uplink(hub->nat));
+	if (*setup->folder &&
+	    switch_new(&hub->sw, hub->loop, setup->folder, setup->address, setup->name, on_peer, hub, err) < 0)
+		return -1;
+	result = cable_new(&hub->cable, hub->loop, *fd, &cable_callbacks, hub);
+	if (result < 0)
+		return fail_os(err, result, "cannot watch the machine's network interface");
+	(void)TAKE_FD(*fd);
+	return 0;
+}
+
+int hub_new(struct hub **ret, struct loop *loop, const struct message_network_setup *setup, int ethernet, int ports,
+	    struct annex_error **err)
+{
+	auto_hub struct hub *hub = calloc(1, sizeof(*hub));
+	auto_close int own_ethernet = ethernet;
+	auto_close int own_ports = ports;
+
+	if (!hub)
+		return fail_memory(err);
+	hub->loop = loop;
+	hub->flags = setup->flags;
+	if (network_setup_has_ethernet(setup) && open_ethernet(hub, setup, &own_ethernet, err) < 0)
+		return -1;
+	*ret = TAKE(hub);
+	return 0;
+}
+
+void hub_free(struct hub *hub)
+{
+	if (!hub)
+		return;
+	cable_free(hub->cable);
+	hub->cable = NULL;
+	switch_free(hub->sw);
+	passt_free(hub->passt);
+	inlet_free(hub->inlet);
+	nat_free(hub->nat);
+	gateway_free(hub->gateway);
+	free(hub);
+}
+
+/* --- requests --- */
+
+int hub_change(struct hub *hub, const struct message_network_setup *setup, struct annex_error **err)
+{
+	(void)err;
+	hub->flags = setup->flags;
+	if (hub->gateway)
+		gateway_set_host_access(hub->gateway, setup->flags & NETWORK_HOST_ACCESS);
+	return 0;
+}
+
+int hub_set_uplink(struct hub *hub, int passt, struct annex_error **err)
+{
+	auto_close int fd = passt;
+	struct passt *made = NULL;
+	int result;
+
+	if (!hub->gateway || hub->flags & NETWORK_NO_UPLINK)
+		return fail(err, ANNEX_ERROR_UNSUPPORTED, "nothing of this machine goes outside");
+	if (fd >= 0) {
+		result = passt_new(&made, hub->loop, fd, &passt_callbacks, hub);
+		if (result < 0)
+			return fail_os(err, result, "cannot watch passt");
+		(void)TAKE_FD(fd);
+	}
+	gateway_set_outside(hub->gateway, made ? passt_uplink(made) : nat_uplink(hub->nat));
+	passt_free(hub->passt);
+	hub->passt = made;
+	return 0;
+}
+
+int hub_resolve(struct hub *hub, const struct message_network_resolve *resolve_, struct annex_error **err)
+{
+	(void)hub, (void)resolve_, (void)err;
+	return 0;
+}
+
+static int no_ports(struct annex_error **err)
+{
+	return fail(err, ANNEX_ERROR_UNSUPPORTED, "the machine has no link for ports");
+}
+
+int hub_publish(struct hub *hub, const char *port, struct annex_error **err)
+{
+	(void)hub, (void)port;
+	return no_ports(err);
+}
+
+int hub_unpublish(struct hub *hub, const char *port, struct annex_error **err)
+{
+	(void)hub, (void)port;
+	return no_ports(err);
+}
+
+int hub_list(struct hub *hub, listener_list_fn *fn, void *data, struct annex_error **err)
+{
+	(void)hub, (void)err;
+	fn((const char *const[]){NULL}, data);
+	return 0;
+}
