@@ -7,11 +7,14 @@
 #include "network/inlet.h"
 #include "network/nat.h"
 #include "network/passt.h"
+#include "network/policy.h"
 #include "network/switch.h"
 
 struct hub {
 	struct loop *loop;
 	uint32_t flags;
+	struct local *local;
+	struct policy *policy;
 	struct network_switch *sw; /* NULL: no other machine can be reached */
 	struct gateway *gateway;   /* NULL, as what follows: the machine has no network interface */
 	struct cable *cable;
@@ -59,8 +62,7 @@ static bool allows(const struct packet *packet, void *data)
 {
 	const struct hub *hub = data;
 
-	(void)packet;
-	return !(hub->flags & NETWORK_ISOLATED);
+	return policy_allows(hub->policy, packet);
 }
 
 static void resolve(const uint8_t *message, size_t size, uint64_t from, void *data)
@@ -131,6 +133,18 @@ static const struct inlet_callbacks inlet_callbacks = {.admits = is_ours, .serve
 
 /* --- its life --- */
 
+static int set_policy(struct hub *hub, const struct message_network_setup *setup, struct annex_error **err)
+{
+	const struct policy_options options = {.flags = setup->flags, .allow = setup->allow, .local = hub->local};
+	struct policy *policy;
+
+	if (policy_new(&policy, &options, err) < 0)
+		return -1;
+	policy_free(hub->policy);
+	hub->policy = policy;
+	return 0;
+}
+
 static int open_nat(struct hub *hub, uint32_t place, struct annex_error **err)
 {
 	struct nat_options options = {.place = place, .deliver = on_outside, .data = hub};
@@ -147,6 +161,8 @@ static int open_ethernet(struct hub *hub, const struct message_network_setup *se
 		.place = setup->address, .host_access = setup->flags & NETWORK_HOST_ACCESS, .ways = &ways, .data = hub};
 	int result;
 
+	if (local_new(&hub->local, hub->loop, err) < 0 || set_policy(hub, setup, err) < 0)
+		return -1;
 	if (gateway_new(&hub->gateway, &options, err) < 0 || open_nat(hub, setup->address, err) < 0)
 		return -1;
 	gateway_set_host(hub->gateway, nat_uplink(hub->nat), nat_uplink(hub->nat));
@@ -186,6 +202,8 @@ void hub_free(struct hub *hub)
 	cable_free(hub->cable);
 	hub->cable = NULL;
 	switch_free(hub->sw);
+	policy_free(hub->policy);
+	local_free(hub->local);
 	passt_free(hub->passt);
 	inlet_free(hub->inlet);
 	nat_free(hub->nat);
@@ -197,10 +215,11 @@ void hub_free(struct hub *hub)
 
 int hub_change(struct hub *hub, const struct message_network_setup *setup, struct annex_error **err)
 {
-	(void)err;
-	hub->flags = setup->flags;
-	if (hub->gateway)
-		gateway_set_host_access(hub->gateway, setup->flags & NETWORK_HOST_ACCESS);
+	if (!hub->gateway)
+		return 0;
+	if (set_policy(hub, setup, err) < 0)
+		return -1;
+	gateway_set_host_access(hub->gateway, setup->flags & NETWORK_HOST_ACCESS);
 	return 0;
 }
 
