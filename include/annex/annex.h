@@ -8,6 +8,7 @@
 #include <annex/image.h>
 #include <annex/kernel.h>
 #include <annex/machine.h>
+#include <annex/network.h>
 #include <annex/port.h>
 #include <annex/progress.h>
 #include <annex/registry.h>

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/xattr.h>
 
 int file_write_all(int fd, const void *bytes, size_t size)
 {
@@ -174,6 +175,22 @@ static int sync_parent(int dir, const char *path)
 	return file_sync_folder(dir, folder);
 }
 
+/* Labels and access lists, as far as the file system lets us: without them the file serves, too. */
+static void copy_attributes(int dir, const char *to_path, const char *from_path)
+{
+	auto_close int from = openat(dir, from_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	auto_close int to = openat(dir, to_path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+	char names[4096], value[4096];
+	ssize_t size = from >= 0 ? flistxattr(from, names, sizeof(names)) : -1;
+
+	for (const char *name = names; size > 0 && name < names + size; name += strlen(name) + 1) {
+		ssize_t length = fgetxattr(from, name, value, sizeof(value));
+
+		if (length >= 0)
+			(void)!fsetxattr(to, name, value, (size_t)length, 0);
+	}
+}
+
 /* `like`: whose mode and owner it gets; NULL: `mode`, and ours. */
 static int write_new(int dir, const char *path, const void *bytes, size_t size, mode_t mode, const struct stat *like)
 {
@@ -201,6 +218,8 @@ static int write_atomic(int dir, const char *path, const void *bytes, size_t siz
 	}
 	unlinkat(dir, temporary, 0);
 	result = write_new(dir, temporary, bytes, size, mode, like);
+	if (result == 0 && like)
+		copy_attributes(dir, temporary, path);
 	if (result == 0 && renameat(dir, temporary, dir, path) < 0)
 		result = -errno;
 	if (result < 0) {

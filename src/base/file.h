@@ -22,7 +22,8 @@ MUST_USE int file_read_regular(char **ret, size_t *ret_size, int dir, const char
 
 /* Replace the file: written beside it, fsynced, renamed, folder fsynced. A crash leaves the old or the new. */
 MUST_USE int file_write_atomic(int dir, const char *path, const void *bytes, size_t size, mode_t mode);
-/* The same, with the mode and the owner of the file that is replaced; `mode` if there is none. */
+/* The same, with the mode, the owner and, where it may, the attributes of the file that is replaced; `mode` if there is
+ * none. */
 MUST_USE int file_replace(int dir, const char *path, const void *bytes, size_t size, mode_t mode);
 
 /* Open a regular file that has no other name; nothing else is opened (-EINVAL), no link is followed (-ELOOP). */

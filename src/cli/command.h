@@ -53,5 +53,6 @@ extern const struct command create_command, run_command, start_command, stop_com
 	umount_command, port_command, port_add_command, port_remove_command, delete_command, image_pull_command,
 	image_import_command, image_list_command, image_inspect_command, image_delete_command, image_export_command,
 	image_prune_command, image_login_command, image_logout_command, kernel_install_command, kernel_list_command,
-	kernel_set_command, kernel_delete_command, stats_command, df_command, doctor_command, version_command,
-	completion_command, help_command, complete_command;
+	kernel_set_command, kernel_delete_command, network_create_command, network_list_command,
+	network_inspect_command, network_delete_command, hosts_command, stats_command, df_command, doctor_command,
+	version_command, completion_command, help_command, complete_command;

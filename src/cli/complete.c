@@ -110,6 +110,18 @@ static void offer_kernels(const struct completer *completer)
 	annex_kernel_list_free(list, count);
 }
 
+static void offer_networks(const struct completer *completer)
+{
+	struct annex_network **list = NULL;
+	size_t count = 0;
+
+	if (annex_network_list(&list, &count, completer->cli->context, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		offer(completer, annex_network_name(list[i]), NULL);
+	annex_network_list_free(list, count);
+}
+
 static void offer_registries(const struct completer *completer)
 {
 	char **list = NULL;
@@ -355,6 +367,9 @@ static void offer_value(const struct completer *completer, const struct option *
 		break;
 	case COMPLETES_SOURCE:
 		offer_sources(completer);
+		break;
+	case COMPLETES_NETWORK:
+		offer_networks(completer);
 		break;
 	case COMPLETES_KERNEL:
 		offer_kernels(completer);

@@ -1,6 +1,7 @@
 /* annex create: a machine from an image, booted. */
 #include "base/text.h"
 #include "cli/images.h"
+#include "cli/hosts.h"
 #include "cli/interrupt.h"
 #include "cli/machines.h"
 #include "cli/platform.h"
@@ -168,8 +169,10 @@ static void remove_interrupted(struct cli *cli, struct annex_machine *machine, s
 	auto_error struct annex_error *problem = NULL;
 
 	interrupt_begin_cleanup(cli->context);
-	if (annex_machine_delete(machine, 0, &problem) == 0)
+	if (annex_machine_delete(machine, 0, &problem) == 0) {
+		hosts_follow(cli);
 		return;
+	}
 	fail_while(&problem, "create: cannot remove %s again", annex_machine_name(machine));
 	fail_print(cli->progress, problem);
 	fail_hint(err, "annex delete --force %s", annex_machine_name(machine));
@@ -196,6 +199,7 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	made.make_default = wanted->set_default;
 	if (annex_machine_create(&machine, cli->context, wanted->image, &made, err) < 0)
 		return -1;
+	hosts_follow(cli);
 	if (!wanted->no_boot && machines_start(cli, machine, err) < 0) {
 		fail_while(err, "create %s", wanted->image);
 		if (!interrupt_signal())

@@ -1,6 +1,7 @@
 /* annex delete: machines and their disks go for good. */
 #include "base/text.h"
 #include "cli/ask.h"
+#include "cli/hosts.h"
 #include "cli/machines.h"
 #include "cli/stop.h"
 
@@ -72,7 +73,7 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct delete_options *wanted = parsed;
 	const struct machines_choice choice = {&wanted->names, wanted->name, wanted->all, false};
-	int answer = 1;
+	int answer = 1, result;
 
 	progress_set_mode(cli->progress, wanted->progress);
 	if (!wanted->names.count && !wanted->name && !wanted->all) {
@@ -86,7 +87,11 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	}
 	if (answer < 0)
 		return -1;
-	return answer ? machines_each(cli, &choice, delete_one, wanted, err) : FAIL_STATUS_FAILED;
+	if (!answer)
+		return FAIL_STATUS_FAILED;
+	result = machines_each(cli, &choice, delete_one, wanted, err);
+	hosts_follow(cli);
+	return result;
 }
 
 const struct command delete_command = {

@@ -33,6 +33,7 @@ enum option_completes {
 	COMPLETES_SOURCE, /* of an image: oci:… */
 	COMPLETES_IMAGE_OR_SOURCE,
 	COMPLETES_KERNEL,
+	COMPLETES_NETWORK,
 	COMPLETES_REGISTRY, /* that there are credentials for */
 	COMPLETES_SETTING,
 	COMPLETES_COMMAND,

@@ -10,6 +10,7 @@
 #include "lib/defaults.h"
 #include "lib/obtain.h"
 #include "machine/name.h"
+#include "machine/network.h"
 #include "machine/place.h"
 #include "machine/plan.h"
 #include "rootfs/overlay.h"
@@ -126,12 +127,14 @@ static int publish(const char *scratch, const struct machine_paths *paths, struc
 static int make(struct machine_record *record, const struct machine_paths *paths, struct annex_context *context,
 		const struct annex_image *image, struct annex_error **err)
 {
+	auto_machine_network struct machine_network network = {0};
 	auto_free char *scratch = NULL;
 	auto_close int lock = -1; /* until its record can be read */
 	int result;
 
 	if (machine_scratch_path(&scratch, context, "new", record->id, err) < 0 ||
 	    machine_place_lock(&lock, context->data, err) < 0 ||
+	    machine_network_resolve(&network, context->data, record->settings.network, err) < 0 ||
 	    machine_place_choose(&record->place, context->data, record->id, err) < 0)
 		return -1;
 	result = build(scratch, record, image->base_path, err);
@@ -148,6 +151,7 @@ static int make(struct machine_record *record, const struct machine_paths *paths
 static int check_first(struct machine_record *record, struct machine_paths *paths, struct annex_context *context,
 		       const char *image, const struct annex_machine_options *options, struct annex_error **err)
 {
+	auto_machine_network struct machine_network network = {0};
 	auto_kernel struct kernel *kernel = NULL;
 	auto_free char *name = NULL;
 
@@ -159,6 +163,7 @@ static int check_first(struct machine_record *record, struct machine_paths *path
 	if (file_exists(AT_FDCWD, paths->folder))
 		return refuse_taken(paths, err);
 	if (fill_settings(record, context, options->settings, err) < 0 ||
+	    machine_network_resolve(&network, context->data, record->settings.network, err) < 0 ||
 	    (record->settings.autostart && autostart_check(err) < 0))
 		return -1;
 	return machine_open_kernel(&kernel, paths, &record->settings, err);

@@ -7,6 +7,7 @@
 #include "lib/autostart.h"
 #include "lib/defaults.h"
 #include "lib/image.h"
+#include "lib/network.h"
 #include "lib/port.h"
 #include "lib/request.h"
 #include "lib/share.h"
@@ -233,7 +234,7 @@ static void take_back(struct annex_machine *machine, const struct machine_settin
 
 static int change(struct annex_machine *machine, const char *const *pairs, struct annex_error **err)
 {
-	auto_close int lock = file_lock(AT_FDCWD, machine->paths.edit_lock, LOCK_EX);
+	auto_close int lock = file_lock(AT_FDCWD, machine->paths.edit_lock, LOCK_EX), network = -1;
 	auto_settings struct machine_settings before = {0};
 	struct machine_settings *settings = &machine->record.settings;
 
@@ -242,6 +243,7 @@ static int change(struct annex_machine *machine, const char *const *pairs, struc
 	if (machine_reload(machine, err) < 0 || settings_copy(&before, settings, err) < 0 ||
 	    defaults_apply(settings, machine->context, pairs, err) < 0 ||
 	    machine_check_settings(machine->context, settings, &before, err) < 0 ||
+	    network_claim(&network, machine->context, settings, &before, err) < 0 ||
 	    check_new_init(machine, &before, err) < 0 ||
 	    (settings->autostart && !before.autostart && autostart_check(err) < 0) ||
 	    machine_record_check_service(&machine->record, err) < 0 ||
