@@ -42,19 +42,20 @@ static const struct option options[] = {
 };
 #undef AT
 
-/* Who has handed over root's rights, if somebody has; NULL: nobody. */
-static const char *find_caller(void)
+/* Who has handed over root's rights, if somebody has; *ret is the caller's, or NULL: nobody. */
+static int find_caller(char **ret, struct annex_error **err)
 {
 	const char *uid_text = getenv("SUDO_UID"), *name = getenv("DOAS_USER");
 	const struct passwd *found;
 	uint32_t uid = 0;
 
 	if (geteuid() != 0)
-		return NULL;
-	if (!uid_text || text_to_u32(&uid, uid_text, 10) < 0 || uid == 0)
-		return uid_text ? NULL : name;
-	found = getpwuid(uid);
-	return found ? found->pw_name : uid_text;
+		return 0;
+	if (uid_text) {
+		found = text_to_u32(&uid, uid_text, 10) == 0 && uid != 0 ? getpwuid(uid) : NULL;
+		name = found ? found->pw_name : uid != 0 ? uid_text : NULL;
+	}
+	return text_copy(ret, name) < 0 ? fail_memory(err) : 0;
 }
 
 static int print(struct cli *cli, const struct hosts_options *wanted, struct annex_error **err)
@@ -87,9 +88,8 @@ static int read_lines(char **ret, struct annex_error **err)
 	return 0;
 }
 
-static int install(struct cli *cli, const struct hosts_options *wanted, struct annex_error **err)
+static int install(struct cli *cli, const struct hosts_options *wanted, const char *caller, struct annex_error **err)
 {
-	const char *caller = find_caller();
 	auto_free char *lines = NULL;
 
 	if (wanted->input)
@@ -108,8 +108,11 @@ static int install(struct cli *cli, const struct hosts_options *wanted, struct a
 static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct hosts_options *wanted = parsed;
-	int result;
+	auto_free char *caller = NULL;
+	int result = find_caller(&caller, err);
 
+	if (result < 0)
+		return -1;
 	if (wanted->install && wanted->remove)
 		return fail(err, ANNEX_ERROR_USAGE, "hosts: --install and --remove contradict each other");
 	if (wanted->format && (wanted->install || wanted->remove))
@@ -121,9 +124,9 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 		return fail_hint(err, BY_SUDO);
 	}
 	if (wanted->install)
-		result = install(cli, wanted, err);
+		result = install(cli, wanted, caller, err);
 	else if (wanted->remove)
-		result = annex_hosts_remove(wanted->user ? wanted->user : find_caller(), err);
+		result = annex_hosts_remove(wanted->user ? wanted->user : caller, err);
 	else
 		result = print(cli, wanted, err);
 	return result < 0 ? fail_while(err, "hosts") : 0;

@@ -41,6 +41,7 @@ def test_the_overview_names_the_commands_that_there_are():
             "stats", "mount", "umount", "port", "port add", "port remove", "delete",
             "image pull", "image import", "image list", "image inspect", "image delete", "image export", "image prune",
             "image login", "image logout",
+            "network create", "network list", "network inspect", "network delete", "hosts",
             "kernel install", "kernel list", "kernel set", "kernel delete", "df", "doctor", "version", "completion",
             "help"} == set(COMMANDS)
 
@@ -126,6 +127,13 @@ USAGE = [
     ("image delete", "image delete: NAME is missing", "annex image delete --help"),
     ("kernel install --deb x --file y", "kernel install: --deb and --file contradict each other", None),
     ("kernel install --modules x", "kernel install: --modules goes with --file only", None),
+    ("network create", "network create: NAME is missing", "annex network create --help"),
+    ("network create --uplink x y", "network create: --uplink: 'x' is not one of auto|passt|slirp|none",
+     "annex network create --help"),
+    ("network create --internal --uplink passt x",
+     "network create: --internal and --uplink passt contradict each other", None),
+    ("network list -q --format json", "network list: -q and --format json contradict each other", None),
+    ("network delete", "network delete: NAME is missing", "annex network delete --help"),
     ("completion tcsh", "completion: no completion for 'tcsh', only for bash, zsh and fish", "annex completion bash"),
     ("version x", "version: unexpected word 'x'", "annex version --help"),
 ]
