@@ -5,7 +5,7 @@
 #include <netinet/ip_icmp.h>
 #include <string.h>
 
-#define TYPE_AT (2u * ETH_ALEN)
+#define TYPE_AT 12u
 
 enum {
 	HEADER4 = 20,

@@ -296,14 +296,18 @@ void gateway_settle(struct gateway *gateway)
 		settle(gateway->services);
 }
 
+static void hold_back(struct uplink *uplink, bool hold)
+{
+	if (uplink)
+		uplink->type->hold(uplink, hold);
+}
+
 void gateway_hold(struct gateway *gateway, bool hold)
 {
-	struct uplink *all[] = {gateway->outside, gateway->host, gateway->services};
-
 	gateway->held = hold;
-	for (size_t i = 0; i < COUNT_OF(all); i++)
-		if (all[i])
-			all[i]->type->hold(all[i], hold);
+	hold_back(gateway->outside, hold);
+	hold_back(gateway->host, hold);
+	hold_back(gateway->services, hold);
 }
 
 /* --- its life --- */

@@ -133,16 +133,11 @@ static const struct inlet_callbacks inlet_callbacks = {.admits = is_ours, .serve
 
 /* --- its life --- */
 
-static int set_policy(struct hub *hub, const struct message_network_setup *setup, struct annex_error **err)
+static int open_policy(struct hub *hub, const struct message_network_setup *setup, struct annex_error **err)
 {
 	const struct policy_options options = {.flags = setup->flags, .allow = setup->allow, .local = hub->local};
-	struct policy *policy;
 
-	if (policy_new(&policy, &options, err) < 0)
-		return -1;
-	policy_free(hub->policy);
-	hub->policy = policy;
-	return 0;
+	return policy_new(&hub->policy, &options, err);
 }
 
 static int open_nat(struct hub *hub, uint32_t place, struct annex_error **err)
@@ -161,7 +156,7 @@ static int open_ethernet(struct hub *hub, const struct message_network_setup *se
 		.place = setup->address, .host_access = setup->flags & NETWORK_HOST_ACCESS, .ways = &ways, .data = hub};
 	int result;
 
-	if (local_new(&hub->local, hub->loop, err) < 0 || set_policy(hub, setup, err) < 0)
+	if (local_new(&hub->local, hub->loop, err) < 0 || open_policy(hub, setup, err) < 0)
 		return -1;
 	if (gateway_new(&hub->gateway, &options, err) < 0 || open_nat(hub, setup->address, err) < 0)
 		return -1;
@@ -187,6 +182,7 @@ int hub_new(struct hub **ret, struct loop *loop, const struct message_network_se
 
 	if (!hub)
 		return fail_memory(err);
+	(void)own_ports;
 	hub->loop = loop;
 	hub->flags = setup->flags;
 	if (network_setup_has_ethernet(setup) && open_ethernet(hub, setup, &own_ethernet, err) < 0)
@@ -217,7 +213,7 @@ int hub_change(struct hub *hub, const struct message_network_setup *setup, struc
 {
 	if (!hub->gateway)
 		return 0;
-	if (set_policy(hub, setup, err) < 0)
+	if (policy_update(hub->policy, setup->flags, setup->allow, err) < 0)
 		return -1;
 	gateway_set_host_access(hub->gateway, setup->flags & NETWORK_HOST_ACCESS);
 	return 0;

@@ -15,7 +15,7 @@ enum {
 	EXTENSIONS_LIMIT = 8, /* more headers than that nobody means well by */
 };
 
-#define TYPE_AT       (2u * ETH_ALEN)
+#define TYPE_AT       12u
 #define FRAGMENT_BITS 0x3fffu /* more fragments, and the offset: not "don't fragment" */
 
 static uint16_t number16(const uint8_t *at)
