@@ -11,6 +11,9 @@
 
 enum { AGAIN_MS = 100, NUMBER_STEP = 2 };
 
+static const struct connection_rules rules = {
+	.window = WIRE_CONNECTION_WINDOW, .widest = WIRE_CONNECTION_WINDOW, .chunk = MESSAGE_DATA_MAX};
+
 struct listener {
 	struct forwards *all;
 	uint32_t forward;
@@ -126,7 +129,7 @@ static void on_moved(struct connection *connection, void *data)
 static struct connection *add(struct forwards *forwards, uint32_t number, uint32_t forward, bool ours)
 {
 	struct connection *connection =
-		connection_new(number, forward, ours, &forwards->callbacks->link, forwards->data);
+		connection_new(number, forward, ours, &rules, &forwards->callbacks->link, forwards->data);
 
 	if (!connection)
 		return NULL;

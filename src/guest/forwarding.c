@@ -172,17 +172,18 @@ static void on_send(enum message_kind kind, const void *body, void *data)
 	link_send(forwarding->options.link, kind, forwarding->options.stream, body);
 }
 
-static void on_send_data(enum message_kind kind, const void *payload, size_t size, void *data)
+static void on_send_data(enum message_kind kind, void *payload, size_t size, void *data)
 {
 	const struct forwarding *forwarding = data;
 
 	link_send_data(forwarding->options.link, kind, forwarding->options.stream, payload, size);
 }
 
-static bool on_has_room(void *data)
+static bool on_has_room(struct connection *connection, void *data)
 {
 	const struct forwarding *forwarding = data;
 
+	(void)connection;
 	return link_has_room(forwarding->options.link);
 }
 

@@ -114,17 +114,18 @@ static void on_send(enum message_kind kind, const void *body, void *data)
 	channel_put(forwarding->channel, kind, forwarding->stream, body);
 }
 
-static void on_send_data(enum message_kind kind, const void *payload, size_t size, void *data)
+static void on_send_data(enum message_kind kind, void *payload, size_t size, void *data)
 {
 	struct forwarding *forwarding = data;
 
 	channel_forward(forwarding->channel, kind, forwarding->stream, payload, size);
 }
 
-static bool on_has_room(void *data)
+static bool on_has_room(struct connection *connection, void *data)
 {
 	const struct forwarding *forwarding = data;
 
+	(void)connection;
 	return channel_queued(forwarding->channel) < QUEUE_HIGH;
 }
 

@@ -1,6 +1,7 @@
 /*
- * Every source is in one list, and stays there, marked dead, when it is freed during a turn: events that epoll has
- * already reported for it, and iterations over the list, still find valid memory. The end of the turn sweeps.
+ * Every source is in one list. What is freed during a turn is marked dead and goes to another one, so that events that
+ * epoll has already reported for it still find valid memory; the end of the turn releases those. Nothing in a turn
+ * takes longer for there being many sources.
  *
  * Timers are a second list, ordered by deadline, behind one timerfd, so that the epoll descriptor alone tells whether
  * there is something to do. A timer set during a turn runs in the next one at the earliest, or a callback that sets a
@@ -26,7 +27,7 @@ enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_CHILD, SOURCE_SIGNAL };
 
 struct loop_source {
 	struct loop *loop;
-	struct loop_source *next;
+	struct loop_source *previous, *next; /* of all, or of the dead ones: `next` only */
 	struct loop_source *timer_previous, *timer_next;
 	enum source_kind kind;
 	bool dead;
@@ -37,7 +38,7 @@ struct loop_source {
 	pid_t pid;
 	uint32_t events;
 	uint64_t deadline_ns;
-	uint64_t armed_in_turn;
+	uint64_t armed_in_turn, ready_in_turn;
 	union {
 		loop_fd_fn *fd;
 		loop_timer_fn *timer;
@@ -49,10 +50,11 @@ struct loop_source {
 
 struct loop {
 	int epoll, timer;
-	struct loop_source *sources, *timers;
+	struct loop_source *sources, *dead, *timers;
+	unsigned always_ready; /* sources that epoll refused */
 	uint64_t timer_set_ns; /* what the timerfd is set to; 0: off */
 	uint64_t turn;
-	bool in_turn, swept, stopped;
+	bool in_turn, stopped;
 	int result;
 };
 
@@ -70,8 +72,8 @@ static void set_timerfd(struct loop *loop)
 	struct itimerspec set = {0};
 	int result;
 
-	for (struct loop_source *source = loop->sources; source; source = source->next) {
-		if (source->always_ready && source->events && !source->dead)
+	for (struct loop_source *source = loop->always_ready ? loop->sources : NULL; source; source = source->next) {
+		if (source->always_ready && source->events)
 			when = 1;
 	}
 	if (when == loop->timer_set_ns)
@@ -193,6 +195,7 @@ static int watch(struct loop_source *source)
 		if (operation != EPOLL_CTL_ADD || errno != EPERM)
 			return -errno;
 		source->always_ready = true;
+		source->loop->always_ready++;
 		timers_changed(source->loop);
 		return 0;
 	}
@@ -221,19 +224,22 @@ static void release(struct loop_source *source)
 
 static void sweep(struct loop *loop)
 {
-	struct loop_source **link = &loop->sources;
+	while (loop->dead) {
+		struct loop_source *source = loop->dead;
 
-	while (*link) {
-		struct loop_source *source = *link;
-
-		if (!source->dead) {
-			link = &source->next;
-			continue;
-		}
-		*link = source->next;
+		loop->dead = source->next;
 		release(source);
 	}
-	loop->swept = true;
+}
+
+static void unlink_source(struct loop_source *source)
+{
+	if (source->next)
+		source->next->previous = source->previous;
+	if (source->previous)
+		source->previous->next = source->next;
+	else
+		source->loop->sources = source->next;
 }
 
 void loop_source_free(struct loop_source *source)
@@ -247,7 +253,10 @@ void loop_source_free(struct loop_source *source)
 	if (source->watched)
 		epoll_ctl(loop->epoll, EPOLL_CTL_DEL, source->fd, NULL);
 	unlink_timer(source);
-	loop->swept = false;
+	unlink_source(source);
+	loop->always_ready -= source->always_ready;
+	source->next = loop->dead;
+	loop->dead = source;
 	if (!loop->in_turn)
 		sweep(loop);
 	timers_changed(loop);
@@ -260,6 +269,8 @@ static struct loop_source *add(struct loop *loop, enum source_kind kind, int fd,
 	if (!source)
 		return NULL;
 	*source = (struct loop_source){.loop = loop, .next = loop->sources, .kind = kind, .fd = fd, .data = data};
+	if (loop->sources)
+		loop->sources->previous = source;
 	loop->sources = source;
 	return source;
 }
@@ -368,6 +379,16 @@ static bool run_signals(struct loop_source *source)
 	return ran;
 }
 
+/* One that has not yet run in this turn: the list may change while it does. */
+static struct loop_source *next_always_ready(const struct loop *loop)
+{
+	struct loop_source *source = loop->always_ready ? loop->sources : NULL;
+
+	while (source && (!source->always_ready || !source->events || source->ready_in_turn == loop->turn))
+		source = source->next;
+	return source;
+}
+
 static bool run_timers(struct loop *loop)
 {
 	uint64_t now = now_ns(), count;
@@ -381,9 +402,8 @@ static bool run_timers(struct loop *loop)
 		source->fn.timer(source, source->data);
 		ran = true;
 	}
-	for (source = loop->sources; source; source = source->next) {
-		if (!source->always_ready || !source->events || source->dead)
-			continue;
+	while ((source = next_always_ready(loop))) {
+		source->ready_in_turn = loop->turn;
 		source->fn.fd(source, source->fd, source->events & (EPOLLIN | EPOLLOUT), source->data);
 		ran = true;
 	}
@@ -429,8 +449,7 @@ bool loop_turn(struct loop *loop, int timeout_ms)
 		ran |= source ? run(source, events[i].events) : run_timers(loop);
 	}
 	loop->in_turn = false;
-	if (!loop->swept)
-		sweep(loop);
+	sweep(loop);
 	set_timerfd(loop);
 	return ran;
 }

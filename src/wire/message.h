@@ -35,15 +35,21 @@
 
 /*
  * Ports: connections to what listens in the machine, on a link of their own (the virtio-serial port of this name)
- * between annex-network and the guest. Flow control as with forwards, but with the window below. The link is a byte
- * stream that either side may lose its place in, when annex-network is started anew: then both look for the marker,
- * WIRE_MARKER bytes that the supervisor chose, drop what comes before it, and begin with no connections.
+ * between annex-network and the guest. Flow control as with forwards, but with the windows below: the receiver may give
+ * more credit than it has had bytes, or less, while it never lets more than the widest be under way. DISCONNECT is a
+ * reset unless both ends are told. The link is a byte stream that either side may lose its place in, when
+ * annex-network is started anew: then both look for the marker, WIRE_MARKER bytes that the supervisor chose, drop what
+ * comes before it, and begin with no connections. The guest writes its own first, the host's end when it has seen that.
  */
 #define WIRE_PORTS_LINK           "org.annex.ports"
 #define WIRE_MARKER               16u
-#define WIRE_PORT_CONNECTIONS_MAX 8192u
-#define WIRE_PORT_WINDOW          (256u << 10)
-#define WIRE_PORTS_MAX            4096u /* texts in PORT_LISTENING */
+#define WIRE_PORT_CONNECTIONS_MAX 8192u /* their numbers are from WIRE_CONNECTION_FIRST on */
+#define WIRE_PORT_FLOWS_MAX       1024u /* of UDP; numbers from WIRE_PORT_FLOW_FIRST on */
+#define WIRE_PORT_FLOW_FIRST      (WIRE_CONNECTION_FIRST + WIRE_PORT_CONNECTIONS_MAX)
+#define WIRE_PORT_WINDOW          (64u << 10)  /* to begin with */
+#define WIRE_PORT_WINDOW_MAX      (256u << 10) /* the widest */
+#define WIRE_PORTS_MAX            4096u        /* texts in PORT_LISTENING */
+#define WIRE_PORT_TEXT_MAX        256u         /* bytes of one */
 
 #define MESSAGE_MAX      (4u << 20)  /* bytes of an assembled message */
 #define MESSAGE_LIST_MAX 65536u      /* texts in a list */

@@ -32,17 +32,18 @@ static void on_send(enum message_kind kind, const void *body, void *data)
 	assert_int_equal(message_put(&end->out, kind, 1, body), 0);
 }
 
-static void on_send_data(enum message_kind kind, const void *payload, size_t size, void *data)
+static void on_send_data(enum message_kind kind, void *payload, size_t size, void *data)
 {
 	struct end *end = data;
 
 	assert_int_equal(message_put_data(&end->out, kind, 1, payload, size), 0);
 }
 
-static bool on_has_room(void *data)
+static bool on_has_room(struct connection *connection, void *data)
 {
 	const struct end *end = data;
 
+	(void)connection;
 	return !end->full;
 }
 
