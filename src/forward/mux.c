@@ -85,7 +85,7 @@ static void take_down(struct mux *mux)
 	mux->found = mux->overflow = false;
 	message_reader_clear(&mux->reader);
 	text_clear(&mux->frames);
-	for (size_t i = 0; i < COUNT_OF(mux->table) && mux->count > 0; i++) {
+	for (size_t i = 0; i < WIRE_PORT_CONNECTIONS_MAX && mux->count > 0; i++) {
 		if (!mux->table[i])
 			continue;
 		connection_abort(mux->table[i]);
@@ -119,7 +119,7 @@ static struct connection *find(const struct mux *mux, uint32_t number)
 {
 	size_t place = number - WIRE_CONNECTION_FIRST;
 
-	return number >= WIRE_CONNECTION_FIRST && place < COUNT_OF(mux->table) ? mux->table[place] : NULL;
+	return number >= WIRE_CONNECTION_FIRST && place < WIRE_PORT_CONNECTIONS_MAX ? mux->table[place] : NULL;
 }
 
 /* Forget a connection that is over. */
@@ -183,17 +183,17 @@ struct connection *mux_open(struct mux *mux)
 {
 	size_t place = mux->lowest_free;
 
-	while (place < COUNT_OF(mux->table) && mux->table[place])
+	while (place < WIRE_PORT_CONNECTIONS_MAX && mux->table[place])
 		place++;
 	mux->lowest_free = place;
-	return mux_is_up(mux) && place < COUNT_OF(mux->table) ? add(mux, place, true) : NULL;
+	return mux_is_up(mux) && place < WIRE_PORT_CONNECTIONS_MAX ? add(mux, place, true) : NULL;
 }
 
 struct connection *mux_accept(struct mux *mux, uint32_t number)
 {
 	size_t place = number - WIRE_CONNECTION_FIRST;
 
-	if (number < WIRE_CONNECTION_FIRST || place >= COUNT_OF(mux->table) || mux->table[place])
+	if (number < WIRE_CONNECTION_FIRST || place >= WIRE_PORT_CONNECTIONS_MAX || mux->table[place])
 		return NULL;
 	return add(mux, place, false);
 }

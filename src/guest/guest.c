@@ -14,6 +14,7 @@
 #include "guest/enroll.h"
 #include "guest/login.h"
 #include "guest/measure.h"
+#include "guest/port.h"
 #include "guest/process.h"
 #include "guest/program.h"
 #include "guest/resolver.h"
@@ -29,7 +30,7 @@
 #include <sys/utsname.h>
 #include <sys/wait.h>
 
-enum { BROKEN_STOP_MS = 30000 };
+enum { BROKEN_STOP_MS = 30000, PORTS_TIMEOUT_MS = 10000 };
 
 static void tell_waiting(const struct guest *guest)
 {
@@ -366,12 +367,57 @@ static int keep_config(struct guest *guest, const struct message *message, struc
 	return 0;
 }
 
+static void begin_ports(struct guest *guest, const struct message_bytes *marker)
+{
+	if (marker->size == WIRE_MARKER)
+		portlink_begin(guest->ports, marker->bytes);
+}
+
+/* A machine whose ports can't be reached from the host is one all the same. */
+static void open_ports(struct guest *guest)
+{
+	auto_error struct annex_error *err = NULL;
+	int fd = -1, result;
+
+	if (guest->config.marker.size != WIRE_MARKER)
+		return;
+	if (port_open(&fd, WIRE_PORTS_LINK, guest->uevents,
+		      time_scaled_ms(PORTS_TIMEOUT_MS, guest->config.deadline_factor), &err) < 0) {
+		log_info("%s", annex_error_message(err));
+		return;
+	}
+	result = portlink_new(&guest->ports, guest->loop, fd);
+	if (result < 0)
+		log_info("the machine's ports cannot be reached: %s", strerror(-result));
+	begin_ports(guest, &guest->config.marker);
+}
+
+/* The host's side is new; we are not. */
+static void take_config_again(struct guest *guest, const struct message *message)
+{
+	struct message_config config;
+
+	if (message_get(&config, MESSAGE_CONFIG, message->payload, message->size) < 0)
+		return;
+	begin_ports(guest, &config.marker);
+	message_clear(&config, MESSAGE_CONFIG);
+}
+
+static void handle_mark(struct guest *guest, const void *body)
+{
+	const struct message_mark *message = body;
+
+	begin_ports(guest, &message->marker);
+}
+
 static void handle_config(struct guest *guest, const struct message *message)
 {
 	auto_error struct annex_error *err = NULL;
 
-	if (guest->state != GUEST_UNCONFIGURED) /* the host's side is new; we are not */
+	if (guest->state != GUEST_UNCONFIGURED) {
+		take_config_again(guest, message);
 		return;
+	}
 	if (keep_config(guest, message, &err) < 0) {
 		fail_machine(guest, err);
 		return;
@@ -384,6 +430,7 @@ static void handle_config(struct guest *guest, const struct message *message)
 	}
 	if (klog_new(&guest->klog, guest->loop, guest->link) < 0)
 		log_info("the kernel's log cannot be sent to the host");
+	open_ports(guest);
 	guest_start_init(guest);
 }
 
@@ -466,6 +513,7 @@ static const struct handler {
 	{MESSAGE_HELLO, handle_hello},     {MESSAGE_FAILURE, handle_failure}, {MESSAGE_SHUTDOWN, handle_shutdown},
 	{MESSAGE_CLOCK, handle_clock},     {MESSAGE_BIND, handle_bind},       {MESSAGE_UNBIND, handle_unbind},
 	{MESSAGE_MEASURE, handle_measure}, {MESSAGE_ADJUST, handle_adjust},   {MESSAGE_NAMES, handle_names},
+	{MESSAGE_MARK, handle_mark},
 };
 
 union body {
@@ -477,6 +525,7 @@ union body {
 	struct message_unbind unbind;
 	struct message_adjust adjust;
 	struct message_names names;
+	struct message_mark mark;
 };
 
 static void protest(struct guest *guest, const struct message *message)
@@ -494,8 +543,10 @@ static void on_message(const struct message *message, void *data)
 	struct guest *guest = data;
 	union body body;
 
-	if (sessions_handle(guest->sessions, message))
+	if (sessions_handle(guest->sessions, message)) {
+		portlink_hurry(guest->ports);
 		return;
+	}
 	if (message->kind == MESSAGE_CONFIG && message->stream == 0) {
 		handle_config(guest, message);
 		return;
@@ -620,6 +671,7 @@ void guest_free(struct guest *guest)
 	shares_free(guest->shares);
 	adjusts_free(guest->adjusts);
 	klog_free(guest->klog);
+	portlink_free(guest->ports);
 	notify_free(guest->notify);
 	console_free(guest->console);
 	terminals_free(guest->terminals);

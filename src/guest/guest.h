@@ -7,6 +7,7 @@
 #include "guest/klog.h"
 #include "guest/link.h"
 #include "guest/notify.h"
+#include "guest/portlink.h"
 #include "guest/ready.h"
 #include "guest/sessions.h"
 #include "guest/shares.h"
@@ -38,6 +39,7 @@ struct guest {
 	struct notify *notify;
 	struct ready *ready; /* NULL: init tells by itself, or is up */
 	struct klog *klog;
+	struct portlink *ports; /* NULL: there is no such link */
 	struct init *init;
 	struct loop_source *timer, *reaper, *asker;
 	uint64_t ask_until; /* when init is asked to end though it does not listen */

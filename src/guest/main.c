@@ -75,7 +75,7 @@ static int run(bool *ret_disk_mounted, struct annex_error **err)
 	redirect_standard();
 	prepare_process();
 	adjusts_settle();
-	if (port_open(&port, uevents, err) < 0 || guest_new(&guest, uevents, port, err) < 0)
+	if (port_open_control(&port, uevents, err) < 0 || guest_new(&guest, uevents, port, err) < 0)
 		return -1;
 	loop_run(guest->loop);
 	*ret_disk_mounted = guest->disk_mounted;

@@ -51,7 +51,7 @@ static void on_timer(struct loop_source *source, void *data)
 	struct udpflows *flows = data;
 	uint64_t now = time_monotonic_ms();
 
-	for (size_t i = 0; i < COUNT_OF(flows->table); i++) {
+	for (size_t i = 0; i < WIRE_PORT_FLOWS_MAX; i++) {
 		struct udpflow *flow = flows->table[i];
 
 		if (flow && flow->source && now - flow->used_ms >= IDLE_MS)
@@ -90,7 +90,7 @@ bool udpflows_add(struct udpflows *flows, uint32_t number, int fd)
 	size_t place = number - WIRE_PORT_FLOW_FIRST;
 	struct udpflow *flow = NULL;
 
-	if (number >= WIRE_PORT_FLOW_FIRST && place < COUNT_OF(flows->table) && !flows->table[place])
+	if (number >= WIRE_PORT_FLOW_FIRST && place < WIRE_PORT_FLOWS_MAX && !flows->table[place])
 		flow = calloc(1, sizeof(*flow));
 	if (!flow) {
 		cleanup_close(&fd);
@@ -107,7 +107,7 @@ bool udpflows_add(struct udpflows *flows, uint32_t number, int fd)
 
 static struct udpflow *at_number(const struct udpflows *flows, uint32_t number)
 {
-	return number >= WIRE_PORT_FLOW_FIRST && number - WIRE_PORT_FLOW_FIRST < COUNT_OF(flows->table)
+	return number >= WIRE_PORT_FLOW_FIRST && number - WIRE_PORT_FLOW_FIRST < WIRE_PORT_FLOWS_MAX
 		       ? flows->table[number - WIRE_PORT_FLOW_FIRST]
 		       : NULL;
 }
@@ -173,7 +173,7 @@ int udpflows_new(struct udpflows **ret, struct loop *loop, struct mux *mux)
 
 void udpflows_end(struct udpflows *flows)
 {
-	for (size_t i = 0; i < COUNT_OF(flows->table) && flows->count > 0; i++) {
+	for (size_t i = 0; i < WIRE_PORT_FLOWS_MAX && flows->count > 0; i++) {
 		if (flows->table[i])
 			drop(flows->table[i]);
 	}

@@ -130,7 +130,7 @@ static void link_flow(struct flows *flows, struct flow *flow)
 static void use(struct flows *flows, struct flow *flow)
 {
 	flow->used_ms = time_monotonic_ms();
-	if (flows->newest == flow)
+	if (!flow->next)
 		return;
 	flow->next->previous = flow->previous;
 	if (flow->previous)
@@ -187,9 +187,9 @@ static struct flow *find(const struct flows *flows, const struct datagrams *owne
 /* A free number's place, or -1. */
 static int find_place(struct flows *flows)
 {
-	if (flows->open == COUNT_OF(flows->table))
+	if (flows->open == WIRE_PORT_FLOWS_MAX)
 		end(flows, flows->oldest);
-	for (size_t i = 0; flows->count < COUNT_OF(flows->table) && i < COUNT_OF(flows->table); i++) {
+	for (size_t i = 0; flows->count < WIRE_PORT_FLOWS_MAX && i < WIRE_PORT_FLOWS_MAX; i++) {
 		if (!flows->table[i])
 			return (int)i;
 	}
@@ -346,7 +346,7 @@ int flows_new(struct flows **ret, struct loop *loop, struct mux *mux)
 
 void flows_end(struct flows *flows)
 {
-	for (size_t i = 0; i < COUNT_OF(flows->table) && flows->count > 0; i++) {
+	for (size_t i = 0; i < WIRE_PORT_FLOWS_MAX && flows->count > 0; i++) {
 		if (flows->table[i])
 			drop(flows, flows->table[i]);
 	}
@@ -389,7 +389,7 @@ static void answer(struct flow *flow, const void *bytes, size_t size)
 
 static struct flow *at_number(const struct flows *flows, uint32_t number)
 {
-	return number >= WIRE_PORT_FLOW_FIRST && number - WIRE_PORT_FLOW_FIRST < COUNT_OF(flows->table)
+	return number >= WIRE_PORT_FLOW_FIRST && number - WIRE_PORT_FLOW_FIRST < WIRE_PORT_FLOWS_MAX
 		       ? flows->table[number - WIRE_PORT_FLOW_FIRST]
 		       : NULL;
 }

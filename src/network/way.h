@@ -1,5 +1,5 @@
 #pragma once
-#include "network/ports.h"
+#include "network/datagrams.h"
 
 /* The way from this host into the machine, as doors and listeners take it: network/ports.h's functions. */
 struct way {
