@@ -8,7 +8,9 @@
 #include "network/nat.h"
 #include "network/passt.h"
 #include "network/policy.h"
+#include "network/ports.h"
 #include "network/switch.h"
+#include "network/way.h"
 
 struct hub {
 	struct loop *loop;
@@ -21,6 +23,8 @@ struct hub {
 	struct nat *nat;
 	struct inlet *inlet;
 	struct passt *passt;
+	struct ports *ports;       /* NULL, as what follows: the machine has no link for ports */
+	struct listener *listener; /* NULL until the ports are there */
 };
 
 /* --- frames --- */
@@ -131,6 +135,30 @@ static void serve(int fd, void *data)
 
 static const struct inlet_callbacks inlet_callbacks = {.admits = is_ours, .serve = serve};
 
+/* --- ports --- */
+
+static void on_listening(const struct port_socket *sockets, size_t count, void *data)
+{
+	const struct hub *hub = data;
+
+	if (hub->listener)
+		listener_set_listening(hub->listener, sockets, count);
+}
+
+static const struct ports_callbacks ports_callbacks = {.on_listening = on_listening};
+
+/* Takes the link. */
+static int open_ports(struct hub *hub, const struct message_network_setup *setup, int fd, struct annex_error **err)
+{
+	struct listener_options options = {.place = setup->address, .uid = setup->uid, .way = &way_ports};
+	int result = ports_new(&hub->ports, hub->loop, fd, setup->marker.bytes, &ports_callbacks, hub);
+
+	if (result < 0)
+		return fail_os(err, result, "cannot watch the link of the machine's ports");
+	options.ports = hub->ports;
+	return listener_new(&hub->listener, hub->loop, &options, err);
+}
+
 /* --- its life --- */
 
 static int open_policy(struct hub *hub, const struct message_network_setup *setup, struct annex_error **err)
@@ -182,10 +210,11 @@ int hub_new(struct hub **ret, struct loop *loop, const struct message_network_se
 
 	if (!hub)
 		return fail_memory(err);
-	(void)own_ports;
 	hub->loop = loop;
 	hub->flags = setup->flags;
 	if (network_setup_has_ethernet(setup) && open_ethernet(hub, setup, &own_ethernet, err) < 0)
+		return -1;
+	if (network_setup_has_ports(setup) && open_ports(hub, setup, TAKE_FD(own_ports), err) < 0)
 		return -1;
 	*ret = TAKE(hub);
 	return 0;
@@ -195,6 +224,8 @@ void hub_free(struct hub *hub)
 {
 	if (!hub)
 		return;
+	listener_free(TAKE(hub->listener));
+	ports_free(hub->ports);
 	cable_free(hub->cable);
 	hub->cable = NULL;
 	switch_free(hub->sw);
@@ -252,19 +283,18 @@ static int no_ports(struct annex_error **err)
 
 int hub_publish(struct hub *hub, const char *port, struct annex_error **err)
 {
-	(void)hub, (void)port;
-	return no_ports(err);
+	return hub->listener ? listener_publish(hub->listener, port, err) : no_ports(err);
 }
 
 int hub_unpublish(struct hub *hub, const char *port, struct annex_error **err)
 {
-	(void)hub, (void)port;
-	return no_ports(err);
+	return hub->listener ? listener_unpublish(hub->listener, port, err) : no_ports(err);
 }
 
 int hub_list(struct hub *hub, listener_list_fn *fn, void *data, struct annex_error **err)
 {
-	(void)hub, (void)err;
+	if (hub->listener)
+		return listener_list(hub->listener, fn, data, err);
 	fn((const char *const[]){NULL}, data);
 	return 0;
 }
