@@ -37,6 +37,20 @@ static uint32_t sum(uint32_t so_far, const uint8_t *at, size_t size)
 	return (uint32_t)total;
 }
 
+void compose_adjust(uint8_t *checksum_at, const uint8_t *before, const uint8_t *after, size_t size)
+{
+	uint32_t total = ~(uint32_t)(checksum_at[0] << 8 | checksum_at[1]) & 0xffff;
+
+	for (size_t i = 0; i < size; i += 2) {
+		total += ~(uint32_t)(before[i] << 8 | before[i + 1]) & 0xffff;
+		total += (uint32_t)(after[i] << 8 | after[i + 1]);
+	}
+	while (total >> 16)
+		total = (total & 0xffff) + (total >> 16);
+	checksum_at[0] = (uint8_t)(~total >> 8);
+	checksum_at[1] = (uint8_t)~total;
+}
+
 static void put16(uint8_t *at, size_t number)
 {
 	at[0] = (uint8_t)(number >> 8);

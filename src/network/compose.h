@@ -19,3 +19,5 @@ size_t compose_prohibited(uint8_t *ret, const struct packet *packet, const uint8
 /* The end of a TCP connection that somebody tries to begin or use, as its other end would tell it. `packet` is TCP's
  * and no fragment. 0: it must not be answered. */
 size_t compose_reset(uint8_t *ret, const struct packet *packet);
+/* A checksum, when bytes at an even place of what it is for change (RFC 1624); `size` is even. */
+void compose_adjust(uint8_t *checksum_at, const uint8_t *before, const uint8_t *after, size_t size);

@@ -22,7 +22,7 @@
 #include <netinet/ip_icmp.h>
 #include <string.h>
 
-enum { RESOLVER_PORT = 53, MARKS = 1 << 20, TCP_FLAGS_AT = 13, TCP_SYN = 2 };
+enum { RESOLVER_PORT = 53, MARKS = 1 << 20, TCP_FLAGS_AT = 13, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
 
 #define FROM_V6 (UINT64_C(1) << 16) /* who asks the resolver: a port, and this */
 
@@ -132,14 +132,35 @@ static bool may_come(const struct gateway *gateway, const struct packet *packet)
 	return place_of(&place, &packet->destination) && place == gateway->options.place;
 }
 
+/* Some versions of passt refuse a connection by a reset that does not say what it is the answer to, although it has
+ * that: Linux does not take it for one. In gateway->frame; NULL: the frame is right as it is. */
+static const uint8_t *mended(struct gateway *gateway, const struct packet *packet)
+{
+	static const uint8_t none[4] = {0};
+	const uint8_t *tcp = packet->payload;
+	uint8_t *copy;
+
+	if (packet->protocol != IPPROTO_TCP || packet->is_fragment ||
+	    (tcp[TCP_FLAGS_AT] & (TCP_RST | TCP_ACK)) != TCP_RST || memcmp(tcp + 8, none, sizeof(none)) == 0)
+		return NULL;
+	memcpy(gateway->frame, packet->frame, packet->size);
+	copy = gateway->frame + (tcp - packet->frame);
+	copy[TCP_FLAGS_AT] |= TCP_ACK;
+	compose_adjust(copy + 16, tcp + 12, copy + 12, 2);
+	return gateway->frame;
+}
+
 void gateway_give(struct gateway *gateway, const uint8_t *frame, size_t size)
 {
 	uint8_t header[PACKET_ETHERNET];
+	const uint8_t *other;
 	struct packet packet;
 	uint32_t place = 0;
 
 	if (!packet_parse(&packet, frame, size) || !may_come(gateway, &packet))
 		return;
+	other = mended(gateway, &packet);
+	frame = other ? other : frame;
 	memcpy(header, gateway->own, ETH_ALEN);
 	memcpy(header + ETH_ALEN,
 	       place_of(&place, &packet.source) && place == PLACE_DNS ? gateway->resolver : gateway->router, ETH_ALEN);

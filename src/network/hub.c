@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "network/cable.h"
 #include "network/control.h"
+#include "network/dns.h"
 #include "network/gateway.h"
 #include "network/inlet.h"
 #include "network/nat.h"
@@ -12,11 +13,14 @@
 #include "network/switch.h"
 #include "network/way.h"
 
+#include <string.h>
+
 struct hub {
 	struct loop *loop;
 	uint32_t flags;
 	struct local *local;
 	struct policy *policy;
+	struct dns *dns;
 	struct network_switch *sw; /* NULL: no other machine can be reached */
 	struct gateway *gateway;   /* NULL, as what follows: the machine has no network interface */
 	struct cable *cable;
@@ -71,7 +75,9 @@ static bool allows(const struct packet *packet, void *data)
 
 static void resolve(const uint8_t *message, size_t size, uint64_t from, void *data)
 {
-	(void)message, (void)size, (void)from, (void)data;
+	const struct hub *hub = data;
+
+	dns_query(hub->dns, message, size, from);
 }
 
 static bool has(uint32_t place, void *data)
@@ -118,7 +124,40 @@ static void on_passt_gone(void *data)
 
 static const struct passt_callbacks passt_callbacks = {.deliver = on_outside, .on_gone = on_passt_gone};
 
-/* --- connections to the resolver --- */
+/* --- the resolver --- */
+
+static bool find(uint32_t *ret, const char *name, void *data)
+{
+	const struct hub *hub = data;
+
+	return hub->sw && switch_find(ret, hub->sw, name);
+}
+
+static bool name_of(char ret[DNS_NAME_SIZE], uint32_t place, void *data)
+{
+	const struct hub *hub = data;
+	auto_text_list struct text_list names = {0};
+
+	if (!has(place, data) || switch_list(&names, hub->sw, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < names.count; i++) {
+		uint32_t found = 0;
+
+		if (!switch_find(&found, hub->sw, names.items[i]) || found != place ||
+		    strlen(names.items[i]) >= DNS_NAME_SIZE)
+			continue;
+		memcpy(ret, names.items[i], strlen(names.items[i]) + 1);
+		return true;
+	}
+	return false;
+}
+
+static void reply(uint64_t from, const uint8_t *message, size_t size, void *data)
+{
+	const struct hub *hub = data;
+
+	gateway_reply(hub->gateway, message, size, from);
+}
 
 static bool is_ours(struct in_addr address, uint16_t port, void *data)
 {
@@ -129,8 +168,9 @@ static bool is_ours(struct in_addr address, uint16_t port, void *data)
 
 static void serve(int fd, void *data)
 {
-	(void)data;
-	close(fd);
+	const struct hub *hub = data;
+
+	dns_serve(hub->dns, fd);
 }
 
 static const struct inlet_callbacks inlet_callbacks = {.admits = is_ours, .serve = serve};
@@ -168,6 +208,19 @@ static int open_policy(struct hub *hub, const struct message_network_setup *setu
 	return policy_new(&hub->policy, &options, err);
 }
 
+static int open_dns(struct hub *hub, const struct message_network_setup *setup, struct annex_error **err)
+{
+	const struct dns_options options = {.policy = hub->policy,
+					    .name = setup->name,
+					    .place = setup->address,
+					    .find = find,
+					    .name_of = name_of,
+					    .reply = reply,
+					    .data = hub};
+
+	return dns_new(&hub->dns, hub->loop, &options, err);
+}
+
 static int open_nat(struct hub *hub, uint32_t place, struct annex_error **err)
 {
 	struct nat_options options = {.place = place, .deliver = on_outside, .data = hub};
@@ -184,7 +237,8 @@ static int open_ethernet(struct hub *hub, const struct message_network_setup *se
 		.place = setup->address, .host_access = setup->flags & NETWORK_HOST_ACCESS, .ways = &ways, .data = hub};
 	int result;
 
-	if (local_new(&hub->local, hub->loop, err) < 0 || open_policy(hub, setup, err) < 0)
+	if (local_new(&hub->local, hub->loop, err) < 0 || open_policy(hub, setup, err) < 0 ||
+	    open_dns(hub, setup, err) < 0)
 		return -1;
 	if (gateway_new(&hub->gateway, &options, err) < 0 || open_nat(hub, setup->address, err) < 0)
 		return -1;
@@ -229,6 +283,7 @@ void hub_free(struct hub *hub)
 	cable_free(hub->cable);
 	hub->cable = NULL;
 	switch_free(hub->sw);
+	dns_free(hub->dns);
 	policy_free(hub->policy);
 	local_free(hub->local);
 	passt_free(hub->passt);
@@ -272,7 +327,8 @@ int hub_set_uplink(struct hub *hub, int passt, struct annex_error **err)
 
 int hub_resolve(struct hub *hub, const struct message_network_resolve *resolve_, struct annex_error **err)
 {
-	(void)hub, (void)resolve_, (void)err;
+	if (hub->dns && dns_set_upstream(hub->dns, resolve_) < 0)
+		return fail_memory(err);
 	return 0;
 }
 

@@ -176,21 +176,6 @@ static void on_time(struct loop_source *source, void *data)
 
 /* --- frames --- */
 
-/* RFC 1624. */
-static void adjust(uint8_t *checksum, const uint8_t *before, const uint8_t *after, size_t size)
-{
-	uint32_t sum = ~(uint32_t)(checksum[0] << 8 | checksum[1]) & 0xffff;
-
-	for (size_t i = 0; i < size; i += 2) {
-		sum += ~(uint32_t)(before[i] << 8 | before[i + 1]) & 0xffff;
-		sum += (uint32_t)(after[i] << 8 | after[i + 1]);
-	}
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	checksum[0] = (uint8_t)(~sum >> 8);
-	checksum[1] = (uint8_t)~sum;
-}
-
 /* One end of a TCP segment of IPv4: its destination, or its source. In `nat->rewritten`. */
 static void rewrite(struct nat *nat, const struct packet *packet, bool destination, struct in_addr address,
 		    uint16_t port)
@@ -200,9 +185,9 @@ static void rewrite(struct nat *nat, const struct packet *packet, bool destinati
 	const uint8_t port_bytes[2] = {(uint8_t)(port >> 8), (uint8_t)port};
 
 	memcpy(nat->rewritten, packet->frame, packet->size);
-	adjust(ip + 10, at, (const uint8_t *)&address, 4);
-	adjust(tcp + 16, at, (const uint8_t *)&address, 4);
-	adjust(tcp + 16, port_at, port_bytes, 2);
+	compose_adjust(ip + 10, at, (const uint8_t *)&address, 4);
+	compose_adjust(tcp + 16, at, (const uint8_t *)&address, 4);
+	compose_adjust(tcp + 16, port_at, port_bytes, 2);
 	memcpy(at, &address, 4);
 	memcpy(port_at, port_bytes, 2);
 }
