@@ -39,15 +39,19 @@ static void put_text(const char *path, const char *format, const char *word)
 
 /* The interface. */
 
-/* ifupdown of Debian and of BusyBox keep in these what is up. */
+/* ifupdown of Debian and of BusyBox keep in these what is up. Else it would ask for an address that nobody gives, and
+ * hold up the boot for minutes. */
 static void tell_ifupdown(const char *interface)
 {
 	static const char *const states[] = {"/run/network/ifstate", "/run/ifstate"};
+	char own[64];
 
 	if (!file_exists(AT_FDCWD, "/etc/network/interfaces"))
 		return;
 	for (size_t i = 0; i < COUNT_OF(states); i++)
 		put_text(states[i], "@=@\n", interface);
+	snprintf(own, sizeof(own), "%s.%s", states[0], interface);
+	put_text(own, "@\n", interface);
 }
 
 static void tell_networkd(const char *interface)
@@ -99,13 +103,25 @@ static void tell_resolvconf(const struct resolver *resolver, const char *interfa
 	put(path, &text, 0644);
 }
 
-void dropin_write_names(const struct dropin *dropin)
+static void write_names(const struct dropin *dropin)
 {
 	if (!*dropin->resolver->dns || !resolver_is_link())
 		return;
 	if (dropin->systemd)
 		tell_resolved(dropin->resolver);
 	tell_resolvconf(dropin->resolver, dropin->interface);
+}
+
+void dropin_change_names(const struct dropin *dropin)
+{
+	static const char *const paths[] = {"/usr/bin/systemctl", "/bin/systemctl"};
+	static const char *const argv[] = {"systemctl", "--no-block", "try-restart", "systemd-resolved.service", NULL};
+
+	write_names(dropin);
+	if (!dropin->systemd || !resolver_is_link())
+		return;
+	for (size_t i = 0; i < COUNT_OF(paths); i++)
+		execv(paths[i], (char *const *)argv);
 }
 
 /* Proxies. */
@@ -165,7 +181,7 @@ void dropin_write(const struct dropin *dropin)
 {
 	if (*dropin->interface)
 		tell_of_interface(dropin);
-	dropin_write_names(dropin);
+	write_names(dropin);
 	if (dropin->systemd && *dropin->proxies)
 		tell_of_proxies(dropin->proxies);
 }

@@ -19,8 +19,9 @@ struct dropin {
 /* Runs in the machine, before its init. What goes wrong is only logged. */
 void dropin_write(const struct dropin *dropin);
 
-/* Again, as the machine runs: the search domains have changed. */
-void dropin_write_names(const struct dropin *dropin);
+/* Again, as the machine runs: the search domains have changed. In a process for this, which may be another program
+ * then. */
+void dropin_change_names(const struct dropin *dropin);
 
 /* systemd's configuration with these variables for all services. `percent`: it expands %. Pure. */
 void dropin_environment(struct text *out, const char *const *variables, bool percent);

@@ -471,7 +471,7 @@ static void handle_adjust(struct guest *guest, const void *body)
 	adjusts_handle(guest->adjusts, body, guest->config.deadline_factor);
 }
 
-/* By a child: what a path in the machine leads to may let it wait. Nobody is told of its end, which reaps it. */
+/* By a child in the machine: what a path there leads to may let it wait. It is reaped as a stray. */
 static void handle_names(struct guest *guest, const void *body)
 {
 	const struct message_names *names = body;
@@ -487,14 +487,14 @@ static void handle_names(struct guest *guest, const void *body)
 	search = (struct text_list){0};
 	if (!guest->init || guest->enrolls)
 		return; /* it is written at its start */
-	pid = fork();
+	pid = process_fork_into(init_pidfd(guest->init));
 	if (pid < 0)
-		log_info("the search domains stay: %s", strerror(errno));
+		log_info("the search domains stay: %s", strerror(-pid));
 	if (pid != 0)
 		return;
 	process_reset();
 	if (setns(init_pidfd(guest->init), CLONE_NEWNS) == 0)
-		write_furniture(guest, dropin_write_names);
+		write_furniture(guest, dropin_change_names);
 	_exit(0);
 }
 

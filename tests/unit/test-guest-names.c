@@ -170,6 +170,7 @@ static void other_inits_are_told_of_what_they_may_have(void **state)
 	assert_int_equal(symlink("/run/resolvconf/resolv.conf", path), 0);
 	drop_in(false, "eth0", (const char *const[]){"http_proxy=http://proxy:1", NULL});
 	expect_file("run/network/ifstate", "eth0=eth0\n");
+	expect_file("run/network/ifstate.eth0", "eth0\n");
 	expect_file("run/ifstate", "eth0=eth0\n");
 	expect_file("run/resolvconf/interface/eth0.annex", STANDARD);
 	assert_false(is_there("run/systemd"));
