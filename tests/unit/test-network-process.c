@@ -258,6 +258,118 @@ static void what_the_host_has_open_elsewhere_is_not_reached(void **state)
 	server_close(&server);
 }
 
+/* "What is the IPv4 address of dev.annex.internal?" */
+static const uint8_t question[] = {0x12, 0x34, 1,   0,   0,   1,   0,   0,   0,   0,   0, 0,
+				   3,    'd',  'e', 'v', 5,   'a', 'n', 'n', 'e', 'x', 8, 'i',
+				   'n',  't',  'e', 'r', 'n', 'a', 'l', 0,   0,   1,   0, 1};
+
+static void assert_answer(const uint8_t *message, size_t size)
+{
+	assert_true(size >= sizeof(question) + 16);
+	assert_memory_equal(message, ((const uint8_t[]){0x12, 0x34}), 2);
+	assert_int_equal(message[7], 1);
+	assert_memory_equal(message + sizeof(question) + 12, ((const uint8_t[]){198, 19, 3, 7}), 4);
+}
+
+static void the_resolver_knows_the_machine_by_udp_and_tcp(void **state)
+{
+	static const uint8_t length[2] = {0, sizeof(question)};
+	struct place *place = *state;
+	uint8_t frame[PACKET_MAX];
+	struct frames_way way;
+	struct guest_tcp tcp;
+	struct packet packet;
+
+	begin(place);
+	frames_way(&way, GUEST_PLACE, "198.19.3.7", PLACE_DNS, "198.19.255.53");
+	guest_send(&place->guest, frame, compose_udp(frame, &way.way, 4000, 53, question, sizeof(question)));
+	assert_true(guest_receive(&place->guest, &packet, GUEST_WAIT_MS));
+	assert_int_equal(packet.source_port, 53);
+	assert_answer(packet.payload, packet.payload_size);
+	assert_true(guest_connect(&tcp, &place->guest, "198.19.255.53", 53));
+	guest_write(&tcp, length, sizeof(length));
+	guest_write(&tcp, question, sizeof(question));
+	guest_read(&tcp, 2 + sizeof(question) + 16);
+	assert_answer(tcp.got + 2, tcp.got_size - 2);
+	guest_finish(&tcp);
+	assert_false(guest_connect(&tcp, &place->guest, "198.19.255.53", 54));
+}
+
+static void datagrams_reach_a_server_on_the_hosts_loopback(void **state)
+{
+	struct place *place = *state;
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	auto_close int server = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(address);
+	uint8_t frame[PACKET_MAX];
+	char text[64] = {0};
+	struct packet packet;
+
+	begin(place);
+	assert_int_equal(bind(server, (struct sockaddr *)&address, size), 0);
+	assert_int_equal(getsockname(server, (struct sockaddr *)&address, &size), 0);
+	guest_send(
+		&place->guest, frame,
+		frames_udp(frame, GUEST_PLACE, "198.19.3.7", "198.19.255.1", ntohs(address.sin_port), "are you there"));
+	assert_int_equal(recvfrom(server, text, sizeof(text), 0, (struct sockaddr *)&address, &size), 13);
+	assert_string_equal(text, "are you there");
+	assert_int_equal(sendto(server, "I am", 4, 0, (struct sockaddr *)&address, size), 4);
+	assert_true(guest_receive(&place->guest, &packet, GUEST_WAIT_MS));
+	assert_int_equal(packet.payload_size, 4);
+	assert_memory_equal(packet.payload, "I am", 4);
+}
+
+/* passt itself, where it is and can work; what it carries, and a death of it that the machine sees as a reset. */
+static void connections_go_through_passt(void **state)
+{
+	struct place *place = *state;
+	char number[16];
+	int pair[2], status;
+	struct server server;
+	struct guest_tcp tcp;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	snprintf(number, sizeof(number), "%d", pair[1]);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(pair[0]);
+		execlp("passt", "passt", "-q", "-f", "-e", "-F", number, "-a", "198.19.3.7", "-n", "16", "-g",
+		       "198.19.255.1", "-t", "none", "-u", "none", NULL);
+		_exit(77);
+	}
+	close(pair[1]);
+	usleep(300 * 1000);
+	if (waitpid(pid, &status, WNOHANG) == pid) {
+		close(pair[0]);
+		print_message("passt is not there, or can't work here\n");
+		skip();
+	}
+	place->uplink = pair[0];
+	place->setup.flags |= NETWORK_PASST;
+	begin(place);
+	server_open(&server, false);
+	exchange(place, "198.19.255.1", server.port, 1 << 20);
+	server_close(&server);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(network_process_uplink(place->process, -1, on_answer, place, NULL), 0);
+	wait_for_answer(place);
+	assert_false(place->failed);
+	server_open(&server, false);
+	exchange(place, "198.19.255.1", server.port, 1 << 20);
+	/* A connection that nobody knows of. */
+	tcp = (struct guest_tcp){.guest = &place->guest, .port = 80, .own_port = 9, .sent = 1, .expected = 1};
+	frames_way(&tcp.way, GUEST_PLACE, "198.19.3.7", PLACE_GATEWAY, "192.0.2.1");
+	tcp.way.way.to = tcp.way.to;
+	tcp.way.way.from = tcp.way.from;
+	guest_segment(&tcp, GUEST_ACK, "x", 1);
+	assert_true(guest_step(&tcp, GUEST_WAIT_MS));
+	assert_true(tcp.reset);
+	server_close(&server);
+}
+
 static void a_thousand_connections_at_once(void **state)
 {
 	struct place *place = *state;
@@ -401,6 +513,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_connection_reaches_a_server_on_the_hosts_loopback, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_host_access_nobody_listens_there, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_host_has_open_elsewhere_is_not_reached, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_resolver_knows_the_machine_by_udp_and_tcp, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(datagrams_reach_a_server_on_the_hosts_loopback, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(connections_go_through_passt, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_thousand_connections_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_machine_that_takes_nothing_blocks_nobody, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_new_process_goes_on_with_the_same_link, set_up, tear_down),
