@@ -25,6 +25,9 @@ struct create_options {
 	const char *kernel;
 	const char *accelerator;
 	const char *network;
+	const char *host_access;
+	struct option_list allow;
+	const char *ca;
 	const char *restart;
 	const char *ssh_agent;
 	const char *platform;
@@ -32,6 +35,7 @@ struct create_options {
 	const char *pull;
 	const char *scheme;
 	const char *progress;
+	bool isolate;
 	bool service;
 	bool virtualization;
 	bool autostart;
@@ -74,8 +78,20 @@ static const struct option options[] = {
 	 COMPLETES_NOTHING},
 	{OPTION_CHOICE, 0, "accel", AT(accelerator), "auto|kvm|tcg", "what runs the processors (default auto)",
 	 COMPLETES_NOTHING},
-	{OPTION_CHOICE, 0, "network", AT(network), "auto|slirp|none",
-	 "how the machine reaches the network (default auto)", COMPLETES_NOTHING},
+	{OPTION_TEXT, 0, "network", AT(network), "auto|passt|slirp|none|NAME",
+	 "how the machine reaches the network, or the network that it is in, by 'annex network create' (default auto)",
+	 COMPLETES_CHOICES},
+	{OPTION_CHOICE, 0, "host-access", AT(host_access), "on|off",
+	 "whether the machine reaches what listens on this host, as host.annex.internal (default on)",
+	 COMPLETES_NOTHING},
+	{OPTION_FLAG, 0, "isolate", AT(isolate), NULL,
+	 "let it have nothing of this host but the volumes, and reach nothing but what --allow says",
+	 COMPLETES_NOTHING},
+	{OPTION_LIST, 0, "allow", AT(allow), "HOST[:PORT]",
+	 "with --isolate: a name, *.NAME, an address, or a range of them (192.0.2.0/24), that it reaches (repeatable)",
+	 COMPLETES_NOTHING},
+	{OPTION_CHOICE, 0, "ca", AT(ca), "on|off",
+	 "whether it trusts the CA certificates that were added to this host (default on)", COMPLETES_NOTHING},
 	{OPTION_FLAG, 0, "autostart", AT(autostart), NULL, "let systemd start it with this host, or as you log in",
 	 COMPLETES_NOTHING},
 	{OPTION_CHOICE, 0, "restart", AT(restart), "no|on-failure|always",

@@ -75,6 +75,34 @@ static int check_home(const struct machine_settings *settings, const char *const
 	return 0;
 }
 
+/* What is overruled, or means nothing, and was asked for in the same breath. */
+static int check_isolation(const struct machine_settings *settings, const char *const *pairs, struct annex_error **err)
+{
+	static const char *const overruled[] = {"home-mount=rw", "home-mount=ro", "host-access=on", "ssh-agent=on"};
+	const char *allow = NULL, *contrary = NULL;
+	bool isolates = false;
+
+	for (; *pairs; pairs++) {
+		isolates |= text_starts(*pairs, "isolate=");
+		for (size_t i = 0; i < COUNT_OF(overruled); i++) {
+			if (strcmp(*pairs, overruled[i]) == 0)
+				contrary = *pairs;
+		}
+		if (text_starts(*pairs, "allow=") && (*pairs)[strlen("allow=")] != '-')
+			allow = *pairs;
+	}
+	if (isolates && settings->isolate && contrary) {
+		fail(err, ANNEX_ERROR_USAGE,
+		     "%s: an isolated machine has no home, no SSH agent and no access to this host", contrary);
+		return fail_hint(err, "leave out one of %s and isolate", contrary);
+	}
+	if (allow && !settings->isolate) {
+		fail(err, ANNEX_ERROR_USAGE, "%s: the machine is not isolated, and reaches everything", allow);
+		return fail_hint(err, "isolate=true (create: --isolate) leaves it nothing but what is allowed");
+	}
+	return 0;
+}
+
 int defaults_apply(struct machine_settings *settings, const struct annex_context *context, const char *const *pairs,
 		   struct annex_error **err)
 {
@@ -85,5 +113,7 @@ int defaults_apply(struct machine_settings *settings, const struct annex_context
 		if (result < 0)
 			return -1;
 	}
-	return pairs ? check_home(settings, pairs, err) : 0;
+	if (!pairs)
+		return 0;
+	return check_home(settings, pairs, err) < 0 ? -1 : check_isolation(settings, pairs, err);
 }

@@ -256,6 +256,21 @@ static int change(struct annex_machine *machine, const char *const *pairs, struc
 	return -1;
 }
 
+/* A setting as it is now, a list as what makes that of whatever there was. */
+static int add_setting(struct text_list *ret, const char *key, const json_t *value)
+{
+	int result = 0;
+
+	if (json_is_string(value))
+		return text_list_printf(ret, "%s=%s", key, json_string_value(value));
+	if (!json_is_array(value))
+		return text_list_printf(ret, "%s=%lld", key, (long long)json_integer_value(value));
+	result = text_list_printf(ret, "%s=-", key);
+	for (size_t i = 0; result == 0 && i < json_array_size(value); i++)
+		result = text_list_printf(ret, "%s=%s", key, json_string_value(json_array_get(value, i)));
+	return result;
+}
+
 /* "KEY=VALUE" of what the pairs have changed and a running machine can take over. */
 static int list_live(struct text_list *ret, const json_t *set, const char *const *pairs, struct annex_error **err)
 {
@@ -264,8 +279,7 @@ static int list_live(struct text_list *ret, const json_t *set, const char *const
 
 		if (!key)
 			return fail_memory(err);
-		if (setting_is_live(key) &&
-		    text_list_printf(ret, "%s=%lld", key, (long long)json_integer_value(json_object_get(set, key))) < 0)
+		if (setting_is_live(key) && add_setting(ret, key, json_object_get(set, key)) < 0)
 			return fail_memory(err);
 	}
 	return 0;

@@ -349,18 +349,30 @@ static int wait_opened(struct annex_session *session, struct annex_error **err)
 	return result < 0 ? fail_os(err, result, "cannot prepare the session") : 0;
 }
 
+/* A machine that is to be isolated, or not, is so from its next start on. */
+static bool is_isolated(const struct annex_machine *machine, const struct machine_record *record)
+{
+	auto_machine_run struct machine_run run = {0};
+
+	if (record->settings.isolate)
+		return true;
+	return machine_run_load(&run, &machine->paths, NULL) == 0 &&
+	       json_is_true(json_object_get(run.settings, "isolate"));
+}
+
 /* The setting is that of now: the machine's handle may be older. */
 static int find_agent(bool *ret, const struct annex_machine *machine, const struct annex_session_options *options,
 		      struct annex_error **err)
 {
 	auto_machine_record struct machine_record record = {0};
 
-	*ret = options->ssh_agent > 0;
-	if (options->ssh_agent >= 0 || options->detach || !getenv("SSH_AUTH_SOCK"))
+	*ret = false;
+	if (options->ssh_agent == 0 || (options->ssh_agent < 0 && (options->detach || !getenv("SSH_AUTH_SOCK"))))
 		return 0;
 	if (machine_record_load(&record, &machine->paths, err) < 0)
 		return -1;
-	*ret = text_equal(record.settings.ssh_agent, "on");
+	*ret = (options->ssh_agent > 0 || text_equal(record.settings.ssh_agent, "on")) &&
+	       !is_isolated(machine, &record);
 	return 0;
 }
 

@@ -1,9 +1,11 @@
 #include "machine/setting.h"
 
 #include "machine/home.h"
+#include "machine/network.h"
 #include "machine/secret.h"
 #include "machine/volume.h"
 #include "network/publish.h"
+#include "network/rule.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +30,10 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_TEXT, "restart", struct machine_settings, restart, false),
 	JSON_ROW(JSON_ROW_TEXT, "ssh-agent", struct machine_settings, ssh_agent, false),
 	JSON_ROW(JSON_ROW_BOOL, "service", struct machine_settings, service, false),
+	JSON_ROW(JSON_ROW_TEXT, "host-access", struct machine_settings, host_access, false),
+	JSON_ROW(JSON_ROW_BOOL, "isolate", struct machine_settings, isolate, false),
+	JSON_ROW(JSON_ROW_TEXTS, "allow", struct machine_settings, allow, false),
+	JSON_ROW(JSON_ROW_TEXT, "ca", struct machine_settings, ca, false),
 };
 
 struct setting {
@@ -224,6 +230,17 @@ static void sort(struct text_list *list, compare_fn *compare)
 	}
 }
 
+/* *ret is its one spelling, the caller's. */
+static int read_rule(char **ret, const char *text, struct annex_error **err)
+{
+	struct rule rule;
+
+	if (rule_parse(&rule, text, err) < 0)
+		return -1;
+	*ret = rule_text(&rule);
+	return *ret ? 0 : fail_memory(err);
+}
+
 static int remove_volume(struct text_list *list, const char *value, struct annex_error **err)
 {
 	auto_free char *guest = NULL, *text = NULL;
@@ -374,6 +391,40 @@ static int apply_mask(const struct setting *setting, void *field, const char *va
 	return insert(list, index, TAKE(mask)) < 0 ? fail_memory(err) : 0;
 }
 
+/* That a network of that name is there is checked where these are known. */
+static int apply_network(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	if (!machine_network_is_uplink(value) && machine_network_check_name(value, err) < 0)
+		return fail_while(err, "%s=%s", setting->key, value);
+	return apply_text(setting, field, value, err);
+}
+
+static int apply_rule(const struct setting *setting, void *field, const char *value, struct annex_error **err)
+{
+	struct text_list *list = field;
+	bool removes = *value == '-', is_there;
+	auto_free char *rule = NULL;
+	size_t index;
+
+	if (removes && !value[1]) {
+		text_list_clear(list);
+		return 0;
+	}
+	if (read_rule(&rule, value + removes, err) < 0)
+		return -1;
+	index = find_place(list, rule, strcmp);
+	is_there = is_at(list, index, rule, strcmp);
+	if (removes && !is_there)
+		return fail(err, ANNEX_ERROR_NOT_FOUND, "there is no rule '%s'", rule);
+	if (removes)
+		drop(list, index);
+	if (removes || is_there)
+		return 0;
+	if (list->count >= SETTING_ALLOW_MAX)
+		return refuse(setting, value, err, "too many rules");
+	return insert(list, index, TAKE(rule)) < 0 ? fail_memory(err) : 0;
+}
+
 static const char mounts[] = "rw|ro|none";
 static const char switches[] = "on|off";
 static const char restarts[] = "no|on-failure|always";
@@ -403,7 +454,8 @@ static const struct setting settings_table[] = {
 	{"virtualization", "true: virtual machines can run inside", apply_bool, AT(virtualization), 0, 0, truths,
 	 false},
 	{"accel", "auto, kvm or tcg (emulation)", apply_choice, AT(accel), 0, 0, "auto|kvm|tcg", false},
-	{"network", "auto, slirp or none", apply_choice, AT(network), 0, 0, "auto|slirp|none", false},
+	{"network", "auto, passt, slirp, none, or the name of a network (annex network list)", apply_network,
+	 AT(network), 0, 0, "auto|passt|slirp|none", false},
 	{"mask", "a path of the home that the machine doesn't see; -PATH removes it", apply_mask, AT(masks), 0, 0, NULL,
 	 false},
 	{"autostart", "true: it starts with the host, or as you log in (by systemd)", apply_bool, AT(autostart), 0, 0,
@@ -414,9 +466,17 @@ static const struct setting settings_table[] = {
 	 0, 0, switches, true},
 	{"service", "true: the built-in init runs the image's entrypoint and command", apply_bool, AT(service), 0, 0,
 	 truths, false},
+	{"host-access", "on or off: whether the machine reaches what listens on this host", apply_choice,
+	 AT(host_access), 0, 0, switches, false},
+	{"isolate", "true: it has nothing of this host but its volumes, and reaches nothing but what allow says",
+	 apply_bool, AT(isolate), 0, 0, truths, false},
+	{"allow", "HOST[:PORT] or a range of addresses that an isolated machine reaches; -RULE removes it, - all",
+	 apply_rule, AT(allow), 0, 0, NULL, false},
+	{"ca", "on or off: whether it trusts the CA certificates that were added to this host", apply_choice, AT(ca), 0,
+	 0, switches, false},
 };
 
-static const char *const live[] = {"cpus", "disk", "memory"};
+static const char *const live[] = {"cpus", "disk", "memory", "host-access", "allow"};
 
 bool setting_is_live(const char *key)
 {
@@ -533,8 +593,10 @@ int settings_default(struct machine_settings *ret, struct annex_error **err)
 	made.network = strdup("auto");
 	made.restart = strdup("no");
 	made.ssh_agent = strdup("on");
+	made.host_access = strdup("on");
+	made.ca = strdup("on");
 	if (!made.home_mount || !made.home_target || !made.init || !made.kernel || !made.accel || !made.network ||
-	    !made.restart || !made.ssh_agent)
+	    !made.restart || !made.ssh_agent || !made.host_access || !made.ca)
 		return fail_memory(err);
 	if (secret_defaults(&made.masks, err) < 0)
 		return -1;
@@ -597,26 +659,63 @@ static int check_files(const struct machine_settings *settings, const char *what
 	return 0;
 }
 
+/* The same for what decides on what it reaches. */
+static int check_words(const struct machine_settings *settings, const char *what, struct annex_error **err)
+{
+	const struct {
+		const char *key, *words, *value;
+	} choices[] = {
+		{"restart", restarts, settings->restart},
+		{"ssh-agent", switches, settings->ssh_agent},
+		{"host-access", switches, settings->host_access},
+		{"ca", switches, settings->ca},
+	};
+	auto_error struct annex_error *cause = NULL;
+
+	for (size_t i = 0; i < COUNT_OF(choices); i++) {
+		if (!is_one_of(choices[i].words, choices[i].value))
+			return fail(err, ANNEX_ERROR_CORRUPT, "%s: %s: '%s' is not known", what, choices[i].key,
+				    choices[i].value);
+	}
+	if (settings->allow.count > SETTING_ALLOW_MAX)
+		return fail(err, ANNEX_ERROR_CORRUPT, "%s: too many rules", what);
+	for (size_t i = 0; i < settings->allow.count; i++) {
+		auto_free char *rule = NULL;
+
+		if (read_rule(&rule, settings->allow.items[i], &cause) < 0)
+			return fail(err, ANNEX_ERROR_CORRUPT, "%s: allow: %s: %s", what, settings->allow.items[i],
+				    annex_error_message(cause));
+	}
+	return 0;
+}
+
+/* What an older annex hasn't written. */
+static int fill_in(struct machine_settings *settings, struct annex_error **err)
+{
+	const struct {
+		char **field;
+		const char *value;
+	} texts[] = {
+		{&settings->home_mount, "rw"}, {&settings->home_target, ""},   {&settings->restart, "no"},
+		{&settings->ssh_agent, "on"},  {&settings->host_access, "on"}, {&settings->ca, "on"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		if (!*texts[i].field)
+			*texts[i].field = strdup(texts[i].value);
+		if (!*texts[i].field)
+			return fail_memory(err);
+	}
+	return 0;
+}
+
 int settings_decode(struct machine_settings *ret, const json_t *object, const char *what, struct annex_error **err)
 {
 	auto_settings struct machine_settings made = {0};
 
-	if (json_decode(&made, object, rows, COUNT_OF(rows), what, err) < 0)
+	if (json_decode(&made, object, rows, COUNT_OF(rows), what, err) < 0 || fill_in(&made, err) < 0 ||
+	    check_words(&made, what, err) < 0)
 		return -1;
-	if (!made.home_mount)
-		made.home_mount = strdup("rw");
-	if (!made.home_target)
-		made.home_target = strdup("");
-	if (!made.restart)
-		made.restart = strdup("no");
-	if (!made.ssh_agent)
-		made.ssh_agent = strdup("on");
-	if (!made.home_mount || !made.home_target || !made.restart || !made.ssh_agent)
-		return fail_memory(err);
-	if (!is_one_of(restarts, made.restart))
-		return fail(err, ANNEX_ERROR_CORRUPT, "%s: restart: '%s' is not known", what, made.restart);
-	if (!is_one_of(switches, made.ssh_agent))
-		return fail(err, ANNEX_ERROR_CORRUPT, "%s: ssh-agent: '%s' is not known", what, made.ssh_agent);
 	if (!json_object_get(object, "mask") && secret_defaults(&made.masks, err) < 0)
 		return -1;
 	if (check_files(&made, what, err) < 0)
@@ -624,9 +723,22 @@ int settings_decode(struct machine_settings *ret, const json_t *object, const ch
 	sort(&made.volumes, volume_compare);
 	sort(&made.publish, compare_published);
 	sort(&made.masks, strcmp);
+	sort(&made.allow, strcmp);
 	*ret = made;
 	made = (struct machine_settings){0};
 	return 0;
+}
+
+void settings_isolate(json_t *settings)
+{
+	static const struct {
+		const char *key, *value;
+	} overruled[] = {{"home-mount", "none"}, {"ssh-agent", "off"}, {"host-access", "off"}};
+
+	if (!json_is_true(json_object_get(settings, "isolate")))
+		return;
+	for (size_t i = 0; i < COUNT_OF(overruled); i++)
+		json_object_set_new(settings, overruled[i].key, json_string(overruled[i].value));
 }
 
 json_t *settings_encode(const struct machine_settings *settings)

@@ -320,7 +320,8 @@ static int add_home(struct machine_shares *shares, const struct machine_paths *p
 	};
 	size_t index = 0;
 
-	if (strcmp(settings->home_mount, "none") == 0 || (!*settings->home_target && !is_own_home(home)))
+	if (settings->isolate || strcmp(settings->home_mount, "none") == 0 ||
+	    (!*settings->home_target && !is_own_home(home)))
 		return 0;
 	if (find_source(&share, home, err) < 0 || mask(&share, hidden, err) < 0 ||
 	    fill(&share, "home", &volume, true, err) < 0)

@@ -36,9 +36,9 @@ static void each_key_is_checked_and_kept(void **state)
 static void a_bad_value_says_why_and_changes_nothing(void **state)
 {
 	static const char *const pairs[] = {
-		"cpus=0",        "cpus=x", "cpus=",        "memory=1k",   "memory=lots",          "disk=1M",
-		"env=novalue",   "env==x", "init=systemd", "kernel=",     "virtualization=maybe", "accel=hvf",
-		"network=passt", "memory", "=x",           "colour=blue", "service=nginx"};
+		"cpus=0",         "cpus=x", "cpus=",        "memory=1k",   "memory=lots",          "disk=1M",
+		"env=novalue",    "env==x", "init=systemd", "kernel=",     "virtualization=maybe", "accel=hvf",
+		"network=My Net", "memory", "=x",           "colour=blue", "service=nginx"};
 	auto_settings struct machine_settings settings = {0};
 	auto_json json_t *before = NULL, *after = NULL;
 
@@ -53,6 +53,59 @@ static void a_bad_value_says_why_and_changes_nothing(void **state)
 	}
 	after = settings_encode(&settings);
 	assert_true(json_equal(before, after));
+}
+
+static void what_it_may_reach_is_kept_in_one_spelling_and_order(void **state)
+{
+	auto_settings struct machine_settings settings = {0}, again = {0};
+	auto_json json_t *encoded = NULL, *odd = NULL;
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	assert_string_equal(settings.host_access, "on");
+	assert_string_equal(settings.ca, "on");
+	assert_int_equal(settings_apply(&settings, "network=passt", NULL), 0);
+	assert_int_equal(settings_apply(&settings, "network=lab", NULL), 0);
+	assert_int_equal(settings_apply(&settings, "allow=Deb.Debian.org:443", NULL), 0);
+	assert_int_equal(settings_apply(&settings, "allow=192.0.2.0/24", NULL), 0);
+	assert_int_equal(settings_apply(&settings, "allow=deb.debian.org:443", NULL), 0);
+	assert_int_equal(settings.allow.count, 2);
+	assert_string_equal(settings.allow.items[0], "192.0.2.0/24");
+	assert_string_equal(settings.allow.items[1], "deb.debian.org:443");
+	encoded = settings_encode(&settings);
+	assert_int_equal(settings_decode(&again, encoded, "settings", NULL), 0);
+	assert_int_equal(again.allow.count, 2);
+	assert_int_equal(settings_apply(&again, "allow=-192.0.2.0/24", NULL), 0);
+	assert_int_equal(settings_apply(&again, "allow=-192.0.2.0/24", NULL), -1);
+	assert_int_equal(again.allow.count, 1);
+	assert_int_equal(settings_apply(&again, "allow=-", NULL), 0);
+	assert_int_equal(again.allow.count, 0);
+	/* What a word that isn't understood would allow, nobody knows. */
+	odd = json_deep_copy(encoded);
+	json_object_set_new(odd, "allow", json_pack("[s]", "anything goes"));
+	assert_int_equal(settings_decode(&again, odd, "settings", NULL), -1);
+	json_object_set_new(odd, "allow", json_array());
+	json_object_set_new(odd, "host-access", json_string("perhaps"));
+	assert_int_equal(settings_decode(&again, odd, "settings", NULL), -1);
+}
+
+static void isolation_overrules_what_is_kept(void **state)
+{
+	auto_settings struct machine_settings settings = {0};
+	auto_json json_t *encoded = NULL, *isolated = NULL;
+
+	(void)state;
+	assert_int_equal(settings_default(&settings, NULL), 0);
+	encoded = settings_encode(&settings);
+	settings_isolate(encoded);
+	assert_string_equal(json_string_value(json_object_get(encoded, "home-mount")), "rw");
+	assert_int_equal(settings_apply(&settings, "isolate=true", NULL), 0);
+	isolated = settings_encode(&settings);
+	settings_isolate(isolated);
+	assert_string_equal(json_string_value(json_object_get(isolated, "home-mount")), "none");
+	assert_string_equal(json_string_value(json_object_get(isolated, "ssh-agent")), "off");
+	assert_string_equal(json_string_value(json_object_get(isolated, "host-access")), "off");
+	assert_string_equal(settings.home_mount, "rw");
 }
 
 static void an_unknown_key_lists_the_valid_ones(void **state)
@@ -297,6 +350,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_key_is_checked_and_kept),
 		cmocka_unit_test(a_bad_value_says_why_and_changes_nothing),
+		cmocka_unit_test(what_it_may_reach_is_kept_in_one_spelling_and_order),
+		cmocka_unit_test(isolation_overrules_what_is_kept),
 		cmocka_unit_test(an_unknown_key_lists_the_valid_ones),
 		cmocka_unit_test(a_volume_takes_the_place_of_the_one_at_the_same_place),
 		cmocka_unit_test(volumes_are_in_the_order_of_their_places),
