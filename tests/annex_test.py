@@ -109,7 +109,7 @@ def for_everybody(program, *needs):
     return copies() / program.relative_to(root)
 
 
-PROGRAMS = ("annex-supervisor", "annex-guest", "annex-unpack", "annex-share", "libannex.so.0")
+PROGRAMS = ("annex-supervisor", "annex-guest", "annex-unpack", "annex-share", "annex-network", "libannex.so.0")
 ANNEX = for_everybody(pathlib.Path(os.environ.get("ANNEX") or BUILD / "annex").resolve(), *PROGRAMS)
 
 

@@ -23,7 +23,7 @@ MESSAGES = {
     "STATS": (17, {}),
     "STATE": (20, {"state": 4, "waiting": "t", "failure": "t", "hint": "t", "failure_kind": 4, "pid": 4, "vm_pid": 4,
                    "cpus": 4, "memory": 8, "started": 8, "accelerator": "t", "settings": "t", "shares": "t",
-                   "restarts": 4, "reasons": "t"}),
+                   "restarts": 4, "reasons": "t", "network": "t"}),
     "DONE": (21, {}),
     "SESSIONS": (22, {"sessions": "l"}),
     "USAGE": (24, {"known": 4, "state": 4, "cpus": 4, "sessions": 4, "started": 8, "at_ns": 8, "cpu_ns": 8, "resident": 8,

@@ -33,12 +33,13 @@ struct annex_vm_options {
 	uint64_t memory;         /* bytes; 0: 512 MiB */
 	unsigned cpus;           /* 0: 1 */
 	const char *accelerator; /* "auto", "kvm", "tcg"; NULL: auto */
-	const char *network;     /* "none" or "slirp"; NULL: none */
 	int console_fd;          /* the serial console is written here; -1: dropped; stays the caller's */
+	int network_fd;          /* a Unix socket of datagrams, one for each Ethernet frame that its network interface
+				  * sends or receives; -1: it has none; stays the caller's */
 };
-#define ANNEX_VM_OPTIONS_INIT                                                                    \
-	{                                                                                        \
-		sizeof(struct annex_vm_options), NULL, NULL, NULL, NULL, 0, 0, 0, NULL, NULL, -1 \
+#define ANNEX_VM_OPTIONS_INIT                                                                  \
+	{                                                                                      \
+		sizeof(struct annex_vm_options), NULL, NULL, NULL, NULL, 0, 0, 0, NULL, -1, -1 \
 	}
 
 enum annex_vm_event {

@@ -8,9 +8,12 @@
 #include "kernel/kernel.h"
 #include "kernel/kmod.h"
 #include "lib/autostart.h"
+#include "machine/passt.h"
 #include "qemu/accel.h"
 #include "share/profile.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +23,8 @@
 static const uint64_t SPACE_NEEDED = 512ull << 20; /* a small image and its machine */
 static const uint64_t SPACE_WANTED = 5ull << 30;   /* a few of the usual size */
 enum { FILES_WANTED = 1024 };
+
+#define PING_RANGE "/proc/sys/net/ipv4/ping_group_range"
 
 struct findings {
 	struct annex_context *context;
@@ -90,15 +95,54 @@ static void check_qemu(struct findings *to, struct qemu_probe *probe)
 
 	if (qemu_probe(probe, NULL, &err) < 0)
 		add_error(to, ANNEX_DOCTOR_BROKEN, "qemu", err);
-	else if (!probe->slirp)
-		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "qemu", strdup("install the distribution's QEMU"),
-		    "QEMU %s (%s) is built without user networking (slirp): machines have no network", probe->version,
-		    probe->program);
+	else if (!probe->dgram)
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "qemu", strdup("install QEMU 7.2 or later"),
+		    "QEMU %s (%s) can't pass frames on by a socket (-netdev dgram): only machines with network=none "
+		    "run",
+		    probe->version, probe->program);
 	else if (!probe->sandbox)
 		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "qemu", strdup("install a QEMU that is built with seccomp"),
 		    "QEMU %s (%s) runs without a sandbox", probe->version, probe->program);
 	else
 		add(to, ANNEX_DOCTOR_GOOD, "qemu", NULL, "QEMU %s (%s), sandboxed", probe->version, probe->program);
+}
+
+/* Sockets for ICMP echo are for the groups in a range, which is empty unless somebody has set it. */
+static bool may_ping(const char *range)
+{
+	auto_free char *copy = strdup(range);
+	char *last = copy;
+	const char *first = copy ? strsep(&last, " \t") : NULL;
+	gid_t groups[NGROUPS_MAX];
+	int count = getgroups(NGROUPS_MAX, groups);
+	uint32_t from, to;
+
+	if (!last || text_to_u32(&from, first, 10) < 0)
+		return false;
+	last[strcspn(last, "\n")] = '\0';
+	if (text_to_u32(&to, last + strspn(last, " \t"), 10) < 0)
+		return false;
+	for (int i = 0; i < count; i++) {
+		if (groups[i] >= from && groups[i] <= to)
+			return true;
+	}
+	return getegid() >= from && getegid() <= to;
+}
+
+static void check_network(struct findings *to)
+{
+	auto_error struct annex_error *err = NULL;
+	auto_free char *passt = NULL, *range = NULL;
+
+	if (machine_passt_find(&passt, &err) == 0)
+		add(to, ANNEX_DOCTOR_GOOD, "network", NULL, "%s carries what machines send outside", passt);
+	else
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "network", copy_hint(annex_error_hint(err)),
+		    "%s: slirp, which is slower, carries what machines send outside", annex_error_message(err));
+	if (file_read(&range, NULL, AT_FDCWD, PING_RANGE, 256) == 0 && !may_ping(range))
+		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "ping",
+		    strdup("sudo sysctl -w net.ipv4.ping_group_range='0 2147483647'"),
+		    "this host doesn't let you send ICMP echo: ping in machines gets no answer from outside");
 }
 
 static void check_kernel(struct findings *to)
@@ -191,7 +235,8 @@ static void check_limits(struct findings *to)
 
 static void check_helpers(struct findings *to)
 {
-	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-share", "annex-guest"};
+	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-share", "annex-network",
+					    "annex-guest"};
 	auto_free char *qemu_img = spawn_find("qemu-img");
 	bool good = qemu_img != NULL;
 
@@ -210,8 +255,8 @@ static void check_helpers(struct findings *to)
 	}
 	if (good)
 		add(to, ANNEX_DOCTOR_GOOD, "helpers", NULL,
-		    "%s, and annex-supervisor, annex-unpack, annex-share and annex-guest in %s", qemu_img,
-		    to->context->helpers);
+		    "%s, and annex-supervisor, annex-unpack, annex-share, annex-network and annex-guest in %s",
+		    qemu_img, to->context->helpers);
 }
 
 /* Of the process that decodes layers. */
@@ -314,6 +359,7 @@ API int annex_doctor(struct annex_doctor_finding **ret, size_t *ret_count, struc
 
 	check_qemu(&found, &probe);
 	check_kvm(&found, &probe);
+	check_network(&found);
 	check_kernel(&found);
 	check_depmod(&found);
 	check_disk(&found);

@@ -55,6 +55,7 @@ void link_state_clear(struct link_state *state)
 	free(state->settings);
 	free(state->shares);
 	free(state->reasons);
+	free(state->network);
 	*state = (struct link_state){0};
 }
 
@@ -192,10 +193,11 @@ static int keep_state(struct link *link, const struct message_state *told, struc
 		.settings = copy(told->settings),
 		.shares = copy(told->shares),
 		.reasons = copy(told->reasons),
+		.network = copy(told->network),
 	};
 
 	if (!state.waiting || !state.failure || !state.hint || !state.accelerator || !state.settings || !state.shares ||
-	    !state.reasons)
+	    !state.reasons || !state.network)
 		return fail_memory(err);
 	link_state_clear(&link->state);
 	link->state = state;

@@ -54,6 +54,7 @@ struct link_state {
 	char *shares;   /* JSON list of what is shared */
 	uint32_t restarts;
 	char *reasons; /* JSON object: why a setting waits, by its key */
+	char *network; /* JSON object: what is in effect */
 };
 MUST_USE int link_state(struct link *link, struct link_state *ret, struct annex_error **err);
 void link_state_clear(struct link_state *state);

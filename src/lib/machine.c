@@ -338,7 +338,7 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 {
 	auto_json json_t *set = settings_encode(&machine->record.settings), *effective = NULL, *shares = NULL;
 	auto_json json_t *autostart = NULL;
-	auto_json json_t *waits = NULL, *reasons = NULL;
+	auto_json json_t *waits = NULL, *reasons = NULL, *network = NULL;
 	char created[TIME_BUFFER], started[TIME_BUFFER];
 	bool runs = info->pid != 0, complete = true;
 
@@ -347,7 +347,10 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 	if (effective_settings(&effective, machine, set, err) < 0 || list_shares(&shares, machine, err) < 0 ||
 	    autostart_describe(&autostart, machine, err) < 0)
 		return -1;
+	if (told(&network, machine->state.network, "network", err) < 0)
+		return -1;
 	waits = machine_pending(set, effective);
+	settings_isolate(effective);
 	if (list_reasons(&reasons, machine, waits, err) < 0)
 		return -1;
 	const struct {
@@ -372,6 +375,7 @@ static int describe(json_t *object, struct annex_machine *machine, const struct 
 		{"supervisorPid", number_or_null(info->pid)},
 		{"vmPid", number_or_null(info->vm_pid)},
 		{"folder", json_string(machine->paths.folder)},
+		{"network", network ? TAKE(network) : json_null()},
 		{"shares", TAKE(shares)},
 		{"settings", json_incref(effective)},
 		{"pending", TAKE(waits)},

@@ -13,6 +13,7 @@
 #include "lib/context.h"
 #include "qemu/vm.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 enum {
@@ -33,7 +34,7 @@ struct annex_vm {
 	enum qemu_accel_kind wanted;
 	char *kernel, *initrd, *command_line;
 	struct qemu_disk disks[QEMU_DISKS_MAX];
-	int console_to, console;
+	int console_to, console, network; /* descriptors */
 	struct loop_source *console_source;
 	enum annex_vm_event events[EVENTS_MAX];
 	size_t first, count;
@@ -168,8 +169,13 @@ static int copy_options(struct annex_vm *vm, const struct annex_vm_options *opti
 		return -1;
 	if (options->accelerator && qemu_accel_parse(&vm->wanted, options->accelerator, err) < 0)
 		return -1;
-	if (options->network && qemu_network_parse(&vm->config.network, options->network, err) < 0)
-		return -1;
+	if (options->network_fd >= 0) {
+		vm->network = fcntl(options->network_fd, F_DUPFD_CLOEXEC, 0);
+		if (vm->network < 0)
+			return fail_os(err, errno, "the network's socket");
+		vm->config.network = true;
+		vm->config.network_fd = vm->network;
+	}
 	vm->config.kernel = vm->kernel;
 	vm->config.initrd = vm->initrd;
 	vm->config.command_line = vm->command_line;
@@ -191,7 +197,7 @@ API int annex_vm_new(struct annex_vm **ret, struct annex_context *context, const
 	if (!vm)
 		return fail_memory(err);
 	vm->context = annex_context_ref(context);
-	vm->console = vm->console_to = -1;
+	vm->console = vm->console_to = vm->network = -1;
 	memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
 	result = loop_new(&vm->loop);
 	if (result < 0)
@@ -220,6 +226,7 @@ API void annex_vm_free(struct annex_vm *vm)
 	free(vm->kernel);
 	free(vm->initrd);
 	free(vm->command_line);
+	cleanup_close(&vm->network);
 	annex_error_free(vm->failure);
 	annex_context_unref(vm->context);
 	free(vm);

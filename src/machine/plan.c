@@ -5,6 +5,7 @@
 #include "machine/counter.h"
 #include "machine/hardware.h"
 #include "machine/hostzone.h"
+#include "network/address.h"
 #include "qemu/nested.h"
 #include "rootfs/overlay.h"
 
@@ -18,7 +19,7 @@
 
 #define PLAN_CLOCK_SOURCE "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 
-static const char *const ports[] = {PLAN_GUEST_PORT};
+static const char *const ports[] = {[PLAN_PORT_GUEST] = "org.annex.guest", [PLAN_PORT_PORTS] = WIRE_PORTS_LINK};
 
 /* Quiet: a serial line costs time, and the guest's agent sends the kernel's log. A panic is printed all the same, and
  * ends the machine. No bounce buffers (swiotlb): 64 MiB that the kernel would set aside because memory may be added
@@ -40,9 +41,13 @@ int machine_open_kernel(struct kernel **ret, const struct machine_paths *paths, 
 	return kernel_open(ret, folder, wanted, err);
 }
 
-static enum qemu_network network(const struct machine_settings *settings)
+static void plan_network(struct machine_plan *plan, const struct machine_record *record)
 {
-	return strcmp(settings->network, "none") == 0 ? QEMU_NETWORK_NONE : QEMU_NETWORK_SLIRP;
+	plan->place = record->place;
+	plan->qemu.network = strcmp(record->settings.network, "none") != 0;
+	plan->qemu.network_fd = -1;
+	plan->qemu.network_mtu = ADDRESS_MTU;
+	place_hardware(plan->qemu.network_address, plan->place);
 }
 
 /* What can be added while it runs; as the host's QEMU can. */
@@ -138,7 +143,6 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		.nested = settings->virtualization,
 		.disks = &ret->disk,
 		.disk_count = 1,
-		.network = network(settings),
 		.share_queues = ret->share_queues,
 		.share_tag = WIRE_SHARE_TAG,
 		.ports = ports,
@@ -146,6 +150,7 @@ int machine_plan_make(struct machine_plan *ret, const struct machine_paths *path
 		.console = true,
 		.reset_is_end = true,
 	};
+	plan_network(ret, record);
 	leave_room(&ret->qemu, settings, &ret->probe);
 	return 0;
 }
@@ -236,11 +241,26 @@ static int fill_time_zone(struct machine_guest *guest, struct annex_error **err)
 	return 0;
 }
 
+/* The texts are in *guest, which stays where it is. */
+static void fill_network(struct machine_guest *guest, uint32_t place)
+{
+	char text[ADDRESS_TEXT];
+
+	snprintf(guest->address, sizeof(guest->address), "%s/%u", place_guest_text(text, place), ADDRESS_PREFIX);
+	snprintf(guest->address6, sizeof(guest->address6), "%s/%u", place_guest6_text(text, place), ADDRESS_PREFIX6);
+	guest->config.address = guest->address;
+	guest->config.address6 = guest->address6;
+	guest->config.gateway = place_guest_text(guest->gateway, PLACE_GATEWAY);
+	guest->config.gateway6 = place_guest6_text(guest->gateway6, PLACE_GATEWAY);
+	guest->config.dns = place_guest_text(guest->dns, PLACE_DNS);
+	guest->config.dns6 = place_guest6_text(guest->dns6, PLACE_DNS);
+	guest->config.mtu = ADDRESS_MTU;
+}
+
 int machine_guest_make(struct machine_guest *ret, const struct machine_record *record, const struct machine_plan *plan,
 		       struct annex_error **err)
 {
 	auto_machine_guest struct machine_guest guest = {0};
-	bool connected = plan->qemu.network == QEMU_NETWORK_SLIRP;
 
 	guest.config = (struct message_config){
 		.hostname = record->name,
@@ -248,11 +268,8 @@ int machine_guest_make(struct machine_guest *ret, const struct machine_record *r
 		.init = record->settings.init,
 		.init_argv = (const char *const *)record->init_argv.items,
 		.stop_signal = machine_stop_signal(record->stop_signal),
-		/* What slirp gives out by default. */
-		.network = connected ? "slirp" : "none",
-		.address = connected ? "10.0.2.15/24" : "",
-		.gateway = connected ? "10.0.2.2" : "",
-		.dns = connected ? "10.0.2.3" : "",
+		.network = plan->qemu.network ? "ethernet" : "none",
+		.domain = ADDRESS_DOMAIN,
 		.realtime_ns = time_realtime_ns(),
 		.deadline_factor = plan->accel.slowness,
 		.debug = getenv("ANNEX_DEBUG") != NULL,
@@ -279,6 +296,8 @@ int machine_guest_make(struct machine_guest *ret, const struct machine_record *r
 	guest.config.shares = (const char *const *)guest.shares.items;
 	*ret = guest;
 	guest = (struct machine_guest){0};
+	if (plan->qemu.network)
+		fill_network(ret, plan->place);
 	return 0;
 }
 

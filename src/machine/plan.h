@@ -2,6 +2,7 @@
 #include "kernel/kernel.h"
 #include "machine/record.h"
 #include "machine/share.h"
+#include "network/address.h"
 #include "qemu/config.h"
 #include "wire/message.h"
 
@@ -10,8 +11,10 @@
  * changes nothing on disk but caches.
  */
 #define PLAN_DISK_SERIAL  "root"
-#define PLAN_GUEST_PORT   "org.annex.guest"
 #define PLAN_SHARE_QUEUES 4u /* one per processor, up to this */
+
+/* Virtio-serial ports: the guest's link, and that of connections to what listens in it. */
+enum { PLAN_PORT_GUEST, PLAN_PORT_PORTS };
 
 struct machine_plan {
 	struct qemu_probe probe;
@@ -22,6 +25,7 @@ struct machine_plan {
 	char *uuid;
 	struct machine_shares shares;
 	unsigned share_queues; /* request queues of their file system */
+	uint32_t place;        /* network/address.h */
 	struct qemu_disk disk;
 	struct qemu_config qemu; /* its texts are the plan's, the record's and the paths' */
 };
@@ -46,6 +50,8 @@ struct machine_guest {
 	struct message_config config;
 	struct text_list environment, shares;
 	char *user, *group, *home, *shell, *time_zone, *time_zone_rule;
+	char address[ADDRESS_TEXT + 8], gateway[ADDRESS_TEXT], dns[ADDRESS_TEXT];
+	char address6[ADDRESS_TEXT + 8], gateway6[ADDRESS_TEXT], dns6[ADDRESS_TEXT];
 };
 MUST_USE int machine_guest_make(struct machine_guest *ret, const struct machine_record *record,
 				const struct machine_plan *plan, struct annex_error **err);

@@ -33,22 +33,6 @@ static const struct platform platforms[] = {
 	{"aarch64", "virt,gic-version=max", {{"max", "max"}, {"host", "host"}}},
 };
 
-static const char *const networks[] = {
-	[QEMU_NETWORK_NONE] = "none",
-	[QEMU_NETWORK_SLIRP] = "slirp",
-};
-
-int qemu_network_parse(enum qemu_network *ret, const char *text, struct annex_error **err)
-{
-	for (size_t i = 0; i < COUNT_OF(networks); i++) {
-		if (strcmp(text, networks[i]) == 0) {
-			*ret = (enum qemu_network)i;
-			return 0;
-		}
-	}
-	return fail(err, ANNEX_ERROR_USAGE, "'%s' is not a network (none, slirp)", text);
-}
-
 /* The list under construction; the first failure to allocate is remembered. */
 struct builder {
 	struct text_list *list;
@@ -202,6 +186,24 @@ static void add_growth(struct builder *to)
 	add(to, "-device", "virtio-mem-pci,id=growth,memdev=growing,requested-size=0,disable-legacy=on");
 }
 
+static void add_network(struct builder *to)
+{
+	const struct qemu_config *config = to->config;
+	const uint8_t *at = config->network_address;
+	static const uint8_t none[6];
+	char address[32] = "", mtu[32] = "";
+
+	if (!config->network)
+		return;
+	if (memcmp(at, none, sizeof(none)) != 0)
+		snprintf(address, sizeof(address), ",mac=%02x:%02x:%02x:%02x:%02x:%02x", at[0], at[1], at[2], at[3],
+			 at[4], at[5]);
+	if (config->network_mtu > 0)
+		snprintf(mtu, sizeof(mtu), ",host_mtu=%u", config->network_mtu);
+	add(to, "-netdev", "dgram,id=network,local.type=fd,local.str=%d", QEMU_FD_NETWORK);
+	add(to, "-device", "virtio-net-pci,netdev=network,disable-legacy=on,romfile=%s%s", address, mtu);
+}
+
 static void add_devices(struct builder *to)
 {
 	const struct qemu_config *config = to->config;
@@ -224,10 +226,7 @@ static void add_devices(struct builder *to)
 	add(to, "-device", "virtio-balloon-pci,disable-legacy=on,free-page-reporting=on");
 	add_growth(to);
 	add(to, "-device", "pvpanic-pci");
-	if (config->network == QEMU_NETWORK_SLIRP) {
-		add(to, "-netdev", "user,id=network");
-		add(to, "-device", "virtio-net-pci,netdev=network,disable-legacy=on,romfile=");
-	}
+	add_network(to);
 }
 
 static int check_disks(const struct qemu_config *config, struct annex_error **err)
@@ -282,9 +281,10 @@ static int check(const struct qemu_probe *probe, const struct qemu_config *confi
 	if (config->share_queues > QEMU_SHARE_QUEUES_MAX)
 		return fail(err, ANNEX_ERROR_USAGE, "more than %d queues of a shared file system",
 			    QEMU_SHARE_QUEUES_MAX);
-	if (config->network == QEMU_NETWORK_SLIRP && !probe->slirp) {
-		fail(err, ANNEX_ERROR_UNSUPPORTED, "%s is built without user networking (slirp)", probe->program);
-		return fail_hint(err, "install the distribution's QEMU, or leave the network at 'none'");
+	if (config->network && !probe->dgram) {
+		fail(err, ANNEX_ERROR_UNSUPPORTED, "%s, QEMU %s, can't pass frames on by a socket (-netdev dgram)",
+		     probe->program, probe->version ? probe->version : "?");
+		return fail_hint(err, "install QEMU 7.2 or later, or do without: annex set network=none");
 	}
 	return check_disks(config, err);
 }

@@ -3,7 +3,7 @@
 #include "qemu/config.h"
 
 /* Where QEMU finds the descriptors that it is started with. Ports follow from QEMU_FD_PORTS on, in their order. */
-enum { QEMU_FD_QMP = 3, QEMU_FD_CONSOLE = 4, QEMU_FD_SHARE = 5, QEMU_FD_PORTS = 6 };
+enum { QEMU_FD_QMP = 3, QEMU_FD_CONSOLE = 4, QEMU_FD_SHARE = 5, QEMU_FD_NETWORK = 6, QEMU_FD_PORTS = 7 };
 
 /* The arguments that start this virtual machine, the program first. QEMU waits for QMP's "cont" before the guest runs.
  * USAGE for what QEMU would misunderstand; UNSUPPORTED for what this QEMU has not. */

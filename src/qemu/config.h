@@ -15,10 +15,6 @@ enum { QEMU_DISKS_MAX = 16, QEMU_PORTS_MAX = 8, QEMU_SERIAL_MAX = 20, QEMU_CPUS_
 #define QEMU_NODE_DISK   "disk0"
 #define QEMU_PATH_GROWTH "/machine/peripheral/growth"
 
-enum qemu_network { QEMU_NETWORK_NONE, QEMU_NETWORK_SLIRP };
-/* "none" or "slirp"; USAGE. */
-MUST_USE int qemu_network_parse(enum qemu_network *ret, const char *text, struct annex_error **err);
-
 struct qemu_disk {
 	const char *path;
 	const char *format; /* "raw" or "qcow2" */
@@ -41,8 +37,13 @@ struct qemu_config {
 	bool nested;                /* the guest may use virtualization itself */
 	const struct qemu_disk *disks;
 	size_t disk_count;
-	enum qemu_network network;
-	const char *const *ports; /* names of virtio-serial ports, "org.annex.guest" */
+	/* A network interface: its link is a Unix socket of datagrams, each of them an Ethernet frame, which stays the
+	 * caller's. */
+	bool network;
+	int network_fd;
+	uint8_t network_address[6]; /* of the hardware; all zero: QEMU chooses */
+	unsigned network_mtu;       /* told to the guest; 0: nothing is */
+	const char *const *ports;   /* names of virtio-serial ports, "org.annex.guest" */
 	size_t port_count;
 	/* A virtio-fs device whose server is a vhost-user back end: how many request queues it has (0: no device), its
 	 * tag, and a connected socket to it, which stays the caller's and is used at the start only. */

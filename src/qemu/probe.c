@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 
 #define CACHE_NAME    "qemu.json"
-#define CACHE_VERSION 2u
+#define CACHE_VERSION 3u
 #define ANSWER_LIMIT  (256u << 10)
 
 /* What the answers are kept under, and the answers. */
@@ -40,7 +40,7 @@ static const struct json_row rows[] = {
 	JSON_ROW(JSON_ROW_U64, "minor", struct record, probe.minor, true),
 	JSON_ROW(JSON_ROW_BOOL, "kvm", struct record, probe.kvm, true),
 	JSON_ROW(JSON_ROW_BOOL, "sandbox", struct record, probe.sandbox, true),
-	JSON_ROW(JSON_ROW_BOOL, "slirp", struct record, probe.slirp, true),
+	JSON_ROW(JSON_ROW_BOOL, "dgram", struct record, probe.dgram, true),
 	JSON_ROW(JSON_ROW_BOOL, "grows", struct record, probe.grows, true),
 };
 
@@ -177,7 +177,7 @@ static int ask_all(struct qemu_probe *probe, struct annex_error **err)
 	    ask(&devices, &good, program, (const char *const[]){"-device", "help", NULL}, err) < 0)
 		return -1;
 	probe->kvm = has_line(accels, "kvm");
-	probe->slirp = has_line(netdevs, "user");
+	probe->dgram = has_line(netdevs, "dgram");
 	probe->grows = can_grow(devices);
 	return 0;
 }

@@ -14,7 +14,7 @@ struct qemu_probe {
 	uint64_t major, minor;
 	bool kvm;     /* built in */
 	bool sandbox; /* -sandbox on */
-	bool slirp;   /* -netdev user */
+	bool dgram;   /* -netdev dgram: a link of frames in datagrams */
 	bool grows;   /* processors and memory can be added to a machine that runs */
 };
 

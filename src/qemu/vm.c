@@ -288,9 +288,9 @@ static void on_exit_of_child(struct loop_source *source, pid_t pid, int status, 
 
 /* Both ends of what one start needs. The child's are closed when this goes out of scope. */
 struct ends {
-	struct spawn_fd fds[QEMU_PORTS_MAX + 5];
+	struct spawn_fd fds[QEMU_PORTS_MAX + 6];
 	size_t count;
-	int ours[QEMU_PORTS_MAX + 5]; /* in the same places; -1 once handed over, or there is none */
+	int ours[QEMU_PORTS_MAX + 6]; /* in the same places; -1 once handed over, or there is none */
 };
 
 static void cleanup_ends(struct ends *ends)
@@ -328,7 +328,7 @@ static int lend(struct ends *ends, int fd, int to, struct annex_error **err)
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 
 	if (copy < 0)
-		return fail_os(err, errno, "cannot give QEMU the shared file system");
+		return fail_os(err, errno, "cannot give QEMU a socket");
 	ends->ours[ends->count] = -1;
 	ends->fds[ends->count++] = (struct spawn_fd){copy, to};
 	return 0;
@@ -341,6 +341,8 @@ static int make_ends(struct ends *ends, const struct qemu_config *config, struct
 	if (config->console && make_socket(ends, QEMU_FD_CONSOLE, err) < 0)
 		return -1;
 	if (config->share_queues > 0 && lend(ends, config->share_fd, QEMU_FD_SHARE, err) < 0)
+		return -1;
+	if (config->network && lend(ends, config->network_fd, QEMU_FD_NETWORK, err) < 0)
 		return -1;
 	for (size_t i = 0; i < config->port_count; i++) {
 		if (make_socket(ends, QEMU_FD_PORTS + (int)i, err) < 0)
@@ -375,8 +377,8 @@ static int watch(struct qemu_vm *vm, struct ends *ends, struct annex_error **err
 		vm->console = TAKE_FD(ends->ours[next]);
 		next++;
 	}
-	if (next < ends->count && ends->fds[next].to == QEMU_FD_SHARE)
-		next++;
+	while (next < ends->count && (ends->fds[next].to == QEMU_FD_SHARE || ends->fds[next].to == QEMU_FD_NETWORK))
+		next++; /* lent */
 	for (size_t i = 0; next < ends->count; i++, next++)
 		vm->ports[i] = TAKE_FD(ends->ours[next]);
 	return 0;

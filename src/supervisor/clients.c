@@ -12,6 +12,7 @@
 #include "machine/channel.h"
 #include "machine/name.h"
 #include "supervisor/guest.h"
+#include "supervisor/network.h"
 #include "supervisor/relay.h"
 #include "supervisor/resources.h"
 #include "supervisor/sessions.h"
@@ -72,6 +73,7 @@ static void free_client(struct client *client)
 	hang_up(client);
 	shares_forget(clients->supervisor->shares, client);
 	resources_forget(clients->supervisor->resources, client);
+	network_forget(clients->supervisor->network, client);
 	channel_free(client->channel);
 	free(client);
 }
@@ -293,6 +295,34 @@ static void on_session(struct client *client, const struct message *message)
 	}
 }
 
+static void on_list_ports(struct client *client, const struct message *message)
+{
+	if (message->size > 0)
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: LIST_PORTS that is malformed", NULL);
+	else if (is_running(client, 0))
+		network_list(client->clients->supervisor->network, client);
+}
+
+static void on_publish(struct client *client, const struct message *message)
+{
+	struct message_publish publish;
+
+	if (message_get(&publish, message->kind, message->payload, message->size) < 0)
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: PUBLISH that is malformed", NULL);
+	else if (is_running(client, 0))
+		network_publish(client->clients->supervisor->network, client, &publish);
+}
+
+static void on_unpublish(struct client *client, const struct message *message)
+{
+	struct message_unpublish unpublish;
+
+	if (message_get(&unpublish, message->kind, message->payload, message->size) < 0)
+		refuse(client, ANNEX_ERROR_USAGE, "broken protocol: UNPUBLISH that is malformed", NULL);
+	else if (is_running(client, 0))
+		network_unpublish(client->clients->supervisor->network, client, &unpublish);
+}
+
 static const struct {
 	enum message_kind kind;
 	void (*handle)(struct client *client, const struct message *message);
@@ -307,6 +337,9 @@ static const struct {
 	{MESSAGE_KILL, on_kill},
 	{MESSAGE_STATS, on_stats},
 	{MESSAGE_APPLY, on_apply},
+	{MESSAGE_LIST_PORTS, on_list_ports},
+	{MESSAGE_PUBLISH, on_publish},
+	{MESSAGE_UNPUBLISH, on_unpublish},
 };
 
 static void on_message(struct channel *channel, const struct message *message, void *data)

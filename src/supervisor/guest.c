@@ -12,6 +12,7 @@
 #include "supervisor/clients.h"
 #include "supervisor/clock.h"
 #include "supervisor/logfile.h"
+#include "supervisor/network.h"
 #include "supervisor/relay.h"
 #include "supervisor/resources.h"
 #include "supervisor/sessions.h"
@@ -46,6 +47,7 @@ static const char *on_hello(struct guest *guest, const struct message *message)
 		log_info("the guest's configuration: %s", annex_error_message(err));
 		return "it could not be configured";
 	}
+	network_fill(supervisor->network, &told.config);
 	guest->greeted = supervisor->heard = true;
 	sessions_set_user(supervisor->sessions, told.config.user_name);
 	channel_put(guest->channel, MESSAGE_HELLO, 0, &(struct message_hello){WIRE_VERSION, "supervisor"});
@@ -321,6 +323,18 @@ void guest_adjust(struct guest *guest, enum message_adjustment what, uint64_t va
 {
 	if (guest_is_up(guest))
 		channel_put(guest->channel, MESSAGE_ADJUST, 0, &(struct message_adjust){what, value});
+}
+
+void guest_mark(struct guest *guest, const uint8_t marker[WIRE_MARKER])
+{
+	if (guest_is_up(guest))
+		channel_put(guest->channel, MESSAGE_MARK, 0, &(struct message_mark){{marker, WIRE_MARKER}});
+}
+
+void guest_names(struct guest *guest, const char *const *search)
+{
+	if (guest_is_up(guest))
+		channel_put(guest->channel, MESSAGE_NAMES, 0, &(struct message_names){search});
 }
 
 void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size)

@@ -34,6 +34,10 @@ void guest_unbind(struct guest *guest, const char *target, bool force);
 void guest_adjust(struct guest *guest, enum message_adjustment what, uint64_t value);
 
 /* Pass a session's message on. */
+/* The ports' link begins anew. */
+void guest_mark(struct guest *guest, const uint8_t marker[WIRE_MARKER]);
+/* The host's search domains are others now; NULL: none. */
+void guest_names(struct guest *guest, const char *const *search);
 void guest_forward(struct guest *guest, enum message_kind kind, uint16_t stream, const void *payload, size_t size);
 /* To all of a session's processes. */
 void guest_signal(struct guest *guest, uint16_t stream, uint32_t number);

@@ -18,6 +18,7 @@
 #include "supervisor/clients.h"
 #include "supervisor/clock.h"
 #include "supervisor/guest.h"
+#include "supervisor/network.h"
 #include "supervisor/notify.h"
 #include "supervisor/resources.h"
 #include "supervisor/restart.h"
@@ -311,6 +312,21 @@ void supervisor_on_broken_shares(struct supervisor *supervisor, const struct ann
 	life_break_off(supervisor, err, true);
 }
 
+void supervisor_on_broken_network(struct supervisor *supervisor, const struct annex_error *why)
+{
+	struct annex_error *err = NULL;
+
+	if (supervisor->finished || supervisor->state == MACHINE_STOPPING) {
+		log_info("%s", annex_error_message(why));
+		return;
+	}
+	fail_relayed(&err, annex_error_kind(why), annex_error_errno(why), annex_error_message(why),
+		     annex_error_hint(why));
+	if (!annex_error_hint(why))
+		life_hint_at_logs(supervisor, &err);
+	life_break_off(supervisor, err, false);
+}
+
 static void keep_failure(const struct supervisor *supervisor)
 {
 	auto_error struct annex_error *err = NULL;
@@ -344,6 +360,7 @@ void life_finish(struct supervisor *supervisor)
 	supervisor->next_attempt = next_attempt(supervisor);
 	life_set_deadline(supervisor, PHASE_NONE, 0);
 	guest_free(TAKE(supervisor->guest));
+	network_free(TAKE(supervisor->network)); /* its sockets on the host are free for the next start */
 	if (failure)
 		keep_failure(supervisor);
 	unlink(supervisor->socket);

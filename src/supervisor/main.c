@@ -13,6 +13,7 @@
 #include "base/spawn.h"
 #include "base/text.h"
 #include "machine/name.h"
+#include "network/process.h"
 #include "supervisor/logfile.h"
 #include "supervisor/notify.h"
 #include "supervisor/supervisor.h"
@@ -216,7 +217,7 @@ static int run(const struct options *options, int *client, struct annex_error **
 	auto_machine_record struct machine_record record = {0};
 	struct supervisor supervisor = {
 		.lock = options->lock, .foreground = options->foreground, .attempt = options->attempt};
-	auto_free char *agent = NULL, *share_program = NULL, *socket = NULL;
+	auto_free char *agent = NULL, *share_program = NULL, *network_program = NULL, *socket = NULL;
 	auto_close int lock = -1;
 	unsigned next;
 	int result;
@@ -227,6 +228,7 @@ static int run(const struct options *options, int *client, struct annex_error **
 		return -1;
 	if (make_private_folder(paths.runtime, err) < 0 || find_program(&agent, "annex-guest", err) < 0 ||
 	    find_program(&share_program, "annex-share", err) < 0 ||
+	    find_program(&network_program, NETWORK_PROCESS_PROGRAM, err) < 0 ||
 	    machine_socket_path(&socket, &paths, record.id, err) < 0) {
 		cleanup_close(&supervisor.lock);
 		return -1;
@@ -238,6 +240,7 @@ static int run(const struct options *options, int *client, struct annex_error **
 	supervisor.record = &record;
 	supervisor.agent = agent;
 	supervisor.share_program = share_program;
+	supervisor.network_program = network_program;
 	supervisor.socket = socket;
 	result = supervisor_run(&supervisor, client, err);
 	if (result == 0 && supervisor.failure) {

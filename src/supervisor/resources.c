@@ -11,6 +11,8 @@
  *
  * Memory: the guest tells what it can do without; memory.c does the rest.
  *
+ * What the machine may reach is annex-network's to know, which takes it over before anything else is done.
+ *
  * Giving free space of the disk back to the host is a request as well, but nobody's: any other takes its place.
  */
 #include "supervisor/resources.h"
@@ -21,6 +23,7 @@
 #include "supervisor/clients.h"
 #include "supervisor/guest.h"
 #include "supervisor/memory.h"
+#include "supervisor/network.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -36,7 +39,10 @@ struct task {
 	bool is_trim;
 	bool asked[RESOURCES];
 	uint64_t wanted[RESOURCES];
-	enum resource at; /* work */
+	enum resource at;  /* work */
+	bool asks_network; /* these are to be in effect: */
+	char *host_access;
+	struct text_list allow;
 };
 
 struct resources {
@@ -57,6 +63,15 @@ struct resources {
 
 static void next_step(struct resources *resources);
 static void begin(struct resources *resources);
+
+static void free_task(struct task *task)
+{
+	if (!task)
+		return;
+	free(task->host_access);
+	text_list_clear(&task->allow);
+	free(task);
+}
 
 static uint64_t scaled(const struct resources *resources, uint64_t ms)
 {
@@ -148,7 +163,7 @@ static void finish(struct resources *resources)
 		supervisor_on_changed(resources->supervisor);
 	if (task->client)
 		clients_answer(resources->supervisor->clients, task->client, NULL);
-	free(task);
+	free_task(task);
 	begin(resources);
 }
 
@@ -360,12 +375,33 @@ static void next_step(struct resources *resources)
 		finish(resources);
 }
 
+static void on_network_changed(void *data)
+{
+	next_step(data);
+}
+
+static void change_network(struct resources *resources)
+{
+	struct supervisor *supervisor = resources->supervisor;
+	struct machine_settings *settings = &supervisor->record->settings;
+	struct task *task = resources->first;
+
+	free(settings->host_access);
+	settings->host_access = TAKE(task->host_access);
+	text_list_clear(&settings->allow);
+	settings->allow = task->allow;
+	task->allow = (struct text_list){0};
+	network_apply(supervisor->network, on_network_changed, resources);
+}
+
 static void begin(struct resources *resources)
 {
 	if (!resources->first)
 		return;
 	if (resources->first->is_trim)
 		ask_guest(resources, ADJUST_TRIM, 0);
+	else if (resources->first->asks_network)
+		change_network(resources);
 	else
 		next_step(resources);
 }
@@ -421,7 +457,11 @@ static int read_request(struct task *task, const struct supervisor *supervisor, 
 			return -1;
 		for (size_t k = 0; k < RESOURCES; k++)
 			task->asked[k] |= strlen(keys[k]) == length && strncmp(keys[k], pair, length) == 0;
+		task->asks_network |= text_starts(pair, "host-access=") || text_starts(pair, "allow=");
 	}
+	task->host_access = TAKE(wanted.host_access);
+	task->allow = wanted.allow;
+	wanted.allow = (struct text_list){0};
 	task->wanted[RESOURCE_DISK] = wanted.disk;
 	task->wanted[RESOURCE_CPUS] = wanted.cpus;
 	task->wanted[RESOURCE_MEMORY] = wanted.memory;
@@ -442,7 +482,7 @@ void resources_apply(struct resources *resources, const void *client, const stru
 		add(resources, task);
 		return;
 	}
-	free(task);
+	free_task(task);
 	clients_answer(resources->supervisor->clients, client, err);
 }
 
@@ -462,7 +502,7 @@ static void on_trim(struct loop_source *source, void *data)
 	(void)source;
 	task = resources->supervisor->state == MACHINE_RUNNING ? calloc(1, sizeof(*task)) : NULL;
 	if (!task || resources->owed > 0) {
-		free(task);
+		free_task(task);
 		loop_timer_restart(resources->trim, RESOURCES_TRIM_RETRY_MS);
 		return;
 	}
@@ -518,7 +558,7 @@ void resources_free(struct resources *resources)
 	loop_source_free(resources->trim);
 	for (struct task *task = resources->first; task; task = next) {
 		next = task->next;
-		free(task);
+		free_task(task);
 	}
 	for (size_t i = 0; i < RESOURCES; i++)
 		free(resources->reasons[i]);

@@ -12,6 +12,7 @@
 #include "supervisor/guest.h"
 #include "supervisor/life.h"
 #include "supervisor/logfile.h"
+#include "supervisor/network.h"
 #include "supervisor/relay.h"
 #include "supervisor/resources.h"
 #include "supervisor/restart.h"
@@ -46,6 +47,7 @@ void supervisor_describe(const struct supervisor *supervisor, struct message_sta
 		.shares = supervisor->shared,
 		.restarts = supervisor->attempt,
 		.reasons = resources_reasons(supervisor->resources),
+		.network = network_told(supervisor->network),
 	};
 }
 
@@ -92,7 +94,8 @@ static int start(struct supervisor *supervisor, struct annex_error **err)
 			 &(struct logfile_options){.path = paths->boot_log, .limit = LOGFILE_BOOT_MAX}, err) < 0)
 		return -1;
 	if (describe(supervisor, err) < 0 || resources_new(&supervisor->resources, supervisor, err) < 0 ||
-	    shares_new(&supervisor->shares, supervisor, &device, err) < 0)
+	    shares_new(&supervisor->shares, supervisor, &device, err) < 0 ||
+	    network_new(&supervisor->network, supervisor, err) < 0)
 		return -1;
 	supervisor->plan.qemu.share_fd = device;
 	supervisor->run.accelerator = strdup(qemu_accel_name(supervisor->plan.accel.kind));
@@ -104,13 +107,15 @@ static int start(struct supervisor *supervisor, struct annex_error **err)
 	if (machine_run_save(&supervisor->run, paths, err) < 0)
 		return -1;
 	console = qemu_vm_take_console(supervisor->vm);
-	port = qemu_vm_take_port(supervisor->vm, 0);
+	port = qemu_vm_take_port(supervisor->vm, PLAN_PORT_GUEST);
 	if (console_new(&supervisor->console, supervisor->loop, console, paths, err) < 0) {
 		cleanup_close(&port);
 		return -1;
 	}
 	life_set_deadline(supervisor, PHASE_BOOT, life_boot_ms(supervisor));
-	return guest_new(&supervisor->guest, supervisor, port, err);
+	if (guest_new(&supervisor->guest, supervisor, port, err) < 0)
+		return -1;
+	return network_start(supervisor->network, qemu_vm_take_port(supervisor->vm, PLAN_PORT_PORTS), err);
 }
 
 static void on_signal(struct loop_source *source, int signal, void *data)
@@ -236,6 +241,7 @@ void supervisor_clear(struct supervisor *supervisor)
 {
 	if (supervisor->clients)
 		clients_free(TAKE(supervisor->clients));
+	network_free(TAKE(supervisor->network));
 	shares_free(TAKE(supervisor->shares));
 	resources_free(TAKE(supervisor->resources));
 	guest_free(TAKE(supervisor->guest));

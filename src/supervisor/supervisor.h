@@ -24,6 +24,7 @@ struct clock;
 struct console;
 struct guest;
 struct logfile;
+struct network;
 struct relay;
 struct resources;
 struct sessions;
@@ -44,6 +45,7 @@ struct supervisor {
 	struct machine_record *record; /* of the start; its settings follow what is changed meanwhile */
 	const char *agent;             /* path of annex-guest */
 	const char *share_program;     /* path of annex-share */
+	const char *network_program;   /* path of annex-network */
 	char *socket;
 	int lock; /* held until the end is told */
 	bool foreground;
@@ -75,6 +77,7 @@ struct supervisor {
 	struct logfile *boot_log;
 	struct qemu_vm *vm;
 	struct shares *shares;
+	struct network *network;
 	struct resources *resources;
 	struct console *console;
 	struct guest *guest; /* NULL: no link */
@@ -105,6 +108,8 @@ void supervisor_on_halted(struct supervisor *supervisor, const struct message_ha
 void supervisor_on_guest_failure(struct supervisor *supervisor, const struct message_failure *failure);
 /* The server of the shares is gone. */
 void supervisor_on_broken_shares(struct supervisor *supervisor, const struct annex_error *why);
+/* There is no network for it, which was to be there as it starts. */
+void supervisor_on_broken_network(struct supervisor *supervisor, const struct annex_error *why);
 /* What is shared, or a setting in effect, has changed: clients and the record of this run get to know. */
 void supervisor_on_changed(struct supervisor *supervisor);
 /* The guest broke the protocol; the link is gone. */

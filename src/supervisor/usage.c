@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "supervisor/clients.h"
 #include "supervisor/guest.h"
+#include "supervisor/network.h"
 #include "supervisor/relay.h"
 #include "supervisor/shares.h"
 
@@ -75,8 +76,9 @@ static uint64_t process_resident(pid_t pid, bool shared)
 static void count_host(struct message_usage *ret, const struct supervisor *supervisor)
 {
 	pid_t servers[SERVERS_MAX], vm = supervisor->vm ? qemu_vm_pid(supervisor->vm) : 0;
-	size_t count = shares_pids(supervisor->shares, servers, SERVERS_MAX);
+	size_t count = network_pids(supervisor->network, servers, SERVERS_MAX);
 
+	count += shares_pids(supervisor->shares, servers + count, SERVERS_MAX - count);
 	ret->at_ns = clock_ns(CLOCK_MONOTONIC);
 	ret->cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) + process_cpu_ns(vm);
 	ret->resident = process_resident(getpid(), false) + process_resident(vm, true);

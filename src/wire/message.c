@@ -49,7 +49,7 @@ static const struct field state[] = {
 	U32(state, state),        TEXT(state, waiting), TEXT(state, failure),     TEXT(state, hint),
 	U32(state, failure_kind), U32(state, pid),      U32(state, vm_pid),       U32(state, cpus),
 	U64(state, memory),       U64(state, started),  TEXT(state, accelerator), TEXT(state, settings),
-	TEXT(state, shares),      U32(state, restarts), TEXT(state, reasons),
+	TEXT(state, shares),      U32(state, restarts), TEXT(state, reasons),     TEXT(state, network),
 };
 static const struct field usage[] = {
 	U32(usage, known),

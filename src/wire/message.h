@@ -227,6 +227,7 @@ struct message_state {
 	const char *shares;   /* JSON list of what is shared */
 	uint32_t restarts;    /* in a row, by the setting */
 	const char *reasons;  /* JSON object: why a setting waits, by its key */
+	const char *network;  /* JSON object: what is in effect */
 };
 
 enum message_usage_known {

@@ -15,6 +15,7 @@ from test_kernel import elf_kernel
 FAKE_QEMU = annex_test.for_everybody(annex_test.ROOT / "tests" / "fakes" / "qemu")
 SUPERVISOR = annex_test.for_everybody(annex_test.BUILD / "annex-supervisor", "annex-guest")
 SHARE = annex_test.for_everybody(annex_test.BUILD / "annex-share")
+NETWORK = annex_test.for_everybody(annex_test.BUILD / "annex-network")
 
 
 class Guest:
@@ -22,9 +23,11 @@ class Guest:
 
     def __init__(self, player, greet=True):
         self.player = player
-        _, fds, _, _ = socket.recv_fds(player, 16, 2)
+        _, fds, _, _ = socket.recv_fds(player, 16, 4)
         self.link = protocol.Link(socket.socket(fileno=fds[0]))
         self.console = socket.socket(fileno=fds[1])
+        self.ports = socket.socket(fileno=fds[2])  # the ports' link
+        self.ethernet = socket.socket(fileno=fds[3]) if len(fds) > 3 else None  # a frame each datagram
         self.config = None
         if greet:
             self.link.send("HELLO", version=protocol.VERSION, who="guest test")
@@ -60,7 +63,7 @@ class Guest:
         return opened
 
     def close(self):
-        for thing in (self.player, self.link, self.console):
+        for thing in filter(None, (self.player, self.link, self.console, self.ports, self.ethernet)):
             thing.close()
 
 
@@ -89,6 +92,7 @@ class Machine:
         (self.helpers / "annex-guest").write_bytes(b"\x7fELF nobody runs it")
         (self.helpers / "annex-supervisor").symlink_to(SUPERVISOR)
         (self.helpers / "annex-share").symlink_to(SHARE)
+        (self.helpers / "annex-network").symlink_to(NETWORK)
         self.folder.mkdir(parents=True, mode=0o700)
         disk = self.folder / "disk.qcow2"
         subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1G"], check=True)

@@ -69,7 +69,7 @@ def test_what_is_installed_is_known(tree):
     files = {str(path.relative_to(tree)) for path in tree.rglob("*") if not path.is_dir()}
     headers = {f"include/annex/{path.name}" for path in (annex_test.ROOT / "include/annex").glob("*.h")}
     programs = {"bin/annex", "libexec/annex/annex-supervisor", "libexec/annex/annex-guest",
-                "libexec/annex/annex-unpack", "libexec/annex/annex-share"}
+                "libexec/annex/annex-unpack", "libexec/annex/annex-share", "libexec/annex/annex-network"}
     assert files == headers | programs | {
         f"{lib}/libannex.so.0", f"{lib}/libannex.so", f"{lib}/pkgconfig/annex.pc",
         "share/bash-completion/completions/annex", "share/zsh/site-functions/_annex",

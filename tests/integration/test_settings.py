@@ -84,7 +84,10 @@ REFUSED = [
     ("virtualization=maybe", "must be true or false", None),
     ("virtualization=", "must be true or false", None),
     ("accel=hvf", "must be one of auto, kvm, tcg", None),
-    ("network=bridge", "must be one of auto, slirp, none", None),
+    ("network=My Net", "network name 'My Net' is invalid: only a-z, 0-9 and - are allowed", "choose a name such as 'work' or 'lab-2'"),
+    ("host-access=perhaps", "must be one of on, off", None),
+    ("ca=true", "must be one of on, off", None),
+    ("isolate=maybe", "must be true or false", None),
     ("env=A", "not of the form NAME=VALUE", "annex set env=NAME=VALUE, or env=-NAME to remove it"),
     ("env==x", "not of the form NAME=VALUE", "annex set env=NAME=VALUE, or env=-NAME to remove it"),
     ("env=", "not of the form NAME=VALUE", "annex set env=NAME=VALUE, or env=-NAME to remove it"),
@@ -123,6 +126,11 @@ SAID_OTHERWISE = [
     ("mask=-nothing", "there is no mask 'nothing'", 3),
     ("mask=../x", None, 2),
     ("mask=", None, 2),
+    ("allow=a b", None, 2),
+    ("allow=", None, 2),
+    ("allow=-a.example", "there is no rule 'a.example'", 3),
+    ("publish=x", None, 2),
+    ("publish=-1", None, 3),
     ("home-target=relative", "home-target=relative: the place in the machine must be an absolute path, not 'relative'", 2),
     ("disk=512M", "disk=512 MiB: the disk has 1 GiB, and a disk can only grow", 2),
     ("disk=1023M", "disk=1023 MiB: the disk has 1 GiB, and a disk can only grow", 2),
@@ -151,6 +159,26 @@ def test_a_place_for_a_home_that_is_not_there_is_refused(user_host, machine):
     user_host.ok("set", "-n", "dev", "home-target=/host")
     user_host.ok("set", "-n", "dev", "home-mount=none")
     assert inspect(user_host)["settings"]["home-target"] == "/host"
+
+
+def test_what_isolation_overrules_is_refused_beside_it(user_host, machine):
+    for pair in ("home-mount=rw", "home-mount=ro", "host-access=on", "ssh-agent=on"):
+        for pairs in ((pair, "isolate=true"), ("isolate=on", pair)):
+            check_failure(user_host.annex("set", "-n", "dev", *pairs), 2,
+                          f"set dev: {pair}: an isolated machine has no home, no SSH agent and no access to this host",
+                          f"leave out one of {pair} and isolate")
+    user_host.ok("set", "-n", "dev", "home-mount=ro", "host-access=off")
+    user_host.ok("set", "-n", "dev", "isolate=true", "home-mount=none", "allow=192.0.2.7:443", "allow=*.Example.org")
+    told = inspect(user_host)["settings"]
+    assert told["isolate"] is True and told["allow"] == ["*.example.org", "192.0.2.7:443"]
+    user_host.ok("set", "-n", "dev", "isolate=false", "home-mount=rw")
+    check_failure(user_host.annex("set", "-n", "dev", "allow=a.example"), 2,
+                  "set dev: allow=a.example: the machine is not isolated, and reaches everything",
+                  "isolate=true (create: --isolate) leaves it nothing but what is allowed")
+    check_failure(user_host.annex("set", "-n", "dev", "allow=-b.example"), 3, "set dev: there is no rule 'b.example'")
+    user_host.ok("set", "-n", "dev", "allow=-", "host-access=default")
+    told = inspect(user_host)["settings"]
+    assert (told["home-mount"], told["host-access"], told["allow"]) == ("rw", "on", [])
 
 
 def test_default_is_what_a_new_machine_has(user_host, machine):
@@ -247,6 +275,27 @@ def test_new_machines_are_set_to_what_the_configuration_says(user_host, create):
     assert settings["publish"] == ["5353:53/udp", "8080:81"]
     real.write_text('{"version": 1, "defaults": {"cpus": 5}}')
     assert inspect(user_host, "web")["settings"] == settings
+
+
+def test_create_knows_what_a_machine_may_reach(user_host, create):
+    made = create("-n", "box", "--isolate", "--allow", "deb.debian.org:443", "--allow", "192.0.2.0/24", "--network", "slirp",
+                  "--ca", "off")
+    assert made.returncode == 0, made.stderr
+    told = inspect(user_host, "box")["settings"]
+    assert (told["isolate"], told["allow"]) == (True, ["192.0.2.0/24", "deb.debian.org:443"])
+    assert (told["network"], told["ca"], told["host-access"], told["home-mount"]) == ("slirp", "off", "off", "none")
+    for words, said in (
+            (("--isolate", "--home-mount", "rw"), "home-mount=rw: an isolated machine has no home"),
+            (("--isolate", "--host-access", "on"), "host-access=on: an isolated machine has no home"),
+            (("--isolate", "--ssh-agent", "on"), "ssh-agent=on: an isolated machine has no home"),
+            (("--allow", "a.example"), "allow=a.example: the machine is not isolated"),
+            (("--isolate", "--allow", "a b"), "'a b' can't be allowed"),
+            (("--network", "no such"), "network name 'no such' is invalid")):
+        refused = create("-n", "other", *words)
+        assert refused.returncode == 2 and said in refused.stderr, refused.stderr
+    configure(user_host, {"version": 1, "defaults": {"isolate": True, "allow": ["a.example"], "host-access": "off"}})
+    assert create("-n", "other", "--allow", "b.example").returncode == 0
+    assert inspect(user_host, "other")["settings"]["allow"] == ["a.example", "b.example"]
 
 
 def test_init_of_an_image_without_one_is_refused(user_host, create):

@@ -86,10 +86,26 @@ static void a_missing_qemu_is_broken(void **state)
 static void a_lesser_qemu_could_be_better(void **state)
 {
 	(void)state;
-	setenv("FAKE_QEMU", "without=slirp", 1);
+	setenv("FAKE_QEMU", "without=dgram", 1);
 	look();
 	assert_int_equal(find("qemu")->level, ANNEX_DOCTOR_COULD_BE_BETTER);
-	assert_non_null(strstr(find("qemu")->text, "slirp"));
+	assert_non_null(strstr(find("qemu")->text, "dgram"));
+}
+
+static void without_passt_the_network_could_be_better(void **state)
+{
+	(void)state;
+	setenv("ANNEX_PASST", "/no/such/passt", 1);
+	look();
+	assert_int_equal(find("network")->level, ANNEX_DOCTOR_COULD_BE_BETTER);
+	assert_non_null(find("network")->hint);
+	annex_doctor_free(findings, count);
+	findings = NULL;
+	setenv("ANNEX_PASST", "/bin/true", 1);
+	look();
+	unsetenv("ANNEX_PASST");
+	assert_int_equal(find("network")->level, ANNEX_DOCTOR_GOOD);
+	assert_non_null(strstr(find("network")->text, "/bin/true"));
 }
 
 static void a_missing_kernel_is_broken_and_can_be_installed(void **state)
@@ -102,7 +118,8 @@ static void a_missing_kernel_is_broken_and_can_be_installed(void **state)
 
 static void missing_helpers_are_broken_until_they_are_there(void **state)
 {
-	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-share", "annex-guest"};
+	static const char *const names[] = {"annex-supervisor", "annex-unpack", "annex-share", "annex-network",
+					    "annex-guest"};
 
 	(void)state;
 	look();
@@ -140,6 +157,7 @@ int main(void)
 		TEST(every_subject_is_looked_at_and_nothing_is_made),
 		TEST(a_missing_qemu_is_broken),
 		TEST(a_lesser_qemu_could_be_better),
+		TEST(without_passt_the_network_could_be_better),
 		TEST(a_missing_kernel_is_broken_and_can_be_installed),
 		TEST(missing_helpers_are_broken_until_they_are_there),
 		TEST(low_limits_could_be_better),

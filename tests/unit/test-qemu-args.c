@@ -9,7 +9,7 @@ static const struct qemu_probe probe = {.program = (char *)"/opt/qemu",
 					.major = 7,
 					.minor = 2,
 					.sandbox = true,
-					.slirp = true,
+					.dgram = true,
 					.grows = true};
 
 static struct qemu_config small(void)
@@ -104,7 +104,9 @@ static void everything_that_is_configured_appears(void **state)
 	config.memory = (1ull << 30) + 1;
 	config.disks = disks;
 	config.disk_count = 2;
-	config.network = QEMU_NETWORK_SLIRP;
+	config.network = true;
+	memcpy(config.network_address, (const uint8_t[]){0x02, 0x61, 0x6e, 0x78, 3, 0x17}, 6);
+	config.network_mtu = 65520;
 	config.ports = (const char *const[]){"org.annex.guest", "second"};
 	config.port_count = 2;
 	config.share_queues = 2;
@@ -127,12 +129,13 @@ static void everything_that_is_configured_appears(void **state)
 	assert_true(has(&args, "-device", "chardev=port1,name=second"));
 	assert_true(has(&args, "-chardev", "socket,id=qmp,fd=3"));
 	assert_true(has(&args, "-chardev", "socket,id=console,fd=4"));
-	assert_true(has(&args, "-chardev", "socket,id=port0,fd=6"));
-	assert_true(has(&args, "-chardev", "socket,id=port1,fd=7"));
+	assert_true(has(&args, "-chardev", "socket,id=port0,fd=7"));
+	assert_true(has(&args, "-chardev", "socket,id=port1,fd=8"));
 	assert_true(has(&args, "-chardev", "socket,id=share,fd=5"));
 	assert_true(has(&args, "-device", "vhost-user-fs-pci,chardev=share,tag=annex,"));
-	assert_true(has(&args, "-netdev", "user,"));
+	assert_true(has(&args, "-netdev", "dgram,id=network,local.type=fd,local.str=6"));
 	assert_true(has(&args, "-device", "virtio-net-pci"));
+	assert_true(has(&args, "-device", "mac=02:61:6e:78:03:17,host_mtu=65520"));
 	assert_true(has(&args, "-action", "reboot=shutdown"));
 }
 
@@ -192,8 +195,8 @@ static void what_qemu_would_misunderstand_is_refused(void **state)
 	config.kernel = NULL;
 	expect_refused(&config, &probe, ANNEX_ERROR_USAGE);
 	config = small();
-	config.network = QEMU_NETWORK_SLIRP;
-	lesser.slirp = false;
+	config.network = true;
+	lesser.dgram = false;
 	expect_refused(&config, &lesser, ANNEX_ERROR_UNSUPPORTED);
 }
 

@@ -42,7 +42,7 @@ static void qemu_is_asked_for_what_it_can_do(void **state)
 	assert_string_equal(probe.version, "8.2.2");
 	assert_int_equal(probe.major, 8);
 	assert_int_equal(probe.minor, 2);
-	assert_true(probe.kvm && probe.sandbox && probe.slirp);
+	assert_true(probe.kvm && probe.sandbox && probe.dgram);
 	assert_int_equal(probe.grows, uname(&host) == 0 && strcmp(host.machine, "x86_64") == 0);
 }
 
@@ -52,9 +52,9 @@ static void what_is_not_built_in_is_noticed(void **state)
 	auto_error struct annex_error *err = NULL;
 
 	(void)state;
-	setenv("FAKE_QEMU", "without=sandbox;without=slirp;without=kvm;without=growth", 1);
+	setenv("FAKE_QEMU", "without=sandbox;without=dgram;without=kvm;without=growth", 1);
 	assert_int_equal(qemu_probe(&probe, NULL, &err), 0);
-	assert_false(probe.kvm || probe.sandbox || probe.slirp || probe.grows);
+	assert_false(probe.kvm || probe.sandbox || probe.dgram || probe.grows);
 }
 
 static void an_old_qemu_is_refused_with_its_version(void **state)

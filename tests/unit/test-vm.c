@@ -193,7 +193,7 @@ static void wrong_options_are_refused_at_once(void **state)
 	auto_error struct annex_error *err = NULL;
 	struct scene *scene = *state;
 
-	options.network = "carrier pigeon";
+	options.accelerator = "carrier pigeon";
 	assert_int_equal(annex_vm_new(&scene->vm, scene->context, &options, &err), -1);
 	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_USAGE);
 	assert_null(scene->vm);
