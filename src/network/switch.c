@@ -431,9 +431,10 @@ static int open_folder(struct network_switch *sw, const char *folder, struct ann
 
 static int make_sockets(struct network_switch *sw, struct loop *loop, struct annex_error **err)
 {
-	int result = 0;
+	/* A socket without a name could still be given one. */
+	int result = bind_socket(sw, sw->probe, err);
 
-	for (size_t i = 0; i < SWITCH_PEERS_MAX; i++) {
+	for (size_t i = 0; result == 0 && i < SWITCH_PEERS_MAX; i++) {
 		struct peer *peer = &sw->peers[i];
 
 		if (open_socket(&peer->fd, err) < 0 || bind_socket(sw, peer->fd, err) < 0)
@@ -442,7 +443,7 @@ static int make_sockets(struct network_switch *sw, struct loop *loop, struct ann
 		if (result < 0)
 			return fail_os(err, result, "cannot watch a socket");
 	}
-	if (open_socket(&sw->fd, err) < 0 || bind_socket(sw, sw->fd, err) < 0)
+	if (result < 0 || open_socket(&sw->fd, err) < 0 || bind_socket(sw, sw->fd, err) < 0)
 		return -1;
 	result = loop_add_fd(&sw->source, loop, sw->fd, EPOLLIN, on_frame, sw);
 	return result < 0 ? fail_os(err, result, "cannot watch a socket") : 0;
