@@ -41,7 +41,6 @@ static const struct filter_rule rules[] = {
 	{SCMP_ACT_ALLOW, "fcntl64", 1, {FILTER_IF(1, F_GETFL)}},
 	{SCMP_ACT_ALLOW, "fcntl64", 1, {FILTER_IF(1, F_SETFL)}},
 	{SCMP_ACT_ALLOW, "ioctl", 1, {FILTER_IF(1, FIONREAD)}},
-	{SCMP_ACT_ALLOW, "ioctl", 1, {FILTER_IF(1, FIONBIO)}},
 };
 
 static const struct filter filter = {

@@ -22,9 +22,10 @@ needs_both = pytest.mark.skipif(not LANDLOCK or not SECCOMP, reason="this kernel
 KILLED = signal.Signals.SIGSYS.name
 SANITIZED = b"__asan_init" in TOOL.read_bytes()
 
-PROGRAMS = ("unpack", "share")
-# What is tried, and what comes of it without confinement, and with all of it: for the decoder, which opens nothing, and
-# for the file server, which may work with files where Landlock lets it.
+PROGRAMS = ("unpack", "share", "network")
+# What is tried, and what comes of it without confinement, and with all of it: for the decoder, which opens nothing,
+# for the file server, which may work with files where Landlock lets it, and for a machine's network, which works with
+# sockets of IP and with nothing else.
 FILES = {"open": "EACCES", "open-again": "EACCES", "create": "EACCES", "create-raw": "EACCES", "list": "EACCES",
          "mkdir": "EACCES", "symlink": "EACCES", "rename": "EACCES", "unlink": "EACCES"}
 NETWORK = {"socket": ("EPERM", KILLED), "unix-socket": ("EPERM", KILLED), "connect": ("EPERM", KILLED)}
@@ -40,13 +41,19 @@ DENIED = {
     "unpack": {**COMMON, **{name: ways[0] for name, ways in NETWORK.items()},
                "chmod": "EACCES", "truncate": "EACCES", "stat": "EACCES", "unlock": "ENOSYS"},
     "share": {**COMMON, **WAYS_OUT, **{name: ways[1] for name, ways in NETWORK.items()}, "truncate": "ENOSYS"},
+    "network": {**{name: way for name, way in COMMON.items() if name not in ("ioctl", "flags")}, "chmod": "EACCES",
+                "truncate": "EACCES", "stat": "EACCES", "unlock": "ENOSYS", "unix-socket": KILLED,
+                "netlink-socket": "ENOSYS"},
 }
 ALLOWED = {"unpack": ["dup", "use-file", "thread", "allocate", "wait"],
-           "share": ["dup", "use-file", "thread", "allocate", "wait", "unlock", "inside", "fixed-read", "umask"]}
+           "share": ["dup", "use-file", "thread", "allocate", "wait", "unlock", "inside", "fixed-read", "umask"],
+           "network": ["socket", "connect", "thread", "allocate", "wait"]}
 # What the walls hold alone: Landlock, since an ABI.
 BY_LANDLOCK = {**{name: 1 for name in FILES}, "exec": 1, "execveat": 1, "ptrace": 1, "read-memory": 1, "connect": 4,
                "kill": 6}
 BY_LANDLOCK_AROUND = {**BY_LANDLOCK, **{name: 2 for name in WAYS_OUT}, "fixed-truncate": 3}
+BY_LANDLOCK_ALONE = {"unpack": BY_LANDLOCK, "share": BY_LANDLOCK_AROUND,
+                     "network": {name: since for name, since in BY_LANDLOCK.items() if name != "connect"}}
 # What the file server's filter leaves to Landlock.
 LEFT_TO_LANDLOCK = {*FILES, *WAYS_OUT}
 
@@ -104,7 +111,7 @@ def test_the_filter_of_system_calls_holds_alone(attempt, program, what):
 
 
 @pytest.mark.skipif(not LANDLOCK, reason="this kernel has no Landlock")
-@pytest.mark.parametrize("program,what", cases({"unpack": BY_LANDLOCK, "share": BY_LANDLOCK_AROUND}))
+@pytest.mark.parametrize("program,what", cases(BY_LANDLOCK_ALONE))
 def test_landlock_holds_alone(attempt, program, what):
     since = BY_LANDLOCK_AROUND[what]
     if LANDLOCK < since:

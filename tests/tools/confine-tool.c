@@ -1,15 +1,17 @@
 /*
  * Tries what a confined process must not be able to do: confine-tool PROGRAM HOW ATTEMPT FOLDER [PORT]
  *
- * PROGRAM: unpack or share, for its profile. HOW: free, confined, or one wall alone: landlock, filter. Prints "ok" or
- * the name of an errno; or is killed. Before it is confined it opens FOLDER/open for writing, makes FOLDER/shared and
- * FOLDER/fixed, which annex-share would share, the second one read-only, and starts a process to try things on.
+ * PROGRAM: unpack, share or network, for its profile. HOW: free, confined, or one wall alone: landlock, filter. Prints
+ * "ok" or the name of an errno; or is killed. Before it is confined it opens FOLDER/open for writing, makes
+ * FOLDER/shared and FOLDER/fixed, which annex-share would share, the second one read-only, and starts a process to try
+ * things on.
  */
 #include "base/file.h"
 #include "base/text.h"
 #include "confine/confine.h"
 #include "confine/filter.h"
 #include "confine/landlock.h"
+#include "network/profile.h"
 #include "share/profile.h"
 #include "unpack/profile.h"
 
@@ -134,6 +136,12 @@ static int make_unix_socket(struct scene *scene)
 {
 	(void)scene;
 	return result_of(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+static int make_netlink_socket(struct scene *scene)
+{
+	(void)scene;
+	return result_of(socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 }
 
 static int connect_out(struct scene *scene)
@@ -465,6 +473,7 @@ static const struct {
 	{"stat", ask_path},
 	{"socket", make_socket},
 	{"unix-socket", make_unix_socket},
+	{"netlink-socket", make_netlink_socket},
 	{"connect", connect_out},
 	{"fork", fork_process},
 	{"exec", run_program},
@@ -564,7 +573,9 @@ static int allow_shares(struct confinement *confinement, const struct scene *sce
 static int restrain(const char *program, const char *how, const struct scene *scene, struct annex_error **err)
 {
 	auto_confinement struct confinement confinement = {0};
-	const struct confine_profile *profile = strcmp(program, "share") == 0 ? &share_profile : &unpack_profile;
+	const struct confine_profile *profile = strcmp(program, "share") == 0     ? &share_profile
+						: strcmp(program, "network") == 0 ? &network_profile
+										  : &unpack_profile;
 
 	if (strcmp(how, "free") == 0)
 		return 0;
@@ -589,8 +600,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc < 5 || set_up(&scene, argc, argv) < 0) {
-		fprintf(stderr,
-			"usage: confine-tool unpack|share free|confined|landlock|filter ATTEMPT FOLDER [PORT]\n");
+		fprintf(stderr, "usage: confine-tool unpack|share|network free|confined|landlock|filter ATTEMPT FOLDER "
+				"[PORT]\n");
 		return 2;
 	}
 	if (restrain(argv[1], argv[2], &scene, &error) < 0) {
