@@ -14,6 +14,7 @@ import pytest
 import annex_test
 
 TOOL = annex_test.for_everybody(annex_test.BUILD / "tests" / "confine-tool")
+NETWORK_TEST = annex_test.for_everybody(annex_test.BUILD / "tests" / "test-network-process", "annex-network")
 WITHOUT = annex_test.for_everybody(annex_test.BUILD / "tests" / "kernel-without")
 SHARE_TEST = annex_test.for_everybody(annex_test.BUILD / "tests" / "test-share-process", "annex-share")
 SUPPORT = [int(word) for word in subprocess.run([TOOL, "support"], capture_output=True, check=True).stdout.split()]
@@ -145,5 +146,14 @@ def test_a_confined_process_can_abort_and_leaves_no_core(attempt, program):
 @pytest.mark.parametrize("lacking", ["landlock", "seccomp", "both"])
 def test_files_are_served_with_what_the_kernel_has(account, lacking):
     done = subprocess.run([WITHOUT, lacking, SHARE_TEST], capture_output=True, text=True, timeout=annex_test.TIMEOUT,
+                          env=os.environ | {"CMOCKA_MESSAGE_OUTPUT": "TAP"}, **annex_test.account(account).switch)
+    assert done.returncode == 0 and "\nnot ok" not in done.stdout, done.stdout + done.stderr
+
+
+@needs_both
+@pytest.mark.parametrize("account", annex_test.accounts())
+@pytest.mark.parametrize("lacking", ["landlock", "both"])
+def test_a_network_works_with_what_the_kernel_has(account, lacking):
+    done = subprocess.run([WITHOUT, lacking, NETWORK_TEST], capture_output=True, text=True, timeout=annex_test.TIMEOUT,
                           env=os.environ | {"CMOCKA_MESSAGE_OUTPUT": "TAP"}, **annex_test.account(account).switch)
     assert done.returncode == 0 and "\nnot ok" not in done.stdout, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 #include "frame-guest.h"
 
 #include "base/file.h"
+#include "confine/support.h"
 #include "network/process.h"
 
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 struct place {
@@ -141,19 +143,32 @@ static void *serve(void *data)
 	}
 }
 
+/* The ports of both families are at the same place. */
+static void server_start(struct server *server, struct sockaddr *address, socklen_t size)
+{
+	server->fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(server->fd, address, size), 0);
+	assert_int_equal(listen(server->fd, 1024), 0);
+	assert_int_equal(getsockname(server->fd, address, &size), 0);
+	server->port = ntohs(((struct sockaddr_in *)address)->sin_port);
+	assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
+}
+
+static void server_open_at(struct server *server, struct in_addr at)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = at};
+
+	server_start(server, (struct sockaddr *)&address, sizeof(address));
+}
+
 static void server_open(struct server *server, bool v6)
 {
-	struct sockaddr_in6 address6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	struct sockaddr *any = v6 ? (struct sockaddr *)&address6 : (struct sockaddr *)&address;
-	socklen_t size = v6 ? sizeof(address6) : sizeof(address);
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 
-	server->fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(server->fd, any, size), 0);
-	assert_int_equal(listen(server->fd, 1024), 0);
-	assert_int_equal(getsockname(server->fd, any, &size), 0);
-	server->port = ntohs(v6 ? address6.sin6_port : address.sin_port);
-	assert_int_equal(pthread_create(&server->thread, NULL, serve, server), 0);
+	if (v6)
+		server_start(server, (struct sockaddr *)&address, sizeof(address));
+	else
+		server_open_at(server, (struct in_addr){htonl(INADDR_LOOPBACK)});
 }
 
 static void server_close(struct server *server)
@@ -319,16 +334,35 @@ static void datagrams_reach_a_server_on_the_hosts_loopback(void **state)
 	assert_memory_equal(packet.payload, "I am", 4);
 }
 
+/* The host's own, by which it goes outside. */
+static bool outside_address(struct in_addr *ret)
+{
+	struct sockaddr_in to = {
+		.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("192.0.2.1"), .sin_port = htons(9)};
+	auto_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(to);
+
+	if (connect(fd, (struct sockaddr *)&to, size) < 0 || getsockname(fd, (struct sockaddr *)&to, &size) < 0)
+		return false;
+	*ret = to.sin_addr;
+	return true;
+}
+
 /* passt itself, where it is and can work; what it carries, and a death of it that the machine sees as a reset. */
 static void connections_go_through_passt(void **state)
 {
 	struct place *place = *state;
 	char number[16];
+	struct in_addr outside;
 	int pair[2], status;
 	struct server server;
 	struct guest_tcp tcp;
 	pid_t pid;
 
+	if (!outside_address(&outside)) {
+		print_message("the host has no way outside\n");
+		skip();
+	}
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	snprintf(number, sizeof(number), "%d", pair[1]);
 	pid = fork();
@@ -349,16 +383,16 @@ static void connections_go_through_passt(void **state)
 	place->uplink = pair[0];
 	place->setup.flags |= NETWORK_PASST;
 	begin(place);
-	server_open(&server, false);
-	exchange(place, "198.19.255.1", server.port, 1 << 20);
+	server_open_at(&server, outside);
+	exchange(place, inet_ntoa(outside), server.port, 1 << 20);
 	server_close(&server);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(network_process_uplink(place->process, -1, on_answer, place, NULL), 0);
 	wait_for_answer(place);
 	assert_false(place->failed);
-	server_open(&server, false);
-	exchange(place, "198.19.255.1", server.port, 1 << 20);
+	server_open_at(&server, outside);
+	exchange(place, inet_ntoa(outside), server.port, 1 << 20);
 	/* A connection that nobody knows of. */
 	tcp = (struct guest_tcp){.guest = &place->guest, .port = 80, .own_port = 9, .sent = 1, .expected = 1};
 	frames_way(&tcp.way, GUEST_PLACE, "198.19.3.7", PLACE_GATEWAY, "192.0.2.1");
@@ -501,7 +535,7 @@ static void it_is_confined_when_it_serves(void **state)
 	begin(place);
 	pid = network_process_pid(place->process);
 	assert_true(status_says(pid, "NoNewPrivs", "1"));
-	assert_true(status_says(pid, "Seccomp", "2"));
+	assert_true(!support_probe().seccomp || status_says(pid, "Seccomp", "2"));
 	/* CAP_NET_BIND_SERVICE, of root's. */
 	assert_true(status_says(pid, "CapEff", geteuid() == 0 ? "0000000000000400" : "0000000000000000"));
 	assert_true(status_says(pid, "CapPrm", geteuid() == 0 ? "0000000000000400" : "0000000000000000"));
@@ -524,5 +558,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(it_is_confined_when_it_serves, set_up, tear_down),
 	};
 
+	struct rlimit files;
+
+	/* A thousand connections have two thousand ends here. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
