@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/terminfo.h"
 #include "machine/hostzone.h"
+#include "machine/proxy.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -94,6 +95,19 @@ int host_login_make(struct host_login *ret, bool terminal, struct annex_error **
 		return fail_memory(err);
 	*ret = login;
 	login = (struct host_login){0};
+	return 0;
+}
+
+int host_login_add_proxies(struct host_login *login, bool host_access, struct annex_error **err)
+{
+	auto_proxies struct proxies proxies = {0};
+
+	if (proxies_find(&proxies, host_access, err) < 0)
+		return -1;
+	for (size_t i = 0; i < proxies.variables.count; i++) {
+		if (text_list_add(&login->variables, proxies.variables.items[i]) < 0)
+			return fail_memory(err);
+	}
 	return 0;
 }
 

@@ -3,7 +3,8 @@
 #include "base/text.h"
 #include "wire/message.h"
 
-/* What a session is told of where it is looked at from: the terminal, language and time zone of this process. */
+/* What a session is told of where it is looked at from: the terminal, language, time zone and proxies of this process.
+ */
 struct host_login {
 	struct text_list variables;
 	char *time_zone_rule;
@@ -13,6 +14,8 @@ struct host_login {
 
 /* With a terminal also what that can do. What isn't set, or can't be read, is left out. */
 MUST_USE int host_login_make(struct host_login *ret, bool terminal, struct annex_error **err);
+/* More of it; `host_access` as in machine/proxy.h. */
+MUST_USE int host_login_add_proxies(struct host_login *login, bool host_access, struct annex_error **err);
 void host_login_clear(struct host_login *login);
 #define auto_host_login CLEANUP(host_login_clear)
 

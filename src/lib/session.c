@@ -17,6 +17,7 @@
 #include "lib/share.h"
 #include "lib/wait.h"
 #include "machine/channel.h"
+#include "machine/proxy.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -280,9 +281,14 @@ static int prepare(struct annex_session *session, int link_fd, const struct anne
 	return result < 0 ? fail_os(err, result, "cannot read descriptor %d", options->input_fd) : 0;
 }
 
+/* What of this host a session gets beside its streams. */
+struct lent {
+	bool agent, proxies, host_access;
+};
+
 /* `here` is the folder where nobody says one, if there is one. */
 static int ask(struct annex_session *session, const struct annex_session_options *options, const char *here,
-	       struct annex_error **err)
+	       const struct lent *lent, struct annex_error **err)
 {
 	const char *const command[] = {options->shell_command, NULL};
 	auto_host_login struct host_login login = {0};
@@ -297,7 +303,8 @@ static int ask(struct annex_session *session, const struct annex_session_options
 	};
 	int result;
 
-	if (host_login_make(&login, options->terminal, err) < 0)
+	if (host_login_make(&login, options->terminal, err) < 0 ||
+	    (lent->proxies && host_login_add_proxies(&login, lent->host_access, err) < 0))
 		return -1;
 	open.login = (const char *const *)login.variables.items;
 	open.time_zone_rule = login.time_zone_rule;
@@ -360,19 +367,24 @@ static bool is_isolated(const struct annex_machine *machine, const struct machin
 	       json_is_true(json_object_get(run.settings, "isolate"));
 }
 
-/* The setting is that of now: the machine's handle may be older. */
-static int find_agent(bool *ret, const struct annex_machine *machine, const struct annex_session_options *options,
-		      struct annex_error **err)
+/* The settings are those of now: the machine's handle may be older. */
+static int find_lent(struct lent *ret, const struct annex_machine *machine, const struct annex_session_options *options,
+		     struct annex_error **err)
 {
 	auto_machine_record struct machine_record record = {0};
+	bool agent = options->ssh_agent > 0 || (options->ssh_agent < 0 && !options->detach && getenv("SSH_AUTH_SOCK"));
+	bool proxies = proxies_are_set();
 
-	*ret = false;
-	if (options->ssh_agent == 0 || (options->ssh_agent < 0 && (options->detach || !getenv("SSH_AUTH_SOCK"))))
+	*ret = (struct lent){0};
+	if (!agent && !proxies)
 		return 0;
 	if (machine_record_load(&record, &machine->paths, err) < 0)
 		return -1;
-	*ret = (options->ssh_agent > 0 || text_equal(record.settings.ssh_agent, "on")) &&
-	       !is_isolated(machine, &record);
+	if (is_isolated(machine, &record))
+		return 0;
+	ret->agent = agent && (options->ssh_agent > 0 || text_equal(record.settings.ssh_agent, "on"));
+	ret->proxies = proxies;
+	ret->host_access = text_equal(record.settings.host_access, "on");
 	return 0;
 }
 
@@ -383,7 +395,7 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 	struct annex_session *session = NULL;
 	auto_link struct link *link = NULL;
 	auto_free char *here = NULL;
-	bool agent = false;
+	struct lent lent;
 
 	if (options)
 		memcpy(&chosen, options, options->size < sizeof(chosen) ? options->size : sizeof(chosen));
@@ -393,7 +405,7 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 		fail(err, ANNEX_ERROR_BUSY, "machine '%s' is not running", machine->paths.name);
 		return fail_hint(err, "annex start %s", machine->paths.name);
 	}
-	if ((!chosen.folder && share_folder(&here, machine, err) < 0) || find_agent(&agent, machine, &chosen, err) < 0)
+	if ((!chosen.folder && share_folder(&here, machine, err) < 0) || find_lent(&lent, machine, &chosen, err) < 0)
 		return -1;
 	session = calloc(1, sizeof(*session));
 	if (!session)
@@ -405,8 +417,9 @@ API int annex_session_open(struct annex_session **ret, struct annex_machine *mac
 		.detached = chosen.detach,
 	};
 	if (prepare(session, link_take_fd(link), &chosen, err) < 0 ||
-	    forwarding_new(&session->forwarding, session->loop, session->channel, STREAM, &chosen, agent, err) < 0 ||
-	    ask(session, &chosen, here, err) < 0 || wait_opened(session, err) < 0) {
+	    forwarding_new(&session->forwarding, session->loop, session->channel, STREAM, &chosen, lent.agent, err) <
+		    0 ||
+	    ask(session, &chosen, here, &lent, err) < 0 || wait_opened(session, err) < 0) {
 		annex_session_unref(session);
 		return -1;
 	}

@@ -1,10 +1,12 @@
 #include "machine/plan.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/time.h"
 #include "machine/counter.h"
 #include "machine/hardware.h"
 #include "machine/hostzone.h"
+#include "machine/trust.h"
 #include "network/address.h"
 #include "qemu/nested.h"
 #include "rootfs/overlay.h"
@@ -257,6 +259,26 @@ static void fill_network(struct machine_guest *guest, uint32_t place)
 	guest->config.mtu = ADDRESS_MTU;
 }
 
+/* What a host that stands behind a proxy has more than others, so that its machines get through it too. Who is isolated
+ * has no use for proxies, whose passwords are among what it is not to have. */
+static int fill_surroundings(struct machine_guest *guest, const struct machine_settings *settings,
+			     struct annex_error **err)
+{
+	bool host_access = strcmp(settings->host_access, "on") == 0;
+	size_t size = 0;
+
+	if (!settings->isolate && proxies_find(&guest->proxies, host_access, err) < 0)
+		return -1;
+	if (guest->proxies.left_out)
+		log_info("a proxy on this host's loopback is left out: host-access=off");
+	if (strcmp(settings->ca, "on") == 0 && trust_collect(&guest->certificates, &size, "", err) < 0)
+		return -1;
+	guest->config.proxies = (const char *const *)guest->proxies.variables.items;
+	guest->config.trust = TRUST_SET;
+	guest->config.certificates = (struct message_bytes){guest->certificates, size};
+	return 0;
+}
+
 int machine_guest_make(struct machine_guest *ret, const struct machine_record *record, const struct machine_plan *plan,
 		       struct annex_error **err)
 {
@@ -277,7 +299,8 @@ int machine_guest_make(struct machine_guest *ret, const struct machine_record *r
 		.service_user = record->user,
 		.service_folder = record->folder,
 	};
-	if (fill_user(&guest, err) < 0 || fill_time_zone(&guest, err) < 0)
+	if (fill_user(&guest, err) < 0 || fill_time_zone(&guest, err) < 0 ||
+	    fill_surroundings(&guest, &record->settings, err) < 0)
 		return -1;
 	guest.config.image_environment = (uint32_t)record->environment.count;
 	for (size_t i = 0; i < record->environment.count; i++) {
@@ -311,5 +334,7 @@ void machine_guest_clear(struct machine_guest *guest)
 	free(guest->shell);
 	free(guest->time_zone);
 	free(guest->time_zone_rule);
+	proxies_clear(&guest->proxies);
+	free(guest->certificates);
 	*guest = (struct machine_guest){0};
 }

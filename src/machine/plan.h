@@ -1,5 +1,6 @@
 #pragma once
 #include "kernel/kernel.h"
+#include "machine/proxy.h"
 #include "machine/record.h"
 #include "machine/share.h"
 #include "network/address.h"
@@ -52,6 +53,8 @@ struct machine_guest {
 	char *user, *group, *home, *shell, *time_zone, *time_zone_rule;
 	char address[ADDRESS_TEXT + 8], gateway[ADDRESS_TEXT], dns[ADDRESS_TEXT];
 	char address6[ADDRESS_TEXT + 8], gateway6[ADDRESS_TEXT], dns6[ADDRESS_TEXT];
+	struct proxies proxies;
+	char *certificates;
 };
 MUST_USE int machine_guest_make(struct machine_guest *ret, const struct machine_record *record,
 				const struct machine_plan *plan, struct annex_error **err);

@@ -176,6 +176,17 @@ static int add_direct(struct proxies *proxies)
 	return result;
 }
 
+bool proxies_are_set(void)
+{
+	for (size_t i = 0; i < COUNT_OF(names); i++) {
+		const char *value = getenv(names[i]);
+
+		if (value && *value)
+			return true;
+	}
+	return false;
+}
+
 int proxies_find(struct proxies *ret, bool host_access, struct annex_error **err)
 {
 	auto_proxies struct proxies found = {0};

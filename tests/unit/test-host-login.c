@@ -126,6 +126,10 @@ static void only_what_describes_the_terminal_and_the_language_is_said(void **sta
 	assert_int_equal(seen.variables.count, 5);
 	assert_true(seen.terminfo_size > 0);
 	assert_string_equal(seen.time_zone_rule, "CET-1CEST,M3.5.0,M10.5.0/3");
+	setenv("http_proxy", "http://localhost:3128", 1);
+	assert_int_equal(host_login_add_proxies(&seen, true, NULL), 0);
+	assert_true(says(&seen, "http_proxy=http://host.annex.internal:3128"));
+	assert_int_equal(seen.variables.count, 8);
 }
 
 int main(void)

@@ -496,6 +496,13 @@ def test_names_are_resolved_and_the_host_is_reached(debian):
     assert debian.run("sh", "-c", "sudo -n true", user="ada").errors == b""
 
 
+def test_networkd_leaves_the_interface_alone(debian):
+    debian.root("mkdir -p /etc/systemd/network; printf '[Match]\\nName=*\\n[Network]\\nDHCP=yes\\n' >/etc/systemd/network/50-all.network")
+    debian.root("systemctl start systemd-networkd; until networkctl list --no-legend eth0 | grep -q unmanaged; do sleep 0.1; done")
+    assert "inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0" in debian.root("ip addr show eth0")
+    debian.root("systemctl stop systemd-networkd.socket systemd-networkd; rm /etc/systemd/network/50-all.network")
+
+
 def test_what_systemd_waits_for_is_told_once(fresh):
     machine = fresh("debian", cpus=2, memory=1024).start()
     machine.root("printf '[Service]\\nType=oneshot\\nExecStart=sleep 15\\n[Install]\\nWantedBy=multi-user.target\\n' "

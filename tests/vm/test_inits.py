@@ -78,7 +78,11 @@ class Host:
                                     user="root").output
 
     def shows(self):
-        """What is shared is in its place, can be written, and nothing of it is lost."""
+        """What is shared is in its place, can be written, and nothing of it is lost; the network is as it was given."""
+        network = self.machine.root("cat /proc/net/fib_trie /proc/net/if_inet6 /etc/resolv.conf /etc/hosts")
+        assert "|-- 10.0.2.15\n" in network and "fec00000000000000000000000000015 " in network
+        assert "\nnameserver 10.0.2.3\nsearch annex.internal example.com\n" in network
+        assert "10.0.2.15\tbox.annex.internal box\t# annex\n" in network
         assert self.machine.run("sh", "-c", "cd; pwd; cat kept inner/kept /srv/data/kept; echo x >new && rm new"
                                 ).output.decode().split() == ["/home/ada", "kept", "kept", "kept"]
         assert self.machine.root("grep -c virtiofs /proc/mounts; ls -d /lib/modules/$(uname -r)/kernel >&2") == "4\n"
