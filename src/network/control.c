@@ -30,7 +30,7 @@ static bool setup_makes_sense(const struct message_network_setup *setup)
 {
 	if (!*setup->name || setup->flags & ~(unsigned)FLAGS || !place_is_valid(setup->address))
 		return false;
-	if ((*setup->folder && *setup->folder != '/') || (*setup->services && *setup->services != '/'))
+	if (*setup->folder && *setup->folder != '/')
 		return false;
 	return setup->marker.size == 0 || setup->marker.size == WIRE_MARKER;
 }

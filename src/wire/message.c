@@ -154,9 +154,8 @@ static const struct field share_remove[] = {TEXT(share_remove, name)};
 static const struct field share_join[] = {U32(share_join, number), TEXT(share_join, name)};
 static const struct field share_leave[] = {U32(share_leave, number)};
 static const struct field network_setup[] = {
-	TEXT(network_setup, name),     TEXT(network_setup, folder),  U32(network_setup, address),
-	U32(network_setup, flags),     U32(network_setup, uid),      LIST(network_setup, allow),
-	TEXT(network_setup, services), BYTES(network_setup, marker),
+	TEXT(network_setup, name), TEXT(network_setup, folder), U32(network_setup, address),  U32(network_setup, flags),
+	U32(network_setup, uid),   LIST(network_setup, allow),  BYTES(network_setup, marker),
 };
 static const struct field network_listed[] = {LIST(network_listed, ports)};
 static const struct field network_resolve[] = {LIST(network_resolve, servers), LIST(network_resolve, hosts)};

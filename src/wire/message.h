@@ -491,7 +491,6 @@ struct message_network_setup {
 	uint32_t flags;           /* enum message_network_flags */
 	uint32_t uid;             /* whose connections to the machine's own address are taken, beside root's */
 	const char *const *allow; /* rules as network/rule.h has them */
-	const char *services;     /* path for a Unix socket of its own, for what guests reach by TCP of annex itself */
 	struct message_bytes marker;
 };
 

@@ -12,7 +12,6 @@ static struct message_network_setup good(void)
 					      .folder = "/run/networks/default",
 					      .address = 0x307,
 					      .flags = NETWORK_ETHERNET,
-					      .services = "/run/dev/services",
 					      .marker = {marker, WIRE_MARKER}};
 }
 
