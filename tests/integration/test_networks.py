@@ -106,6 +106,30 @@ def test_a_broken_network_is_told_and_can_go(user_host):
     assert list(networks(user_host)) == ["default"]
 
 
+def test_a_machine_is_set_to_a_network_that_is_there(user_host):
+    record(user_host, "db", "127.88.4.1")
+    check_failure(user_host.annex("set", "-n", "db", "network=lab"), 3, "set db: network=lab: there is no network 'lab'",
+                  "annex network list; to make it: annex network create lab")
+    user_host.ok("network", "create", "lab")
+    user_host.ok("set", "-n", "db", "network=lab")
+    assert [row["name"] for row in networks(user_host)["lab"]["machines"]] == ["db"]
+    # What was deleted by hand is no obstacle to other settings, nor to leaving it.
+    (user_host.data / "networks" / "lab.json").unlink()
+    user_host.ok("set", "-n", "db", "memory=1G")
+    user_host.ok("set", "-n", "db", "network=auto")
+
+
+def test_a_start_tells_that_the_network_is_gone(user_host):
+    machine = Machine(user_host, network="lab")
+    user_host.env.update(machine.env)
+    try:
+        process = machine.supervise()
+        assert process.wait(20) != 0
+        assert "there is no network 'lab'" in process.stderr.read()
+    finally:
+        machine.remove()
+
+
 def test_new_machines_have_addresses_of_their_own(user_host, test_image):
     """Ten at once, beside a socket of somebody and a machine of an older annex."""
     record(user_host, "old")
