@@ -110,14 +110,15 @@ static void offer_kernels(const struct completer *completer)
 	annex_kernel_list_free(list, count);
 }
 
-static void offer_networks(const struct completer *completer)
+static void offer_networks(const struct completer *completer, bool only_named)
 {
 	struct annex_network **list = NULL;
 	size_t count = 0;
 
 	if (annex_network_list(&list, &count, completer->cli->context, NULL) < 0)
 		return;
-	for (size_t i = 0; i < count; i++)
+	/* The first is the default one. */
+	for (size_t i = only_named; i < count; i++)
 		offer(completer, annex_network_name(list[i]), NULL);
 	annex_network_list_free(list, count);
 }
@@ -369,7 +370,11 @@ static void offer_value(const struct completer *completer, const struct option *
 		offer_sources(completer);
 		break;
 	case COMPLETES_NETWORK:
-		offer_networks(completer);
+		offer_networks(completer, false);
+		break;
+	case COMPLETES_UPLINK:
+		offer_choices(completer, "auto|passt|slirp|none");
+		offer_networks(completer, true);
 		break;
 	case COMPLETES_KERNEL:
 		offer_kernels(completer);

@@ -80,7 +80,7 @@ static const struct option options[] = {
 	 COMPLETES_NOTHING},
 	{OPTION_TEXT, 0, "network", AT(network), "auto|passt|slirp|none|NAME",
 	 "how the machine reaches the network, or the network that it is in, by 'annex network create' (default auto)",
-	 COMPLETES_CHOICES},
+	 COMPLETES_UPLINK},
 	{OPTION_CHOICE, 0, "host-access", AT(host_access), "on|off",
 	 "whether the machine reaches what listens on this host, as host.annex.internal (default on)",
 	 COMPLETES_NOTHING},

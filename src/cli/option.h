@@ -34,6 +34,7 @@ enum option_completes {
 	COMPLETES_IMAGE_OR_SOURCE,
 	COMPLETES_KERNEL,
 	COMPLETES_NETWORK,
+	COMPLETES_UPLINK, /* or a network: what the setting takes */
 	COMPLETES_REGISTRY, /* that there are credentials for */
 	COMPLETES_SETTING,
 	COMPLETES_COMMAND,

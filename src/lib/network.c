@@ -73,6 +73,8 @@ static bool is_in(const struct machine_record *machine, const struct machine_net
 {
 	const char *setting = machine->settings.network;
 
+	if (machine->settings.isolate)
+		return false;
 	if (machine_network_is_uplink(setting))
 		return strcmp(network->name, MACHINE_NETWORK_DEFAULT) == 0 && strcmp(setting, "none") != 0;
 	return strcmp(setting, network->name) == 0;

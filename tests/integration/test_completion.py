@@ -44,6 +44,8 @@ ANSWERS = [
     (["network", ""], ["create", "list", "inspect", "delete"]),
     (["network", "delete", ""], ["default"]),
     (["network", "create", "--uplink", "p"], ["passt"]),
+    (["create", "--network", ""], ["auto", "passt", "slirp", "none"]),
+    (["set", "network=s"], ["network=slirp"]),
     (["hosts", "--r"], ["--remove"]),
     (["list", "--fo"], ["--format"]),
     (["list", "--format", ""], ["table", "json"]),

@@ -55,6 +55,7 @@ def test_networks_are_made_and_deleted(host):
     record(host, "web", "127.88.3.7")
     record(host, "db", "127.88.4.1", network="lab")
     record(host, "alone", "127.88.4.2", network="none")
+    record(host, "apart", "127.88.4.3", isolate=True)
     assert host.ok("network", "create", "lab") == "lab\n"
     host.ok("network", "create", "vault", "--internal")
     host.ok("network", "create", "slow", "--uplink", "slirp")
