@@ -39,19 +39,23 @@ static int mount_disk(struct guest *guest, struct annex_error **err)
 }
 
 /* A machine without its network is still one that can be looked into. */
-static int set_up_network(struct guest *guest, struct annex_error **err)
+void boot_network(struct guest *guest)
 {
 	auto_error struct annex_error *loopback = NULL, *ethernet = NULL;
-	const struct message_config *config = &guest->config;
 
-	for (const char *const *each = config->search; *each; each++) {
+	if (network_loopback(&loopback) < 0)
+		log_info("%s", annex_error_message(loopback));
+	if (!text_equal(guest->config.network, "none") &&
+	    network_ethernet(guest->interface, &guest->config, &ethernet) < 0)
+		log_info("%s", annex_error_message(ethernet));
+}
+
+static int keep_search(struct guest *guest, struct annex_error **err)
+{
+	for (const char *const *each = guest->config.search; *each; each++) {
 		if (text_list_add(&guest->search, *each) < 0)
 			return fail_memory(err);
 	}
-	if (network_loopback(&loopback) < 0)
-		log_info("%s", annex_error_message(loopback));
-	if (!text_equal(config->network, "none") && network_ethernet(guest->interface, config, &ethernet) < 0)
-		log_info("%s", annex_error_message(ethernet));
 	return 0;
 }
 
@@ -211,7 +215,7 @@ int boot_machine(struct guest *guest, struct annex_error **err)
 	clock_begin(guest->config.realtime_ns);
 	if (mount_disk(guest, err) < 0)
 		return -1;
-	if (set_up_network(guest, err) < 0)
+	if (keep_search(guest, err) < 0)
 		return -1;
 	guest_wait_for(guest, "the host's files");
 	if (shares_set(guest->shares, guest->config.shares, err) < 0)

@@ -334,6 +334,7 @@ void guest_start_init(struct guest *guest)
 	auto_error struct annex_error *err = NULL;
 
 	guest->state = GUEST_STARTING;
+	boot_network(guest);
 	prepare_terminals(guest);
 	if (cgroup_reset(&err) < 0 ||
 	    (guest->user.rest == ACCOUNT_DONE ? start_program(guest, &err) : start_enrolling(guest, &err)) < 0)

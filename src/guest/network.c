@@ -133,7 +133,7 @@ static int set_default_route(unsigned index, const struct network_address *gatew
 	return perform(&request);
 }
 
-/* The first interface, by name, that is Ethernet (type 1). */
+/* The first interface, by name, that is Ethernet (type 1) and has a device: bridges of an earlier start have none. */
 static int find_ethernet(char ret[IFNAMSIZ], struct annex_error **err)
 {
 	DIR *folder = opendir("/sys/class/net");
@@ -142,11 +142,13 @@ static int find_ethernet(char ret[IFNAMSIZ], struct annex_error **err)
 	ret[0] = '\0';
 	while (folder && (entry = readdir(folder))) {
 		auto_free char *type = NULL;
-		char path[300];
+		char path[300], device[300];
 
 		snprintf(path, sizeof(path), "%s/type", entry->d_name);
+		snprintf(device, sizeof(device), "%s/device", entry->d_name);
 		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= IFNAMSIZ ||
-		    file_read(&type, NULL, dirfd(folder), path, 4096) < 0 || strcmp(type, "1\n") != 0)
+		    !file_exists(dirfd(folder), device) || file_read(&type, NULL, dirfd(folder), path, 4096) < 0 ||
+		    strcmp(type, "1\n") != 0)
 			continue;
 		if (!ret[0] || strcmp(entry->d_name, ret) < 0)
 			strcpy(ret, entry->d_name);
