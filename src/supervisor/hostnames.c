@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
@@ -139,6 +140,36 @@ static bool is_same(const struct text_list *a, const struct text_list *b)
 	return true;
 }
 
+/* A confined process can't ask which number an interface has: "fe80::1%eth0" becomes "fe80::1%2", or is left out while
+ * there is no such interface. */
+static int number_scopes(struct text_list *servers)
+{
+	auto_text_list struct text_list made = {0};
+
+	for (size_t i = 0; i < servers->count; i++) {
+		const char *server = servers->items[i], *scope = strchr(server, '%');
+		const char *port = scope ? scope + strcspn(scope, "#") : NULL;
+		char name[IF_NAMESIZE] = "";
+		uint32_t number = 0;
+		int result;
+
+		if (scope && (size_t)(port - scope - 1) < sizeof(name))
+			memcpy(name, scope + 1, (size_t)(port - scope - 1));
+		if (scope && text_to_u32(&number, name, 10) < 0)
+			number = if_nametoindex(name);
+		if (scope && number == 0)
+			continue;
+		result = scope ? text_list_printf(&made, "%.*s%%%u%s", (int)(scope - server), server, number, port)
+			       : text_list_add(&made, server);
+		if (result < 0)
+			return -ENOMEM;
+	}
+	text_list_clear(servers);
+	*servers = made;
+	made = (struct text_list){0};
+	return 0;
+}
+
 static int look(struct hostnames *names, bool *ret_resolve, bool *ret_search)
 {
 	auto_free char *conf_text = NULL, *hosts_text = NULL;
@@ -150,6 +181,8 @@ static int look(struct hostnames *names, bool *ret_resolve, bool *ret_search)
 	if (file_read_regular(&hosts_text, NULL, AT_FDCWD, names->hosts_file, RESOLVCONF_HOSTS) < 0)
 		hosts_text = NULL;
 	if (resolvconf_parse(&conf, conf_text) < 0 || resolvconf_hosts(&hosts, hosts_text) < 0)
+		return -ENOMEM;
+	if (number_scopes(&conf.servers) < 0)
 		return -ENOMEM;
 	*ret_resolve = !is_same(&conf.servers, &names->conf.servers) || !is_same(&hosts, &names->hosts);
 	*ret_search = !is_same(&conf.search, &names->conf.search);

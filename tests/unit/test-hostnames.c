@@ -176,6 +176,19 @@ static void a_file_that_goes_and_comes_back_is_noticed(void **state)
 	expect_server(scene, "10.0.0.1");
 }
 
+static void scopes_are_numbers(void **state)
+{
+	struct scene *scene = *state;
+	const char *const *servers;
+
+	put(scene, "etc/resolv.conf", "nameserver fe80::9%nowhere\nnameserver fe80::1%lo#5353\nnameserver fe80::2%7\n");
+	watch(scene);
+	servers = hostnames_resolve(scene->names).servers;
+	assert_string_equal(servers[0], "fe80::1%1#5353");
+	assert_string_equal(servers[1], "fe80::2%7");
+	assert_null(servers[2]);
+}
+
 static void hosts_are_watched_too(void **state)
 {
 	struct scene *scene = *state;
@@ -215,6 +228,7 @@ int main(void)
 		TEST(what_takes_the_files_place_is_noticed_and_watched),
 		TEST(links_are_followed_and_so_is_where_they_lead_next),
 		TEST(a_file_that_goes_and_comes_back_is_noticed),
+		TEST(scopes_are_numbers),
 		TEST(hosts_are_watched_too),
 		TEST(what_says_the_same_and_what_else_happens_is_no_change),
 	};

@@ -1,29 +1,49 @@
 """The machine's way to the network."""
 
+import contextlib
+import hashlib
 import http.server
 import os
+import signal
 import socket
 import subprocess
 import threading
 import urllib.parse
 
+import machines
 import pytest
+
+HOST, HOST6 = "198.19.255.1", "fd61:6e6e:6578::ff01"  # host.annex.internal
+BODY = bytes(range(256)) * (4 << 12)
+
+
+def host_address():
+    """One of the host's own, that is not of its loopback; None if it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.99", 9))
+        except OSError:
+            return None
+        return probe.getsockname()[0]
 
 
 @pytest.fixture
 def service():
-    """The port of a web server on the host's loopback address."""
+    """The port of a web server on the host's addresses, those of its loopback among them."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"served by the host\n")
+            self.wfile.write(BODY if self.path == "/big" else b"served by the host\n")
 
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6
+
+    with Server(("::", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_address[1]
@@ -31,17 +51,81 @@ def service():
         thread.join()
 
 
-def test_a_machine_reaches_services_of_the_host(busybox, debian, service):
-    assert busybox.ok("wget", "-q", "-O", "-", f"http://10.0.2.2:{service}/") == "served by the host\n"
-    script = f"exec 3<>/dev/tcp/10.0.2.2/{service}; printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; tail -n 1 <&3"
-    assert debian.ok("bash", "-c", script) == "served by the host\n"
+def uplink(machine):
+    return machine.inspect()["network"]["uplink"]
 
 
-def test_a_machine_has_an_address_a_route_and_a_name_server(busybox, debian):
-    assert "inet 10.0.2.15/24" in debian.ok("ip", "-4", "address", "show", "scope", "global")
-    assert "default via 10.0.2.2" in busybox.ok("ip", "route")
+def passts(machine):
+    """It executes itself anew, as what fits the processor."""
+    return machine.children("passt") + machine.children("passt.avx2")
+
+
+def network_of(machine):
+    """annex-network; it is started anew a moment after it has died."""
+    machines.wait_until(lambda: machine.children("annex-network"), "annex-network")
+    return machine.children("annex-network")[0]
+
+
+def start_network_anew(machine):
+    """Also another try with passt."""
+    before = network_of(machine)
+    os.kill(before, signal.SIGKILL)
+    machines.wait_until(lambda: network_of(machine) != before, "another annex-network")
+
+
+@pytest.fixture(params=["passt", "slirp"])
+def carried(busybox, request):
+    """A machine, what it sends outside being carried by either. It doesn't notice the change."""
+    if uplink(busybox) != "passt":
+        start_network_anew(busybox)
+    if request.param == "passt" and uplink(busybox) != "passt":
+        pytest.skip("passt can't run on this host")
+    while uplink(busybox) != request.param:
+        for passt in passts(busybox):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(passt, signal.SIGKILL)
+    yield busybox
+    assert uplink(busybox) == request.param
+    if request.param == "slirp":
+        start_network_anew(busybox)
+
+
+def fetch(machine, address, port):
+    return machine.run("wget", "-q", "-O", "-", f"http://{address}:{port}/").stdout
+
+
+def test_a_machine_reaches_services_of_the_host_when_it_may(carried, service):
+    for address in (HOST, f"[{HOST6}]"):
+        assert fetch(carried, address, service) == "served by the host\n"
+    carried.host.ok("set", "-n", carried.name, "host-access=off")
+    try:
+        assert carried.inspect()["pending"] == {}
+        for address in (HOST, f"[{HOST6}]", host_address()):
+            if address:
+                assert fetch(carried, address, service) == ""
+    finally:
+        carried.host.ok("set", "-n", carried.name, "host-access=on")
+    assert fetch(carried, HOST, service) == "served by the host\n"
+
+
+def test_transfers_are_whole_and_a_network_that_died_is_followed_by_one_that_works(busybox, service):
+    sent = hashlib.sha256(BODY).hexdigest()
+    for _ in range(2):
+        assert busybox.sh(f"wget -q -O - http://{HOST}:{service}/big | sha256sum").split()[0] == sent
+        start_network_anew(busybox)
+
+
+def test_a_machine_has_addresses_routes_and_a_name_server(busybox, debian):
     for machine in (busybox, debian):
-        assert "nameserver 10.0.2.3" in machine.ok("cat", "/etc/resolv.conf")
+        told = machine.inspect()["network"]
+        shown = machine.ok("cat", "/etc/resolv.conf")
+        assert "nameserver 198.19.255.53" in shown and "annex.internal" in shown
+        assert f"inet {told['address']}/16" in machine.ok("ip", "-4", "address", "show", "scope", "global")
+        assert f"inet6 {told['address6']}/64" in machine.ok("ip", "-6", "address", "show", "scope", "global")
+        assert "default via 198.19.255.1" in machine.ok("ip", "route")
+        assert "mtu 65520" in machine.ok("ip", "link")
+    assert busybox.inspect()["network"]["address"] != debian.inspect()["network"]["address"]
+    assert debian.ok("getent", "ahostsv4", "host.annex.internal").startswith(HOST)
 
 
 def name_that_the_host_knows():
@@ -67,16 +151,23 @@ def test_a_machine_can_be_without_network(noinit):
     assert [line.split(":")[0].strip() for line in noinit.ok("cat", "/proc/net/dev").splitlines()[2:]] == ["lo"]
 
 
-def test_nobody_reaches_the_machine_from_outside(busybox):
-    """QEMU listens on nothing."""
-    vm = busybox.inspect()["vmPid"]
-    listening = set()
-    for name in ("tcp", "tcp6"):
-        with open(f"/proc/{vm}/net/{name}") as table:
-            listening |= {row.split()[9] for row in table.readlines()[1:] if row.split()[3] == "0A"}
-    assert not {f"socket:[{inode}]" for inode in listening} & {link for link in links(vm)}
+def listeners(pid, family):
+    """The addresses at which a process listens by TCP, as the kernel writes them."""
+    with open(f"/proc/{pid}/net/{family}") as table:
+        rows = [row.split() for row in table.readlines()[1:]]
+    mine = set(links(pid))
+    return {row[1].split(":")[0] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in mine}
 
 
 def links(pid):
     for name in os.listdir(f"/proc/{pid}/fd"):
         yield os.readlink(f"/proc/{pid}/fd/{name}")
+
+
+def test_nobody_reaches_the_machine_from_outside(busybox):
+    """QEMU and passt listen on nothing, annex-network on the host's loopback only: 127.0.0.0/8."""
+    quiet = [busybox.inspect()["vmPid"], *(passts(busybox) if os.geteuid() == 0 else [])]
+    assert not [pid for pid in quiet for family in ("tcp", "tcp6") if listeners(pid, family)]
+    network = network_of(busybox)
+    assert not listeners(network, "tcp6")
+    assert all(address.endswith("7F") for address in listeners(network, "tcp"))
