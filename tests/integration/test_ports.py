@@ -157,6 +157,9 @@ class Services:
                     self.link.send("DISCONNECT", connection=message.connection)
                 elif message.name in ("TRANSFER", "DISCONNECT"):
                     self.answer(message)
+                elif message.name == "PORT_DATAGRAM":
+                    with self.lock:
+                        self.link.send("PORT_DATAGRAM", data=message.data)
 
     def answer(self, message):
         connection = message.connection if message.name == "DISCONNECT" else int.from_bytes(message.data[:4], "little")
@@ -253,6 +256,20 @@ def test_what_listens_is_reached_at_the_machine_s_address_and_vanishes(user_host
     services.listen()
     wait_for(lambda: "ConnectionRefused" in call(user_host, address, port))
     assert ports(user_host) == []
+
+
+def test_datagrams_go_to_the_service_and_back(user_host, services):
+    port, address = free_port(), inspect(user_host)["ip"]
+    services.listen(f"udp 0.0.0.0 {port}")
+    user_host.ok("port", "add", f"[::1]:{port}:{port}/udp", f"0.0.0.0:0:{port}/udp")
+    [wide] = [port for port in ports(user_host) if port["host"] == "0.0.0.0"]
+    assert [port["state"] for port in ports(user_host)] == ["open"] * 3
+    code = "\n".join(["import socket, sys", "there = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), type=socket.SOCK_DGRAM)[0]",
+                      "with socket.socket(*there[:3]) as one:", " one.settimeout(20)", " one.connect(there[4])",
+                      " for word in sys.argv[3:]:", "  one.send(word.encode())", "  print(one.recv(100).decode())"])
+    for where in ((address, port), ("::1", port), ("127.0.0.1", wide["host-port"]), ("127.1.2.3", wide["host-port"])):
+        result = user_host.program([sys.executable, "-c", code, *map(str, where), "one", "two"])
+        assert result.stdout == "one\ntwo\n", (where, result)
 
 
 def test_ports_are_published_for_now(user_host, services):
