@@ -126,3 +126,11 @@ void socket_close(int *fd)
 	cleanup_close(fd);
 	*fd = -1;
 }
+
+void socket_enlarge(int fd)
+{
+	static const int most = 4 << 20;
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &most, sizeof(most)) < 0)
+		(void)!setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &most, sizeof(most));
+}

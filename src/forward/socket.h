@@ -19,3 +19,7 @@ MUST_USE int socket_remove_stale(const char *path);
 /* Connect a new socket. `flags`: SOCK_NONBLOCK, then -EAGAIN when more wait there than its owner lets wait. Else at
  * most `timeout_s` seconds. -errno. */
 MUST_USE int socket_connect(int *ret, const char *path, int flags, unsigned timeout_s);
+
+/* As much room for what is sent, up to 4 MiB, as may be had: for sockets that frames go through. Who sends those
+ * without waiting loses what has no room. */
+void socket_enlarge(int fd);

@@ -5,11 +5,11 @@
  */
 #include "network/cable.h"
 
+#include "forward/socket.h"
+
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-
-enum { SOCKET_BUFFER = 4 << 20 };
 
 struct queued {
 	struct queued *next;
@@ -141,7 +141,7 @@ static void on_ready(struct loop_source *source, int fd, uint32_t events, void *
 int cable_new(struct cable **ret, struct loop *loop, int fd, const struct cable_callbacks *callbacks, void *data)
 {
 	auto_cable struct cable *cable = calloc(1, sizeof(*cable));
-	int size = SOCKET_BUFFER, result;
+	int result;
 
 	if (!cable)
 		return -ENOMEM;
@@ -149,9 +149,7 @@ int cable_new(struct cable **ret, struct loop *loop, int fd, const struct cable_
 	cable->callbacks = callbacks;
 	cable->data = data;
 	cable->last = &cable->first;
-	/* As much as may be had. */
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
-		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	socket_enlarge(fd);
 	result = loop_add_fd(&cable->source, loop, fd, EPOLLIN, on_ready, cable);
 	if (result < 0)
 		return result;

@@ -6,10 +6,10 @@
  * The machine's end of its Ethernet: QEMU's datagram socket, of which each packet is a frame. Never waits for the
  * machine: what it does not take at once is queued, up to a limit, and lost beyond.
  */
-#define CABLE_QUEUE_MAX  (8u << 20)   /* bytes that wait for the machine */
-#define CABLE_QUEUE_FULL (1u << 20)   /* from here on it is full … */
-#define CABLE_QUEUE_FREE (128u << 10) /* … until no more than this waits */
-#define CABLE_BATCH      16u          /* frames that are taken in one turn of the loop */
+#define CABLE_QUEUE_MAX  (8u << 20) /* bytes that wait for the machine */
+#define CABLE_QUEUE_FULL (6u << 20) /* from here on it is full … */
+#define CABLE_QUEUE_FREE (2u << 20) /* … until no more than this waits */
+#define CABLE_BATCH      16u        /* frames that are taken in one turn of the loop */
 
 struct cable;
 

@@ -117,7 +117,7 @@ static void on_passt_gone(void *data)
 {
 	struct hub *hub = data;
 
-	log_info("passt has gone");
+	log_debug("passt has gone");
 	gateway_set_outside(hub->gateway, NULL);
 	passt_free(TAKE(hub->passt));
 }

@@ -12,6 +12,7 @@
 #include "base/spawn.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "forward/socket.h"
 #include "machine/passt.h"
 #include "network/address.h"
 
@@ -122,6 +123,10 @@ static int open_ends(struct carrier *carrier, int *ret_fd, struct ends *ends, st
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return fail_os(err, errno, "cannot make a socket");
+	/* passt does so itself with a socket that it makes; without, it loses frames, and waits a second for each loss.
+	 */
+	socket_enlarge(pair[0]);
+	socket_enlarge(pair[1]);
 	*ret_fd = pair[0];
 	ends->connection = pair[1];
 	if (pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0)

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "forward/socket.h"
 #include "machine/network.h"
 #include "network/address.h"
 #include "network/process.h"
@@ -25,12 +26,10 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 
-enum { LINK_BUFFER = 4 << 20 };
-
 struct network {
 	struct supervisor *supervisor;
 	struct machine_network of;
-	char *folder;   /* of its switch; empty: no other machine is reached */
+	char *folder; /* of its switch; empty: no other machine is reached */
 	int link, vm_link, ports;
 	uint8_t marker[WIRE_MARKER];
 	struct hostnames *names;
@@ -262,14 +261,6 @@ void network_fill(const struct network *network, struct message_config *config)
 
 /* --- from outside --- */
 
-static void grow(int fd)
-{
-	int size = LINK_BUFFER;
-
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
-		(void)!setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)); /* what may be had */
-}
-
 static int open_link(struct network *network, struct annex_error **err)
 {
 	int pair[2];
@@ -280,8 +271,8 @@ static int open_link(struct network *network, struct annex_error **err)
 		return fail_os(err, errno, "cannot make a socket");
 	network->link = pair[0];
 	network->vm_link = pair[1];
-	grow(network->link);
-	grow(network->vm_link);
+	socket_enlarge(network->link);
+	socket_enlarge(network->vm_link);
 	network->supervisor->plan.qemu.network_fd = network->vm_link;
 	return 0;
 }
