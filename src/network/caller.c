@@ -151,8 +151,7 @@ void caller_free(struct caller *caller)
 
 bool caller_admits(struct caller *caller, int protocol, const struct sockaddr_in *peer, const struct sockaddr_in *local)
 {
-	uid_t uid;
-	int result;
+	uid_t uid = (uid_t)-1;
 
 	if (!(protocol == IPPROTO_UDP ? caller->answers_udp : caller->answers_tcp)) {
 		if (!caller->told)
@@ -161,6 +160,5 @@ bool caller_admits(struct caller *caller, int protocol, const struct sockaddr_in
 		caller->told = true;
 		return true;
 	}
-	result = find(&uid, caller, protocol, peer, local);
-	return result == 0 && (uid == caller->uid || uid == 0);
+	return find(&uid, caller, protocol, peer, local) == 0 && (uid == caller->uid || uid == 0);
 }

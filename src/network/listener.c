@@ -326,7 +326,7 @@ int listener_publish(struct listener *listener, const char *text, struct annex_e
 		return fail_memory(err);
 	made->publish = publish;
 	made->text = publish_text(&publish);
-	made->doors = calloc(publish.count, sizeof(*made->doors));
+	made->doors = calloc(publish.count, sizeof(struct door *));
 	if (!made->text || !made->doors) {
 		publication_free(made);
 		return fail_memory(err);

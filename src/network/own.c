@@ -252,24 +252,45 @@ void own_set(struct own *own, const struct port_socket *sockets, size_t count)
 	}
 }
 
+/* The first of those that are sorted at or behind this port. */
+static size_t find_known(const struct own *own, int protocol, uint16_t port)
+{
+	size_t low = 0, high = own->known_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct known *known = &own->known[middle];
+
+		if (known->protocol < protocol || (known->protocol == protocol && known->port < port))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 int own_describe(struct port *ret, const struct own *own, int protocol, uint16_t port)
 {
 	const struct known *first = NULL;
 
-	for (size_t i = 0; i < own->known_count; i++) {
+	for (size_t i = find_known(own, protocol, port); i < own->known_count; i++) {
 		const struct known *known = &own->known[i];
 
 		if (known->protocol != protocol || known->port != port)
-			continue;
-		if (text_list_add(&ret->listens, known->address) < 0)
+			break;
+		if (ret->listens.count < OWN_LISTENS_MAX && text_list_add(&ret->listens, known->address) < 0)
 			return -ENOMEM;
-		/* Of several programs none. */
-		ret->pid = !first || ret->pid == known->pid ? known->pid : 0;
-		if (!first)
+		if (!first) {
+			first = known;
+			ret->pid = known->pid;
 			ret->process = *known->process ? (char *)known->process : NULL;
-		else if (strcmp(first->process, known->process) != 0)
+			continue;
+		}
+		/* Of several programs none. */
+		if (known->pid != first->pid)
+			ret->pid = 0;
+		if (strcmp(known->process, first->process) != 0)
 			ret->process = NULL;
-		first = known;
 	}
 	return 0;
 }

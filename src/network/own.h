@@ -9,6 +9,8 @@
  */
 struct own;
 
+#define OWN_LISTENS_MAX 16u /* addresses of a port that are told */
+
 struct own_port {
 	uint8_t protocol;
 	uint16_t port;     /* in the machine; on the host too, unless it is moved */

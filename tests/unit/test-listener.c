@@ -211,7 +211,7 @@ static const char *list(void)
 	return text;
 }
 
-static void check_list(const char *format, ...)
+PRINTF_LIKE(1, 2) static void check_list(const char *format, ...)
 {
 	char wanted[4096];
 	va_list args;
@@ -240,7 +240,7 @@ static void what_listens_in_the_machine_does_so_at_its_address_until_it_ends(voi
 	late = dial(port);
 	assert_int_equal(late, -1);
 	check_connected(client, port); /* goes on */
-	check_list("");
+	check_list("%s", "");
 }
 
 static void a_service_that_comes_and_goes_a_hundred_times_is_there_each_time(void **state)
@@ -407,7 +407,7 @@ static void a_port_that_somebody_has_is_refused_until_it_is_free(void **state)
 	check_connected(client, port);
 }
 
-static int publish_error(const char *format, ...)
+PRINTF_LIKE(1, 2) static int publish_error(const char *format, ...)
 {
 	auto_error struct annex_error *err = NULL;
 	char text[128];
@@ -443,7 +443,7 @@ static void published_ports_listen_whatever_the_machine_does(void **state)
 		assert_int_equal(listener_unpublish(listener, text, NULL), 0);
 	}
 	assert_int_equal(dial_at("127.0.0.1", port), -1);
-	check_list("");
+	check_list("%s", "");
 }
 
 static void a_published_port_opens_as_something_listens(void **state)

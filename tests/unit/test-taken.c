@@ -104,6 +104,7 @@ static void the_program_that_has_a_port_is_named(void **state)
 	auto_close int fd = occupy(&port, "127.0.0.1", SOCK_STREAM), wide = occupy(&everywhere, "0.0.0.0", SOCK_DGRAM);
 
 	(void)state;
+	assert_true(fd >= 0 && wide >= 0);
 	snprintf(wanted, sizeof(wanted), "test-taken (pid %d)", (int)getpid());
 	assert_int_equal(taken_by(&holder, &paths, &loopback, port, IPPROTO_TCP, NULL), 0);
 	assert_string_equal(holder, wanted);
