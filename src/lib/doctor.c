@@ -134,11 +134,11 @@ static void check_network(struct findings *to)
 	auto_error struct annex_error *err = NULL;
 	auto_free char *passt = NULL, *range = NULL;
 
-	if (machine_passt_find(&passt, &err) == 0)
+	if (machine_passt_find(&passt, &err) == 0 && machine_passt_check(passt, &err) == 0)
 		add(to, ANNEX_DOCTOR_GOOD, "network", NULL, "%s carries what machines send outside", passt);
 	else
 		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "network", copy_hint(annex_error_hint(err)),
-		    "%s: slirp, which is slower, carries what machines send outside", annex_error_message(err));
+		    "%s: slirp carries what machines send outside", annex_error_message(err));
 	if (file_read(&range, NULL, AT_FDCWD, PING_RANGE, 256) == 0 && !may_ping(range))
 		add(to, ANNEX_DOCTOR_COULD_BE_BETTER, "ping",
 		    strdup("sudo sysctl -w net.ipv4.ping_group_range='0 2147483647'"),

@@ -1,13 +1,15 @@
 /*
- * A passt serves one connection, and ends with it. One that dies is followed by another at once; if they die one after
- * the other, after ever longer waits. With auto the first that can't run, or a few deaths in a row, mean that slirp is
- * used until annex-network is started again: it goes through the host as programs do, and copes with what it has.
+ * With auto a passt that is known to lose data is none (machine/passt.h). A passt serves one connection, and ends with
+ * it. One that dies is followed by another at once; if they die one after the other, after ever longer waits. With auto
+ * the first that can't run, or a few deaths in a row, mean that slirp is used until annex-network is started again: it
+ * goes through the host as programs do, and copes with what it has.
  */
 #include "supervisor/outward.h"
 
 #include "base/log.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "machine/passt.h"
 #include "supervisor/carrier.h"
 
 #include <string.h>
@@ -43,13 +45,25 @@ static void take_slirp(struct outward *outward, const struct annex_error *why)
 	outward->slirp = true;
 }
 
+/* Nobody has said that it has to be passt: then only one that does what slirp does. */
+static int check(struct outward *outward, struct annex_error **err)
+{
+	auto_free char *program = NULL;
+
+	if (wants(outward, "passt"))
+		return 0;
+	return machine_passt_find(&program, err) < 0 ? -1 : machine_passt_check(program, err);
+}
+
 int outward_open(struct outward *outward, int *ret_fd, struct annex_error **err)
 {
 	auto_error struct annex_error *why = NULL;
 
 	*ret_fd = -1;
 	outward->slirp = false;
-	if (wants(outward, "slirp") || wants(outward, "none") || start(outward, ret_fd, &why) == 0)
+	if (wants(outward, "slirp") || wants(outward, "none"))
+		return 0;
+	if (check(outward, &why) == 0 && start(outward, ret_fd, &why) == 0)
 		return 0;
 	if (wants(outward, "passt")) {
 		if (err)

@@ -5,7 +5,7 @@
 
 /*
  * What carries what a machine sends outside: passt, or libslirp inside annex-network, by the setting: "passt" and
- * "slirp" are that, "none" is neither, and "auto" is passt while that can run.
+ * "slirp" are that, "none" is neither, and "auto" is passt while a good one can run.
  */
 #define OUTWARD_CALM_MS    60000u /* a passt that died longer ago than this is forgotten */
 #define OUTWARD_DEATHS_MAX 3u     /* of it, each in less than that after the one before, until auto takes slirp */

@@ -18,6 +18,7 @@ from machine import Machine, is_alive, wait_for  # noqa: E402
 
 # Its connection is descriptor 3. What it does is in the file beside it, looked up as it starts.
 PASST = """#!/bin/sh
+[ "$1" = --version ] && exec cat "$0.version"
 case "$(cat "$0.does")" in
 broken) echo "External interface not usable" >&2; exit 1;;
 *) echo "$@" >> "$0.log"; exec cat <&3 >/dev/null;;
@@ -31,9 +32,13 @@ class Passt:
         self.path.chmod(0o755)
         self.log = pathlib.Path(f"{self.path}.log")
         self.does("carry")
+        self.calls_itself("2025_09_11.8a29a4f")
 
     def does(self, what):
         pathlib.Path(f"{self.path}.does").write_text(what)
+
+    def calls_itself(self, version):
+        pathlib.Path(f"{self.path}.version").write_text(f"passt {version}\n")
 
     @property
     def starts(self):
@@ -183,6 +188,16 @@ def test_auto_is_slirp_where_there_is_no_passt(user_host, make):
     guest = run(machine)
     assert inspect(user_host)["network"]["uplink"] == "slirp"
     assert end(machine, guest).count("no passt at /no/such/passt") == 1
+
+
+def test_auto_is_slirp_where_passt_loses_data(user_host, make, passt):
+    passt.calls_itself("0.0~git20230309.7c7625d-1")
+    machine = make(network="auto")
+    guest = run(machine)
+    assert inspect(user_host)["network"]["uplink"] == "slirp" and passt.starts == 0
+    assert "passt (0.0~git20230309.7c7625d-1) loses data" in end(machine, guest)
+    result = user_host.annex("doctor")
+    assert "hint: install passt 2025_09_11 or later; network=passt takes this one all the same" in result.stdout
 
 
 def test_passt_that_cannot_run_or_is_missing_fails_the_start(make, passt):

@@ -40,14 +40,22 @@ static void on_broken(const struct annex_error *why, void *data)
 static const struct outward_callbacks callbacks = {on_changed, on_broken};
 
 /* passt, for this test: writes its arguments, and does what is said. */
-static void put_passt(const struct scene *scene, const char *does)
+static void put_version(const struct scene *scene, const char *version, const char *does)
 {
 	auto_free char *path = path_join(scene->folder, "passt"), *text = NULL;
 	auto_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
 
-	assert_true(fd >= 0 && asprintf(&text, "#!/bin/sh\necho \"$@\" >&3\n%s\n", does) > 0);
+	assert_true(fd >= 0 &&
+		    asprintf(&text,
+			     "#!/bin/sh\n[ \"$1\" = --version ] && { echo passt %s; exit; }\necho \"$@\" >&3\n%s\n",
+			     version, does) > 0);
 	assert_int_equal(file_write_all(fd, text, strlen(text)), 0);
 	setenv("ANNEX_PASST", path, 1);
+}
+
+static void put_passt(const struct scene *scene, const char *does)
+{
+	put_version(scene, "2025_09_11.8a29a4f", does);
 }
 
 static int setup(void **state)
@@ -126,6 +134,20 @@ static void without_passt_auto_is_slirp_and_passt_fails(void **state)
 	assert_int_equal(begin(scene, "passt", &err), -1);
 	assert_int_equal(annex_error_kind(err), ANNEX_ERROR_NOT_FOUND);
 	assert_non_null(annex_error_hint(err));
+}
+
+static void a_passt_that_loses_data_is_taken_only_where_it_is_named(void **state)
+{
+	struct scene *scene = *state;
+
+	put_version(scene, "unknown version", "read x <&3");
+	assert_int_equal(begin(scene, "auto", NULL), 0);
+	assert_int_equal(scene->fd, -1);
+	assert_string_equal(outward_name(scene->outward), "slirp");
+	outward_free(TAKE(scene->outward));
+	assert_int_equal(begin(scene, "passt", NULL), 0);
+	assert_true(scene->fd >= 0);
+	assert_string_equal(outward_name(scene->outward), "passt");
 }
 
 static void slirp_and_none_start_nothing(void **state)
@@ -216,6 +238,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(passt_knows_the_machine_and_listens_nowhere),
 		TEST(without_passt_auto_is_slirp_and_passt_fails),
+		TEST(a_passt_that_loses_data_is_taken_only_where_it_is_named),
 		TEST(slirp_and_none_start_nothing),
 		TEST(a_passt_that_cannot_run_makes_auto_slirp),
 		TEST(a_passt_that_cannot_run_but_must_is_told_with_its_reason),
