@@ -15,8 +15,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
-enum { READ_AT_ONCE = 1 << 16, KEEP_CAPACITY = 1 << 18 };
+enum { READ_AT_ONCE = 1 << 16, KEEP_CAPACITY = 1 << 18, PAGE = 4096 };
 
 struct buffer {
 	char *data;
@@ -162,6 +163,23 @@ static void deliver(struct stream *stream)
 		end(stream, EMSGSIZE);
 }
 
+/* What isn't a socket may give no more to one read() than one of its buffers: a virtio port's are pages. Many of those
+ * are read by one call when each has a piece of the vector. */
+static ssize_t read_pages(int fd, char *bytes, size_t size)
+{
+	struct iovec pages[READ_AT_ONCE / PAGE];
+	size_t count = 0;
+
+	for (; size > 0 && count < COUNT_OF(pages); count++) {
+		size_t piece = size < PAGE ? size : PAGE;
+
+		pages[count] = (struct iovec){bytes, piece};
+		bytes += piece;
+		size -= piece;
+	}
+	return readv(fd, pages, (int)count);
+}
+
 static void read_once(struct stream *stream)
 {
 	size_t room = stream->read_cap - buffer_size(&stream->read);
@@ -176,7 +194,7 @@ static void read_once(struct stream *stream)
 	}
 	do {
 		n = stream->in_is_socket ? recv(stream->fd_in, stream->read.data + stream->read.end, room, MSG_DONTWAIT)
-					 : read(stream->fd_in, stream->read.data + stream->read.end, room);
+					 : read_pages(stream->fd_in, stream->read.data + stream->read.end, room);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0 && errno == EAGAIN)
 		return;
