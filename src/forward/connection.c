@@ -303,6 +303,14 @@ void connection_attach_connecting(struct connection *connection, struct loop *lo
 	attach(connection, loop, fd);
 }
 
+void connection_poll(struct connection *connection)
+{
+	if (connection->fd < 0 || connection->connecting || !may_receive(connection))
+		return;
+	receive(connection);
+	settle(connection);
+}
+
 void connection_resume(struct connection *connection)
 {
 	connection->held = false;

@@ -64,6 +64,7 @@ void connection_free(struct connection *connection);
 void connection_attach(struct connection *connection, struct loop *loop, int fd);
 /* One that connect() has said EINPROGRESS for. */
 void connection_attach_connecting(struct connection *connection, struct loop *loop, int fd);
+void connection_poll(struct connection *connection);   /* take what the socket may have to be read already */
 void connection_resume(struct connection *connection); /* the link may have room */
 /* Close it without a word to the peer, which has gone; a TCP socket is reset. */
 void connection_abort(struct connection *connection);

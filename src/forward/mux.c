@@ -3,6 +3,10 @@
  * line, and are let go on some at a time as the link empties: so each gets its turn, and a full link costs no more for
  * there being many.
  *
+ * Short messages of a turn of the loop leave together at its end: each write to a virtio port costs the guest and QEMU
+ * more than what is in it. Long ones leave at once, behind them; and what nobody waits for, that both ends of a
+ * connection are done, may wait a little for others.
+ *
  * What can't be done where it is found out, with a connection's functions still running, is left to `later`, a timer of
  * 0 ms.
  */
@@ -16,6 +20,8 @@
 
 enum {
 	RESUMED_AT_ONCE = 16,
+	LAZY_MS = 20,
+	SHORT = 4 << 10,
 	/* A frame is as long as what the guest's kernel takes in one write: eight of its pages when it reads them. */
 	CHUNK = (32 << 10) - (int)(FRAME_HEADER + TRANSFER_HEADER),
 };
@@ -28,14 +34,14 @@ struct mux {
 	enum mux_side side;
 	int fd;
 	struct stream *stream; /* on a duplicate of it; NULL: it is down */
-	struct loop_source *later;
+	struct loop_source *later, *flush;
 	const struct mux_callbacks *callbacks;
 	void *data;
 	uint8_t marker[WIRE_MARKER];
 	bool found;    /* the marker */
 	bool overflow; /* the peer does not read */
 	struct message_reader reader;
-	struct text frames; /* of the message that is being sent; kept for the memory it has */
+	struct text waiting; /* what is sent at the end of the turn */
 	struct connection *first_held, *last_held;
 	size_t count, lowest_free;
 	struct connection *table[WIRE_PORT_CONNECTIONS_MAX];
@@ -65,6 +71,55 @@ static void hold(struct mux *mux, struct connection *connection)
 	mux->last_held = connection;
 }
 
+static void overflow(struct mux *mux)
+{
+	mux->overflow = true;
+	loop_timer_restart(mux->later, 0);
+}
+
+static void write_bytes(struct mux *mux, const void *bytes, size_t size)
+{
+	if (stream_write(mux->stream, bytes, size) == -ENOBUFS)
+		overflow(mux); /* other failures are its end, and told */
+}
+
+static void flush(struct mux *mux)
+{
+	if (mux->stream && mux->waiting.size > 0)
+		write_bytes(mux, mux->waiting.data, mux->waiting.size);
+	if (mux->waiting.capacity > FRAME_MAX)
+		text_clear(&mux->waiting);
+	mux->waiting.size = 0;
+}
+
+static void on_flush(struct loop_source *source, void *data)
+{
+	(void)source;
+	flush(data);
+}
+
+/* Something was added to what waits, or should have been. */
+static void added(struct mux *mux, int result)
+{
+	if (result < 0)
+		overflow(mux);
+	else if (mux->waiting.size >= CHUNK)
+		flush(mux);
+	else
+		loop_defer(mux->flush);
+}
+
+static void send_lazily(struct mux *mux, enum message_kind kind, const void *body)
+{
+	bool alone = mux->waiting.size == 0, may_wait = !mux->first_held && !mux->overflow; /* `later` is for them */
+	int result = mux_is_up(mux) ? message_put(&mux->waiting, kind, 0, body) : 0;
+
+	if (!may_wait || result < 0)
+		added(mux, result);
+	else if (alone && mux->waiting.size > 0)
+		loop_timer_restart(mux->later, LAZY_MS);
+}
+
 static void resume_some(struct mux *mux)
 {
 	for (int i = 0; i < RESUMED_AT_ONCE && mux->first_held && mux_has_room(mux); i++) {
@@ -84,7 +139,7 @@ static void take_down(struct mux *mux)
 	mux->stream = NULL;
 	mux->found = mux->overflow = false;
 	message_reader_clear(&mux->reader);
-	text_clear(&mux->frames);
+	text_clear(&mux->waiting);
 	for (size_t i = 0; i < WIRE_PORT_CONNECTIONS_MAX && mux->count > 0; i++) {
 		if (!mux->table[i])
 			continue;
@@ -107,10 +162,12 @@ static void on_later(struct loop_source *source, void *data)
 	struct mux *mux = data;
 
 	(void)source;
-	if (mux->overflow)
+	if (mux->overflow) {
 		break_off(mux, "it does not read");
-	else
-		resume_some(mux);
+		return;
+	}
+	flush(mux);
+	resume_some(mux);
 }
 
 /* Connections. */
@@ -145,7 +202,13 @@ static void on_moved(struct connection *connection, void *data)
 
 static void on_send(enum message_kind kind, const void *body, void *data)
 {
-	mux_send(data, kind, body);
+	const struct message_disconnect *disconnect = body;
+	struct mux *mux = data;
+
+	if (kind == MESSAGE_DISCONNECT && find(mux, disconnect->connection)->got_done)
+		send_lazily(mux, kind, body);
+	else
+		mux_send(mux, kind, body);
 }
 
 static void on_send_data(enum message_kind kind, void *payload, size_t size, void *data)
@@ -204,6 +267,9 @@ void mux_attach(struct mux *mux, struct connection *connection, int fd, bool con
 		connection_attach_connecting(connection, mux->loop, fd);
 	else
 		connection_attach(connection, mux->loop, fd);
+	/* Its client has often sent something by now, which the guest is to have together with the news. */
+	if (mux->side == MUX_HOST)
+		connection_poll(connection);
 	tidy(mux, connection);
 }
 
@@ -270,14 +336,6 @@ static bool handle(struct mux *mux, const struct message *message)
 	if (message->kind == MESSAGE_DISCONNECT)
 		return handle_disconnect(mux, message);
 	return mux->callbacks->on_message(message, mux->data);
-}
-
-static void write_bytes(struct mux *mux, const void *bytes, size_t size)
-{
-	if (stream_write(mux->stream, bytes, size) != -ENOBUFS)
-		return; /* else its end is told */
-	mux->overflow = true;
-	loop_timer_restart(mux->later, 0);
 }
 
 /* How much of what came was used. */
@@ -352,6 +410,8 @@ int mux_new(struct mux **ret, struct loop *loop, enum mux_side side, int fd, con
 	mux->callbacks = callbacks;
 	mux->data = data;
 	result = loop_add_timer(&mux->later, loop, UINT64_MAX, on_later, mux);
+	if (result == 0)
+		result = loop_add_deferred(&mux->flush, loop, on_flush, mux);
 	if (result < 0) {
 		mux_free(mux);
 		return result;
@@ -366,6 +426,7 @@ void mux_free(struct mux *mux)
 		return;
 	take_down(mux);
 	loop_source_free(mux->later);
+	loop_source_free(mux->flush);
 	cleanup_close(&mux->fd);
 	free(mux);
 }
@@ -405,7 +466,7 @@ bool mux_is_up(const struct mux *mux)
 
 bool mux_has_room(const struct mux *mux)
 {
-	return mux_is_up(mux) && stream_queued(mux->stream) < MUX_ROOM;
+	return mux_is_up(mux) && mux->waiting.size + stream_queued(mux->stream) < MUX_ROOM;
 }
 
 bool mux_has_room_for_datagrams(const struct mux *mux)
@@ -415,17 +476,8 @@ bool mux_has_room_for_datagrams(const struct mux *mux)
 
 void mux_send(struct mux *mux, enum message_kind kind, const void *body)
 {
-	if (!mux_is_up(mux))
-		return;
-	if (message_put(&mux->frames, kind, 0, body) == 0)
-		write_bytes(mux, mux->frames.data, mux->frames.size);
-	else
-		mux->overflow = true;
-	if (mux->overflow)
-		loop_timer_restart(mux->later, 0);
-	if (mux->frames.capacity > FRAME_MAX)
-		text_clear(&mux->frames);
-	mux->frames.size = 0;
+	if (mux_is_up(mux))
+		added(mux, message_put(&mux->waiting, kind, 0, body));
 }
 
 void mux_send_data(struct mux *mux, enum message_kind kind, void *payload, size_t size)
@@ -434,6 +486,11 @@ void mux_send_data(struct mux *mux, enum message_kind kind, void *payload, size_
 
 	if (!mux_is_up(mux))
 		return;
+	if (size < SHORT) {
+		added(mux, message_put_data(&mux->waiting, kind, 0, payload, size));
+		return;
+	}
+	flush(mux);
 	frame_put_header(frame, (uint16_t)kind, 0, size);
 	write_bytes(mux, frame, FRAME_HEADER + size);
 }

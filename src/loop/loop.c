@@ -23,7 +23,7 @@ enum { EVENTS_PER_TURN = 64 };
 static const uint64_t NS_PER_MS = 1000000, NS_PER_S = 1000000000;
 static const uint64_t LONGEST_MS = 1000ull * 3600 * 24 * 365;
 
-enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_CHILD, SOURCE_SIGNAL };
+enum source_kind { SOURCE_FD, SOURCE_TIMER, SOURCE_DEFERRED, SOURCE_CHILD, SOURCE_SIGNAL };
 
 struct loop_source {
 	struct loop *loop;
@@ -33,7 +33,7 @@ struct loop_source {
 	bool dead;
 	bool always_ready; /* epoll refused it */
 	bool watched;      /* it is in the epoll set */
-	bool armed;        /* it is in the list of timers */
+	bool armed;        /* it is in the list of timers, or of what is deferred (by timer_next) */
 	int fd;            /* the caller's, or our pidfd or signalfd */
 	pid_t pid;
 	uint32_t events;
@@ -50,7 +50,7 @@ struct loop_source {
 
 struct loop {
 	int epoll, timer;
-	struct loop_source *sources, *dead, *timers;
+	struct loop_source *sources, *dead, *timers, *deferred;
 	unsigned always_ready; /* sources that epoll refused */
 	uint64_t timer_set_ns; /* what the timerfd is set to; 0: off */
 	uint64_t turn;
@@ -76,6 +76,8 @@ static void set_timerfd(struct loop *loop)
 		if (source->always_ready && source->events)
 			when = 1;
 	}
+	if (loop->deferred)
+		when = 1;
 	if (when == loop->timer_set_ns)
 		return;
 	set.it_value.tv_sec = (time_t)(when / NS_PER_S);
@@ -140,10 +142,25 @@ int loop_run(struct loop *loop)
 	return loop->result;
 }
 
+static void unlink_deferred(struct loop_source *source)
+{
+	struct loop_source **at = &source->loop->deferred;
+
+	while (*at != source)
+		at = &(*at)->timer_next;
+	*at = source->timer_next;
+	source->timer_next = NULL;
+	source->armed = false;
+}
+
 static void unlink_timer(struct loop_source *source)
 {
 	if (!source->armed)
 		return;
+	if (source->kind == SOURCE_DEFERRED) {
+		unlink_deferred(source);
+		return;
+	}
 	if (source->timer_next)
 		source->timer_next->timer_previous = source->timer_previous;
 	if (source->timer_previous)
@@ -312,6 +329,31 @@ int loop_add_timer(struct loop_source **ret, struct loop *loop, uint64_t after_m
 	return 0;
 }
 
+int loop_add_deferred(struct loop_source **ret, struct loop *loop, loop_timer_fn *fn, void *data)
+{
+	struct loop_source *source = add(loop, SOURCE_DEFERRED, -EBADF, data);
+
+	if (!source)
+		return -ENOMEM;
+	source->fn.timer = fn;
+	*ret = source;
+	return 0;
+}
+
+void loop_defer(struct loop_source *source)
+{
+	struct loop *loop = source->loop;
+
+	assert(source->kind == SOURCE_DEFERRED && !source->dead);
+	if (source->armed)
+		return;
+	source->armed_in_turn = 0;
+	source->timer_next = loop->deferred;
+	loop->deferred = source;
+	source->armed = true;
+	timers_changed(loop);
+}
+
 int loop_add_child(struct loop_source **ret, struct loop *loop, pid_t pid, loop_child_fn *fn, void *data)
 {
 	auto_close int fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
@@ -427,9 +469,26 @@ static bool run(struct loop_source *source, uint32_t events)
 	case SOURCE_SIGNAL:
 		return run_signals(source);
 	case SOURCE_TIMER:
+	case SOURCE_DEFERRED:
 		break;
 	}
 	return false;
+}
+
+/* What they defer in their turn is left for the next. */
+static bool run_deferred(struct loop *loop)
+{
+	struct loop_source *source, *first = loop->deferred;
+	bool ran = false;
+
+	for (source = first; source; source = source->timer_next)
+		source->armed_in_turn = loop->turn;
+	while ((source = loop->deferred) && source->armed_in_turn == loop->turn) {
+		unlink_deferred(source);
+		source->fn.timer(source, source->data);
+		ran = true;
+	}
+	return ran;
 }
 
 bool loop_turn(struct loop *loop, int timeout_ms)
@@ -448,6 +507,7 @@ bool loop_turn(struct loop *loop, int timeout_ms)
 
 		ran |= source ? run(source, events[i].events) : run_timers(loop);
 	}
+	ran |= run_deferred(loop);
 	loop->in_turn = false;
 	sweep(loop);
 	set_timerfd(loop);

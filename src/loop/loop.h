@@ -43,6 +43,10 @@ MUST_USE int loop_add_fd(struct loop_source **ret, struct loop *loop, int fd, ui
 /* Runs once; the source stays, for loop_timer_restart(), until it is freed. */
 MUST_USE int loop_add_timer(struct loop_source **ret, struct loop *loop, uint64_t after_ms, loop_timer_fn *fn,
 			    void *data);
+/* Runs once at the end of the turn in which loop_defer() was called, or of the next: what many callbacks of a turn have
+ * to do is done there once. */
+MUST_USE int loop_add_deferred(struct loop_source **ret, struct loop *loop, loop_timer_fn *fn, void *data);
+void loop_defer(struct loop_source *source);
 /* `pid` is an unreaped child of ours. Reaps it and runs once (status -1: somebody else has reaped it); freeing the
  * source earlier leaves it unreaped. */
 MUST_USE int loop_add_child(struct loop_source **ret, struct loop *loop, pid_t pid, loop_child_fn *fn, void *data);
