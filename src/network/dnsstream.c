@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define LENGTH    2u
-#define WRITE_CAP (DNS_PIPELINE_LIMIT * (LENGTH + DNS_MESSAGE_LIMIT))
+#define WRITE_CAP ((size_t)DNS_PIPELINE_LIMIT * (LENGTH + DNS_MESSAGE_LIMIT))
 
 struct dnsstream {
 	const struct dnsstream_callbacks *callbacks;

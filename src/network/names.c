@@ -157,6 +157,8 @@ static bool below(const char *name, const char *zone)
 	       (size == under || name[size - under - 1] == '.');
 }
 
+/* The host has no IPv6 address by name: most of what it has for itself listens at 127.0.0.1 only, and not every program
+ * tries a second address. */
 static void add_place(const struct question *question, struct reply *reply, uint32_t place)
 {
 	struct packet_address address = {.of.v4 = place_guest(place)};
@@ -164,7 +166,7 @@ static void add_place(const struct question *question, struct reply *reply, uint
 
 	if (question->type == ns_t_a || question->type == ns_t_any)
 		reply_add_address(reply, "", NAMES_TTL, &address);
-	if (question->type == ns_t_aaaa || question->type == ns_t_any)
+	if (place != PLACE_GATEWAY && (question->type == ns_t_aaaa || question->type == ns_t_any))
 		reply_add_address(reply, "", NAMES_TTL, &address6);
 }
 
@@ -344,9 +346,8 @@ static bool translate(const struct names *names, struct packet_address *ret, con
 	if (!is_loopback(&host->address))
 		return policy_may_answer(options->policy, &host->address);
 	if (host->address.v6)
-		ret->of.v6_ = place_guest6(PLACE_GATEWAY);
-	else
-		ret->of.v4 = place_guest(PLACE_GATEWAY);
+		return false;
+	ret->of.v4 = place_guest(PLACE_GATEWAY);
 	return policy_has_host_access(options->policy) && !is_localhost(host->name);
 }
 

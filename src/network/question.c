@@ -209,8 +209,8 @@ void reply_add_zone(struct reply *reply, const char *zone, uint32_t ttl)
 	assert(mail > 0);
 	server += mail;
 	/* Serial, refresh, retry, expire, and how long "there is none" holds. */
-	for (int i = 0; i < 5; i++)
-		ns_put32(i == 0 ? 1 : ttl, data + server + 4 * i);
+	for (size_t i = 0; i < 5; i++)
+		ns_put32(i == 0 ? 1 : ttl, data + server + i * NS_INT32SZ);
 	reply_add(reply, ns_s_ns, zone, ns_t_soa, ttl, data, (size_t)server + 20);
 }
 
@@ -222,6 +222,6 @@ void reply_end(struct reply *reply)
 		reply->counts[ns_s_ar]++;
 	}
 	ns_put16(reply->flags, reply->bytes + 2);
-	for (int i = 0; i < ns_s_max; i++)
-		ns_put16(reply->counts[i], reply->bytes + 4 + 2 * i);
+	for (size_t i = 0; i < COUNT_OF(reply->counts); i++)
+		ns_put16(reply->counts[i], reply->bytes + 4 + i * NS_INT16SZ);
 }
