@@ -5,6 +5,7 @@ import hashlib
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 import time
 
@@ -35,8 +36,26 @@ def machine(test_image):
 
 
 @pytest.fixture(scope="module")
-def debian(test_image):
-    made = guest_vm.Machine(test_image("debian"), cpus=2, memory=1024)
+def authority(tmp_path_factory):
+    """The folder of an authority (ca.pem), as the host tells of it (told), and of a server's certificate (server.pem)."""
+    folder = tmp_path_factory.mktemp("authority")
+
+    def openssl(*words):
+        return subprocess.run(["openssl", *words], cwd=folder, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              text=True).stdout
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=Corp Root")
+    openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", "server.key", "-out", "request", "-subj", "/CN=server")
+    openssl("x509", "-req", "-in", "request", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "server.pem")
+    hashed = openssl("x509", "-in", "ca.pem", "-noout", "-subject_hash").strip()
+    (folder / "told").write_text(f"# {hashed} Corp Root\n" + (folder / "ca.pem").read_text())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def debian(test_image, authority):
+    made = guest_vm.Machine(test_image("debian"), cpus=2, memory=1024, trust=1, certificates=(authority / "told").read_bytes(),
+                            proxies=["http_proxy=http://ada:p%40ss@proxy:1", 'no_proxy=a "b\\'])
     try:
         yield made.start()
     finally:
@@ -494,6 +513,24 @@ def test_what_was_done_about_the_account_works(debian):
 def test_names_are_resolved_and_the_host_is_reached(debian):
     assert debian.root("getent ahosts box").split()[0] in ("10.0.2.15", "fec0::15")
     assert debian.run("sh", "-c", "sudo -n true", user="ada").errors == b""
+
+
+def test_what_the_host_trusts_is_trusted(debian, authority):
+    """By links, as OpenSSL looks for it, and in the one file that others read."""
+    debian.run("sh", "-c", "cat >/tmp/server.pem", input=(authority / "server.pem").read_bytes())
+    for where in ("-no-CAfile -CApath /etc/ssl/certs", "-no-CApath -CAfile /etc/ssl/certs/ca-certificates.crt"):
+        assert debian.root(f"openssl verify {where} /tmp/server.pem") == "/tmp/server.pem: OK\n"
+    assert debian.root("cat /usr/local/share/ca-certificates/annex-*.crt") == (authority / "ca.pem").read_text()
+
+
+def test_services_have_the_proxies(debian):
+    wanted = {"http_proxy=http://ada:p%40ss@proxy:1", 'no_proxy=a "b\\'}
+    assert wanted <= set(debian.root("systemd-run -q --wait --pipe env").splitlines())
+    manager = debian.root("for each in /proc/[0-9]*; do if tr '\\0' ' ' <$each/cmdline | grep -q 'systemd --user'; then "
+                          "tr '\\0' '\\n' <$each/environ; fi; done 2>/dev/null")
+    assert wanted <= set(manager.splitlines())
+    # A session has those of who opens it.
+    assert "proxy" not in debian.run("env").output.decode()
 
 
 def test_networkd_leaves_the_interface_alone(debian):

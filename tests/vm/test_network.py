@@ -115,17 +115,29 @@ def test_transfers_are_whole_and_a_network_that_died_is_followed_by_one_that_wor
         start_network_anew(busybox)
 
 
-def test_a_machine_has_addresses_routes_and_a_name_server(busybox, debian):
+def test_a_machine_has_its_addresses_routes_and_a_name_server(busybox, debian):
     for machine in (busybox, debian):
-        told = machine.inspect()["network"]
-        shown = machine.ok("cat", "/etc/resolv.conf")
-        assert "nameserver 198.19.255.53" in shown and "annex.internal" in shown
-        assert f"inet {told['address']}/16" in machine.ok("ip", "-4", "address", "show", "scope", "global")
-        assert f"inet6 {told['address6']}/64" in machine.ok("ip", "-6", "address", "show", "scope", "global")
-        assert "default via 198.19.255.1" in machine.ok("ip", "route")
-        assert "mtu 65520" in machine.ok("ip", "link")
+        place = machine.inspect()["ip"].removeprefix("127.88.")
+        x, y = map(int, place.split("."))
+        shown = machine.ok("ip", "address", "show", "dev", "eth0")
+        assert f"inet 198.19.{place}/16" in shown and f"inet6 fd61:6e6e:6578::{x * 256 + y:x}/64" in shown
+        assert f"link/ether 02:61:6e:78:{x:02x}:{y:02x}" in shown and "mtu 65520" in shown
+        assert "default via 198.19.255.1 dev eth0" in machine.ok("ip", "route")
+        assert "default via fd61:6e6e:6578::ff01 dev eth0" in machine.ok("ip", "-6", "route")
+        assert "\nnameserver 198.19.255.53\nsearch annex.internal" in machine.ok("cat", "/etc/resolv.conf")
     assert busybox.inspect()["network"]["address"] != debian.inspect()["network"]["address"]
     assert debian.ok("getent", "ahostsv4", "host.annex.internal").startswith(HOST)
+    name = debian.name
+    assert debian.ok("hostname", "--fqdn") == f"{name}.annex.internal\n"
+    assert debian.ok("getent", "ahostsv4", name).split()[0] == "198.19." + debian.inspect()["ip"].removeprefix("127.88.")
+
+
+def test_a_session_has_the_proxies_of_who_opens_it(busybox):
+    proxies = {"http_proxy": "http://ada:p%40ss@localhost:3128", "HTTPS_PROXY": "http://proxy.example:1", "no_proxy": "example.com"}
+    shown = set(busybox.ok("env", env=proxies).splitlines())
+    assert {"http_proxy=http://ada:p%40ss@host.annex.internal:3128", "HTTPS_PROXY=http://proxy.example:1",
+            "no_proxy=example.com,.annex.internal,198.19.0.0/16,localhost,127.0.0.1,::1"} <= shown
+    assert "proxy" not in busybox.ok("env").lower()
 
 
 def name_that_the_host_knows():
