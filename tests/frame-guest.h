@@ -64,7 +64,8 @@ struct guest_tcp {
 	uint16_t port, own_port;
 	uint32_t sent, acknowledged, expected;
 	bool ended, reset;
-	size_t room; /* that the other end has told */
+	size_t room;           /* that the other end has told */
+	size_t limit, longest; /* of segments: what it asked for, and what it sent */
 	uint8_t *got;
 	size_t got_size, got_room;
 };
@@ -162,6 +163,9 @@ static inline bool guest_step(struct guest_tcp *tcp, int timeout_ms)
 	if (at[13] & GUEST_ACK)
 		tcp->acknowledged = guest_get32(at + 8);
 	tcp->room = (size_t)(at[14] << 8 | at[15]);
+	if (at[13] & GUEST_SYN && header > 20 && at[20] == 2)
+		tcp->limit = (size_t)(at[22] << 8 | at[23]);
+	tcp->longest = packet.payload_size - header > tcp->longest ? packet.payload_size - header : tcp->longest;
 	if (at[13] & GUEST_SYN)
 		tcp->expected = guest_get32(at + 4) + 1;
 	if (guest_get32(at + 4) == tcp->expected && packet.payload_size > header) {
