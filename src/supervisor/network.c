@@ -240,6 +240,12 @@ static void on_again(struct loop_source *source, void *data)
 
 /* --- names --- */
 
+/* An isolated machine is not told where its host is at home. */
+static const char *const *search_of(const struct network *network)
+{
+	return network->supervisor->record->settings.isolate ? NULL : hostnames_search(network->names);
+}
+
 static void on_names(bool resolve, bool search, void *data)
 {
 	struct network *network = data;
@@ -250,13 +256,13 @@ static void on_names(bool resolve, bool search, void *data)
 	    network_process_resolve(network->process, &now, on_refused, network, &err) < 0)
 		log_info("%s", annex_error_message(err));
 	if (search && network->supervisor->plan.qemu.network)
-		guest_names(network->supervisor->guest, hostnames_search(network->names));
+		guest_names(network->supervisor->guest, search_of(network));
 }
 
 void network_fill(const struct network *network, struct message_config *config)
 {
 	config->marker = (struct message_bytes){network->marker, sizeof(network->marker)};
-	config->search = hostnames_search(network->names);
+	config->search = search_of(network);
 }
 
 /* --- from outside --- */

@@ -69,7 +69,7 @@ static struct request *request_new(struct publishing *publishing, const void *cl
 		fail(&err, ANNEX_ERROR_BUSY, "too many requests at once");
 	else if (!(request = calloc(1, sizeof(*request))))
 		fail_memory(&err);
-	if (err) {
+	if (!request) {
 		refuse(publishing, client, err);
 		return NULL;
 	}

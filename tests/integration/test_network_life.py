@@ -239,7 +239,11 @@ def test_what_it_may_reach_changes_while_it_runs(user_host, make):
     told = inspect(user_host)
     assert {key: told["settings"][key] for key in ("home-mount", "ssh-agent", "host-access")} == {
         "home-mount": "none", "ssh-agent": "off", "host-access": "off"}
-    assert told["network"]["name"] == "" and told["pending"] == {}
+    assert told["network"]["name"] == "" and told["pending"] == {} and guest.config.search == []
+    running = user_host.start("run", "--", "true", env={"SSH_AUTH_SOCK": "/tmp/agent"})
+    opened = guest.accept()
+    guest.link.send("EXIT", opened.stream)
+    assert running.wait(TIMEOUT) == 0 and opened.forwards == []
     network = network_of(machine)
     for pair, allow in (("allow=deb.debian.org:443", ["deb.debian.org:443"]), ("allow=192.0.2.0/24", None), ("allow=-", [])):
         result = user_host.annex("set", pair)
