@@ -3,10 +3,13 @@ names. The guest is the test."""
 
 import json
 import os
+import pathlib
 import signal
+import socket
+import struct
 import subprocess
 import sys
-import pathlib
+import threading
 
 import pytest
 
@@ -231,6 +234,68 @@ def test_search_domains_follow_the_host(user_host, make):
     assert guest.link.expect("NAMES").search == ["b.example", "lan"]
     used.write_text("nameserver 192.0.2.1\n")
     assert guest.link.expect("NAMES").search == []
+
+
+class Resolver:
+    """A resolver of the host's: to every question for an address it says `address`."""
+
+    def __init__(self, address):
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.server = f"nameserver 127.0.0.1#{self.sock.getsockname()[1]}\n"
+        self.answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + socket.inet_aton(address)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            query, who = self.sock.recvfrom(4096)
+            end = query.index(b"\0", 12) + 5
+            self.sock.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0) + query[12:end] + self.answer, who)
+
+
+def look_up(guest, name, number):
+    """Ask the machine's resolver as the machine does, by a frame; the address that it answers, or None."""
+    place = [int(byte) for byte in guest.config.address.split("/")[0].split(".")[2:]]
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+    query = struct.pack(">HHHHHH", number, 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack(">HH", 1, 1)
+    datagram = struct.pack(">HHHH", 40000, 53, 8 + len(query), 0) + query
+    header = bytearray(struct.pack(">BBHHHBBH4B4B", 0x45, 0, 20 + len(datagram), number, 0, 64, 17, 0, 198, 19, *place,
+                                   198, 19, 255, 53))
+    total = sum(struct.unpack(">10H", header))
+    header[10:12] = struct.pack(">H", ~((total & 0xffff) + (total >> 16)) & 0xffff)
+    guest.ethernet.sendall(bytes([2, 0x61, 0x6e, 0x78, 255, 53, 2, 0x61, 0x6e, 0x78, *place]) + b"\x08\0" + header + datagram)
+    while True:
+        frame = guest.ethernet.recv(65536)
+        if frame[12:14] == b"\x08\0" and frame[23] == 17 and frame[42:44] == query[:2]:
+            return socket.inet_ntoa(frame[-4:]) if frame[48:50] != b"\0\0" else None
+
+
+def test_names_are_asked_of_whom_the_host_asks_at_that_moment(user_host, make):
+    machine = make(network="slirp")
+    first, second = Resolver("192.0.2.11"), Resolver("192.0.2.22")
+    conf = user_host.file("resolv.conf", first.server)
+    hosts = user_host.file("hosts", "")
+    machine.env["ANNEX_HOSTS"] = str(hosts)
+    guest = run(machine)
+    guest.ethernet.settimeout(TIMEOUT)
+    asked = iter(range(1, 1000))
+
+    def becomes(name, address):
+        wait_for(lambda: look_up(guest, name, next(asked)) == address)
+
+    becomes("one.example", "192.0.2.11")
+    new = user_host.file("resolv.conf.new", second.server)
+    new.rename(conf)
+    becomes("two.example", "192.0.2.22")
+    conf.write_text(first.server)
+    becomes("three.example", "192.0.2.11")
+    hosts.write_text("192.0.2.33 four.example four\n")
+    becomes("four.example", "192.0.2.33")
+    # A network that is started anew knows it from the start.
+    os.kill(network_of(machine)[0], signal.SIGKILL)
+    guest.link.expect("MARK")
+    becomes("five.example", "192.0.2.11")
+    assert look_up(guest, "four.example", 2000) == "192.0.2.33"
 
 
 def test_what_it_may_reach_changes_while_it_runs(user_host, make):
