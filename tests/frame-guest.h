@@ -211,6 +211,7 @@ static inline void guest_write(struct guest_tcp *tcp, const void *bytes, size_t 
 		}
 		part = part > tcp->room - under_way ? tcp->room - under_way : part;
 		part = part > GUEST_SEGMENT ? GUEST_SEGMENT : part;
+		part = tcp->limit > 0 && part > tcp->limit ? tcp->limit : part;
 		guest_segment(tcp, GUEST_ACK | GUEST_PUSH, at, part);
 		at += part;
 		size -= part;

@@ -24,14 +24,14 @@
 #include <sys/socket.h>
 
 /*
- * Bytes of a TCP segment, either way. libslirp knows no scaled windows, so there are 64 KiB under way at most. With one
- * segment of that size a window that opens again only by half is of no use to either end: one in ten downloads of some
- * MiB waited for libslirp's persist timer, 5 s and more. Three segments leave no such gap.
+ * libslirp knows no scaled windows, so there are 64 KiB of a TCP connection under way at most. With segments of half of
+ * that or more, a window that opens again by a part is of no use to either end: one in ten downloads of some MiB waited
+ * for libslirp's persist timer, 5 s and more. Three segments leave no such gap. Datagrams may be longer, but for those
+ * of IPv6 from the machine.
  */
-enum { SEGMENT = 21800 };
+enum { MTU = 21840 };
 
 enum { LONGEST_MS = 3600 * 1000, RESOLVER_PORT = 53 };
-enum { TCP_HEADER = 20, TCP_FLAGS_AT = 13, TCP_SYN = 2, OPTION_END = 0, OPTION_NOTHING = 1, OPTION_SEGMENT = 2 };
 
 struct watched {
 	int wanted; /* SLIRP_POLL_…; 0: it is not in the set */
@@ -200,48 +200,9 @@ static void rewrite(struct nat *nat, const struct packet *packet, bool destinati
 	memcpy(port_at, port_bytes, 2);
 }
 
-static bool is_tcp(const struct packet *packet)
-{
-	return packet->is_ip && !packet->is_fragment && packet->protocol == IPPROTO_TCP;
-}
-
 static bool is_tcp4(const struct packet *packet)
 {
-	return is_tcp(packet) && !packet->destination.v6;
-}
-
-/* Where a connection's beginning says how large segments may be; 0: it does not, or at a place that nobody uses. */
-static size_t segment_at(const struct packet *packet)
-{
-	const uint8_t *tcp = packet->payload;
-	size_t end = (size_t)(tcp[12] >> 4) * 4;
-
-	if (!(tcp[TCP_FLAGS_AT] & TCP_SYN) || end > packet->payload_size)
-		return 0;
-	for (size_t at = TCP_HEADER; at + 4 <= end && tcp[at] != OPTION_END;) {
-		if (tcp[at] == OPTION_SEGMENT)
-			return tcp[at + 1] == 4 && at % 2 == 0 ? at + 2 : 0;
-		if (tcp[at] != OPTION_NOTHING && tcp[at + 1] < 2)
-			return 0;
-		at += tcp[at] == OPTION_NOTHING ? 1 : tcp[at + 1];
-	}
-	return 0;
-}
-
-/* The frame with smaller segments; `frame` is what it is by now: as it came, or nat->rewritten. */
-static const uint8_t *limit_segments(struct nat *nat, const struct packet *packet, const uint8_t *frame)
-{
-	static const uint8_t limit[2] = {SEGMENT >> 8, SEGMENT & 0xff};
-	size_t at = is_tcp(packet) ? segment_at(packet) : 0;
-	uint8_t *tcp = nat->rewritten + (packet->payload - packet->frame);
-
-	if (at == 0 || memcmp(packet->payload + at, limit, sizeof(limit)) <= 0)
-		return frame;
-	if (frame != nat->rewritten)
-		memcpy(nat->rewritten, frame, packet->size);
-	compose_adjust(tcp + 16, tcp + at, limit, sizeof(limit));
-	memcpy(tcp + at, limit, sizeof(limit));
-	return nat->rewritten;
+	return packet->is_ip && !packet->destination.v6 && !packet->is_fragment && packet->protocol == IPPROTO_TCP;
 }
 
 static void send_frame(struct uplink *uplink, const struct packet *packet)
@@ -254,23 +215,22 @@ static void send_frame(struct uplink *uplink, const struct packet *packet)
 		rewrite(nat, packet, true, (struct in_addr){htonl(INADDR_LOOPBACK)}, nat->options.resolver);
 		frame = nat->rewritten;
 	}
-	slirp_input(nat->slirp, limit_segments(nat, packet, frame), (int)packet->size);
+	slirp_input(nat->slirp, frame, (int)packet->size);
 }
 
 static ssize_t on_packet(const void *frame, size_t size, void *data)
 {
 	struct nat *nat = data;
 	struct packet packet;
-	const uint8_t *out = frame;
 
 	if (!packet_parse(&packet, frame, size))
 		return (ssize_t)size;
 	if (is_tcp4(&packet) && packet.source.of.v4.s_addr == htonl(INADDR_LOOPBACK) &&
 	    packet.source_port == nat->options.resolver) {
 		rewrite(nat, &packet, false, place_guest(PLACE_DNS), RESOLVER_PORT);
-		out = nat->rewritten;
+		frame = nat->rewritten;
 	}
-	nat->options.deliver(limit_segments(nat, &packet, out), size, nat->options.data);
+	nat->options.deliver(frame, size, nat->options.data);
 	return (ssize_t)size;
 }
 
@@ -400,8 +360,8 @@ static Slirp *start(struct nat *nat)
 		.vdhcp_start = place_guest(nat->options.place),
 		.vnameserver = place_guest(PLACE_DNS),
 		.vnameserver6 = place_guest6(PLACE_DNS),
-		.if_mtu = ADDRESS_MTU,
-		.if_mru = ADDRESS_MTU,
+		.if_mtu = MTU,
+		.if_mru = MTU,
 		.disable_dns = true,
 		.disable_dhcp = true,
 	};
