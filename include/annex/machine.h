@@ -106,8 +106,9 @@ int annex_machine_delete(struct annex_machine *machine, int64_t timeout_ms, stru
 
 /* "key=value" pairs, NULL-terminated: all are checked, then all are kept. *ret_pending (may be NULL): non-zero when
  * something of it takes effect at the next start only. USAGE for an unknown key (the message lists the valid ones) or a
- * bad value. volume= takes effect at once on a machine that runs; when that fails, nothing is kept. Its HOST may begin
- * with "~" or be relative to the working folder. KEY=default is what a new machine has, by the user's config.json. */
+ * bad value. volume= and publish= take effect at once on a machine that runs; when that fails, nothing is kept. Its
+ * HOST may begin with "~" or be relative to the working folder. KEY=default is what a new machine has, by the user's
+ * config.json. */
 int annex_machine_set(struct annex_machine *machine, const char *const *settings, int *ret_pending,
 		      struct annex_error **err);
 int annex_machine_set_default(struct annex_machine *machine, struct annex_error **err);

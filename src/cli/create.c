@@ -217,6 +217,9 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 		return -1;
 	hosts_follow(cli);
 	if (!wanted->no_boot && machines_start(cli, machine, err) < 0) {
+		/* A port that is taken: another is a setting away. */
+		if (annex_error_kind(*err) == ANNEX_ERROR_EXISTS && !interrupt_signal())
+			fail_while(err, "machine '%s' was made and stays", annex_machine_name(machine));
 		fail_while(err, "create %s", wanted->image);
 		if (!interrupt_signal())
 			return fail_hint(err, "annex logs %s", annex_machine_name(machine));

@@ -103,7 +103,8 @@ def test_two_machines_have_the_same_ports(served):
         failed = host.annex("create", f"oci:{machines.annex_test.image('busybox')}", "-n", "twin", "--home-mount", "none",
                             "--memory", "256M", "--cpus", "1", "-p", f"{port}:8080", timeout=BOOT)
         assert failed.returncode == 4, failed.stderr
-        assert failed.stderr.splitlines()[-2].endswith(f"port 127.0.0.1:{port} is taken by machine '{served.name}'")
+        assert failed.stderr.splitlines()[-2].endswith(
+            f": machine 'twin' was made and stays: cannot start machine 'twin': port 127.0.0.1:{port} is taken by machine '{served.name}'")
         assert failed.stderr.splitlines()[-1] == f"hint: for any free port: annex set -n twin publish=-{port}:8080 publish=0:8080"
         twin = machines.Machine(host, "twin")
         host.ok("set", "-n", "twin", f"publish=-{port}:8080", "publish=0:8080")
