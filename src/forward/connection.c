@@ -93,13 +93,25 @@ static bool all_passed(const struct connection *connection)
 	return connection->read_ended && connection->write_ended && waiting(connection) == 0;
 }
 
+static void set_reset(struct connection *connection, bool by_close)
+{
+	const struct linger linger = {.l_onoff = by_close};
+
+	if (connection->fd >= 0 && connection->reset_by_close != by_close)
+		setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+	connection->reset_by_close = by_close;
+}
+
 static void close_socket(struct connection *connection)
 {
-	const struct linger at_once = {.l_onoff = 1};
-
-	if (connection->fd >= 0 && connection->rules->resets && !all_passed(connection))
-		setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	if (connection->rules->resets)
+		set_reset(connection, !all_passed(connection));
 	let_go(connection);
+}
+
+void connection_guard(struct connection *connection)
+{
+	set_reset(connection, true);
 }
 
 void connection_abort(struct connection *connection)

@@ -41,8 +41,9 @@ struct connection {
 	void *data;
 
 	struct loop_source *source;
-	int fd;            /* -1: there is none yet, or no more */
-	bool connecting;   /* it is not connected yet */
+	int fd;          /* -1: there is none yet, or no more */
+	bool connecting; /* it is not connected yet */
+	bool reset_by_close;
 	struct text queue; /* what came and is not written, from `start` on */
 	size_t start;
 	uint32_t window;     /* the peer's, by now */
@@ -64,6 +65,8 @@ void connection_free(struct connection *connection);
 void connection_attach(struct connection *connection, struct loop *loop, int fd);
 /* One that connect() has said EINPROGRESS for. */
 void connection_attach_connecting(struct connection *connection, struct loop *loop, int fd);
+/* Even if this process is killed, who has the socket's other end learns that it was not all. */
+void connection_guard(struct connection *connection);
 void connection_poll(struct connection *connection);   /* take what the socket may have to be read already */
 void connection_resume(struct connection *connection); /* the link may have room */
 /* Close it without a word to the peer, which has gone; a TCP socket is reset. */

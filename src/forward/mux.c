@@ -268,8 +268,10 @@ void mux_attach(struct mux *mux, struct connection *connection, int fd, bool con
 	else
 		connection_attach(connection, mux->loop, fd);
 	/* Its client has often sent something by now, which the guest is to have together with the news. */
-	if (mux->side == MUX_HOST)
+	if (mux->side == MUX_HOST) {
+		connection_guard(connection);
 		connection_poll(connection);
+	}
 	tidy(mux, connection);
 }
 
