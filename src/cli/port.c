@@ -256,6 +256,8 @@ static int run_add(struct cli *cli, const void *parsed, struct annex_error **err
 			if (annex_error_kind(*err) == ANNEX_ERROR_BUSY && !is_running(machine))
 				fail_hint(err, "annex start %s; or for every start: annex set -n %s publish=%s", name,
 					  name, port);
+			else if (annex_error_kind(*err) == ANNEX_ERROR_EXISTS)
+				fail_hint(err, "annex port %s", name);
 			return fail_while(err, "port add %s in %s", port, name);
 		}
 		progress_clear(cli->progress);

@@ -282,6 +282,11 @@ static int hint(struct annex_error **err, const struct machine_paths *paths, con
 	return fail_hint(err, "for any free port: annex port add -n %s %s", paths->name, other);
 }
 
+static bool is_taken(const struct annex_error *refusal)
+{
+	return annex_error_kind(refusal) == ANNEX_ERROR_EXISTS && text_ends(annex_error_message(refusal), " is taken");
+}
+
 int taken_refuse(struct annex_error **err, const struct annex_error *refusal, const struct machine_paths *paths,
 		 const char *text, bool kept)
 {
@@ -289,8 +294,7 @@ int taken_refuse(struct annex_error **err, const struct annex_error *refusal, co
 	char place[PUBLISH_PLACE_TEXT];
 	struct publish publish;
 
-	if (annex_error_kind(refusal) != ANNEX_ERROR_EXISTS || !text_ends(annex_error_message(refusal), " is taken") ||
-	    publish_parse(&publish, text, NULL) < 0)
+	if (!is_taken(refusal) || publish_parse(&publish, text, NULL) < 0)
 		return fail_relayed(err, annex_error_kind(refusal), annex_error_errno(refusal),
 				    annex_error_message(refusal), annex_error_hint(refusal));
 	for (unsigned i = 0; i < publish.count && !holder; i++) {

@@ -287,11 +287,9 @@ static int check(const struct listener *listener, const struct publish *publish,
 
 	if (other && publish_compare(&other->publish, publish) == 0)
 		return 1;
-	if (other) {
-		fail(err, ANNEX_ERROR_EXISTS, "it needs the same port of this host as '%s', which is published",
-		     other->text);
-		return fail_hint(err, "annex port remove %s", other->text);
-	}
+	if (other)
+		return fail(err, ANNEX_ERROR_EXISTS, "it needs the same port of this host as '%s', which is published",
+			    other->text);
 	for (const struct publication *at = listener->publications; at; at = at->next)
 		ports += at->publish.count;
 	if (ports > PUBLISH_PORTS_MAX)

@@ -284,7 +284,7 @@ def test_ports_are_published_for_now(user_host, services):
     assert user_host.ok("port", "add", f"{first}:80") == ""  # it is already
     check_failure(user_host.annex("port", "add", f"{first}:82"), 4,
                   f"port add {first}:82 in dev: it needs the same port of this host as '{first}:80', which is published",
-                  f"annex port remove {first}:80")
+                  "annex port dev")
     check_failure(user_host.annex("port", "rm", str(second)), 3,
                   f"port remove {second} in dev: no port is published as '{second}'", "annex port dev")
     result = user_host.annex("port", "rm", str(first), ":81")
