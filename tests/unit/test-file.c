@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/xattr.h>
 
 static void an_atomic_write_replaces_the_whole_file(void **state)
 {
@@ -23,6 +24,25 @@ static void an_atomic_write_replaces_the_whole_file(void **state)
 	free(read);
 	read = NULL;
 	assert_int_equal(file_read(&read, &size, AT_FDCWD, path, 5), -EFBIG);
+}
+
+static void a_file_that_is_replaced_keeps_what_is_known_of_it(void **state)
+{
+	auto_free char *path = path_join(folder, "replaced");
+	char value[8] = "";
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(file_write_atomic(AT_FDCWD, path, "first", 5, 0600), 0);
+	assert_int_equal(chmod(path, 0640), 0);
+	if (setxattr(path, "user.label", "kept", 4, 0) < 0)
+		skip(); /* there are none on this file system */
+	assert_int_equal(file_replace(AT_FDCWD, path, "second", 6, 0600), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0640);
+	assert_int_equal(st.st_size, 6);
+	assert_int_equal(getxattr(path, "user.label", value, sizeof(value)), 4);
+	assert_string_equal(value, "kept");
 }
 
 static void what_others_have_put_there_is_not_waited_for(void **state)
@@ -86,6 +106,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_atomic_write_replaces_the_whole_file),
+		cmocka_unit_test(a_file_that_is_replaced_keeps_what_is_known_of_it),
 		cmocka_unit_test(what_others_have_put_there_is_not_waited_for),
 		cmocka_unit_test(bytes_are_written_at_a_place_and_the_position_stays),
 		cmocka_unit_test(a_tree_goes_but_what_its_links_point_to_stays),

@@ -269,6 +269,7 @@ static void a_socket_that_is_no_machines_is_nobodys(void **state)
 	static const char *const wrong[] = {"",
 					    "3.7",
 					    "lab/3.7",
+					    "another/3.7",
 					    "default/",
 					    "default/3",
 					    "default/3.",
@@ -326,12 +327,12 @@ static void strangers_are_not_heard(void **state)
 	static uint8_t garbage[100000];
 
 	(void)state;
-	join(&other, "lab", 0x0401, "other");
+	join(&other, "another", 0x0401, "other");
 	join(&web, "default", 0x0307, "web");
 	make_frame(&frame, false, 0x0401, 0x0307, 'a', 100);
 	send_from(NULL, frame.bytes, frame.size);
 	send_from("4.1", frame.bytes, frame.size);
-	send_from("lab/4.2", frame.bytes, frame.size);
+	send_from("another/4.2", frame.bytes, frame.size);
 	send_from("default/4.2", frame.bytes, frame.size);
 	send_from("default/4.1", garbage, sizeof(garbage));
 	send_from("default/4.1", garbage, 0);
