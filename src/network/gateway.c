@@ -225,12 +225,23 @@ static void to_uplink(struct gateway *gateway, struct uplink *uplink, const stru
 		uplink->type->send(uplink, packet);
 }
 
+/* What carries a packet outside. */
+static struct uplink *outside_of(const struct gateway *gateway, const struct packet *packet)
+{
+	const struct gateway_ways *ways = gateway->options.ways;
+
+	if (packet->source.v6 && gateway->outside && gateway->services && ways->carries6 &&
+	    !ways->carries6(gateway->options.data))
+		return gateway->services;
+	return gateway->outside;
+}
+
 static void to_router(struct gateway *gateway, const struct packet *packet)
 {
 	if (answer_echo(gateway, packet))
 		return;
-	if (gateway->options.host_access && gateway->host)
-		to_uplink(gateway, gateway->host, packet);
+	if (gateway->options.host_access)
+		to_uplink(gateway, gateway->host ? gateway->host : outside_of(gateway, packet), packet);
 	else
 		refuse(gateway, packet);
 }
@@ -266,7 +277,7 @@ static void to_machine(struct gateway *gateway, const struct packet *packet, uin
 static void to_outside(struct gateway *gateway, const struct packet *packet)
 {
 	if (gateway->options.ways->allows(packet, gateway->options.data))
-		to_uplink(gateway, gateway->outside, packet);
+		to_uplink(gateway, outside_of(gateway, packet), packet);
 	else
 		prohibit(gateway, packet);
 }

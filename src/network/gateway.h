@@ -16,6 +16,8 @@ struct gateway_ways {
 	bool (*allows)(const struct packet *packet, void *data);
 	/* A datagram to the resolver; gateway_reply() answers it, from inside it or later. */
 	void (*resolve)(const uint8_t *message, size_t size, uint64_t from, void *data);
+	/* Does `outside` carry IPv6? Where not, `services` refuses it at once. NULL: it does. */
+	bool (*carries6)(void *data);
 	bool (*has)(uint32_t place, void *data);               /* another machine */
 	void (*pass)(const struct packet *packet, void *data); /* to the one whose hardware address it is for */
 };
@@ -37,7 +39,7 @@ static inline void cleanup_gateway(struct gateway **gateway)
 
 void gateway_set_host_access(struct gateway *gateway, bool host_access);
 /* Stay the caller's. `outside` carries what goes outside, NULL: that is lost; `host` what goes to the host's loopback,
- * `services` TCP to the resolver: NULL, they refuse. */
+ * NULL: as what goes outside; `services` TCP to the resolver, NULL: it refuses. */
 void gateway_set_outside(struct gateway *gateway, struct uplink *outside);
 void gateway_set_host(struct gateway *gateway, struct uplink *host, struct uplink *services);
 

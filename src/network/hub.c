@@ -1,6 +1,7 @@
 #include "network/hub.h"
 
 #include "base/log.h"
+#include "base/time.h"
 #include "network/cable.h"
 #include "network/control.h"
 #include "network/dns.h"
@@ -13,7 +14,11 @@
 #include "network/switch.h"
 #include "network/way.h"
 
+#include <arpa/inet.h>
 #include <string.h>
+#include <sys/socket.h>
+
+enum { ROUTE6_MS = 2000 };
 
 struct hub {
 	struct loop *loop;
@@ -27,6 +32,8 @@ struct hub {
 	struct nat *nat;
 	struct inlet *inlet;
 	struct passt *passt;
+	uint64_t route6_until; /* until then `route6` is what was seen last */
+	bool route6;
 	struct ports *ports;       /* NULL, as what follows: the machine has no link for ports */
 	struct listener *listener; /* NULL until the ports are there */
 };
@@ -80,6 +87,26 @@ static void resolve(const uint8_t *message, size_t size, uint64_t from, void *da
 	dns_query(hub->dns, message, size, from);
 }
 
+/* passt has no IPv6 on hosts without a way outside by it: what is sent there just disappears. The address is one of the
+ * documentation's: nothing is sent. */
+static bool carries6(void *data)
+{
+	const struct sockaddr_in6 address = {
+		.sin6_family = AF_INET6, .sin6_port = htons(9), .sin6_addr = {{{0x20, 0x01, 0x0d, 0xb8, [15] = 1}}}};
+	struct hub *hub = data;
+	uint64_t now = time_monotonic_ms();
+
+	if (!hub->passt || now < hub->route6_until)
+		return !hub->passt || hub->route6;
+	{
+		auto_close int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+		hub->route6 = fd >= 0 && connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+	}
+	hub->route6_until = now + ROUTE6_MS;
+	return hub->route6;
+}
+
 static bool has(uint32_t place, void *data)
 {
 	const struct hub *hub = data;
@@ -96,7 +123,7 @@ static void pass(const struct packet *packet, void *data)
 }
 
 static const struct gateway_ways ways = {
-	.deliver = deliver, .allows = allows, .resolve = resolve, .has = has, .pass = pass};
+	.deliver = deliver, .allows = allows, .resolve = resolve, .carries6 = carries6, .has = has, .pass = pass};
 
 static void on_outside(const uint8_t *frame, size_t size, void *data)
 {
@@ -319,6 +346,7 @@ int hub_set_uplink(struct hub *hub, int passt, struct annex_error **err)
 			return fail_os(err, result, "cannot watch passt");
 		(void)TAKE_FD(fd);
 	}
+	gateway_set_host(hub->gateway, made ? NULL : nat_uplink(hub->nat), nat_uplink(hub->nat));
 	gateway_set_outside(hub->gateway, made ? passt_uplink(made) : nat_uplink(hub->nat));
 	passt_free(hub->passt);
 	hub->passt = made;

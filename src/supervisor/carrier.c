@@ -154,10 +154,10 @@ static int run(struct carrier *carrier, const char *program, uint32_t place, con
 			      "--gateway",   place_guest6_text(gateway6, PLACE_GATEWAY),
 			      "--no-dhcp",   "--no-ndp",
 			      "--no-ra",     "--no-dhcpv6",
-			      "--no-map-gw", "--mtu",
-			      mtu,           "--tcp-ports",
-			      "none",        "--udp-ports",
-			      "none",        NULL};
+			      "--mtu",       mtu,
+			      "--tcp-ports", "none",
+			      "--udp-ports", "none",
+			      NULL};
 	const struct spawn_options options = {
 		.argv = argv,
 		.environment = (const char *const[]){"LC_ALL=C", path, NULL},

@@ -12,7 +12,7 @@ struct scene {
 	struct gateway *gateway;
 	struct uplink outside, host, services;
 	unsigned delivered, passed, resolved, to_outside, to_host, to_services, settled, held;
-	bool allowed;
+	bool allowed, no_route6;
 	uint64_t from;
 	uint8_t frame[PACKET_MAX];
 	size_t size;
@@ -57,8 +57,14 @@ static void pass(const struct packet *packet, void *data)
 	scene->passed++;
 }
 
+static bool carries6(void *data)
+{
+	(void)data;
+	return !scene->no_route6;
+}
+
 static const struct gateway_ways ways = {
-	.deliver = deliver, .allows = allows, .resolve = resolve, .has = has, .pass = pass};
+	.carries6 = carries6, .deliver = deliver, .allows = allows, .resolve = resolve, .has = has, .pass = pass};
 
 static void take(struct uplink *uplink, const struct packet *packet)
 {
@@ -152,6 +158,16 @@ static void datagrams_go_where_their_destination_is(void **state)
 	assert_int_equal(scene->settled, 3);
 }
 
+static void what_the_uplink_does_not_carry_is_left_to_who_refuses_it(void **state)
+{
+	(void)state;
+	scene->no_route6 = true;
+	take_in(datagram("fd61:6e6e:6578::307", "2001:db8::1", 53));
+	take_in(datagram("198.19.3.7", "192.0.2.1", 53));
+	assert_int_equal(scene->to_services, 1);
+	assert_int_equal(scene->to_outside, 1);
+}
+
 static void foreign_sources_go_nowhere(void **state)
 {
 	static const char *const foreign[] = {
@@ -215,6 +231,21 @@ static void a_router_without_host_access_refuses(void **state)
 	take_in(datagram("198.19.3.7", "198.19.255.1", 80));
 	told(&packet);
 	assert_int_equal(packet.protocol, IPPROTO_ICMP);
+	assert_int_equal(scene->to_host, 0);
+}
+
+static void without_a_way_of_its_own_the_host_is_reached_by_the_uplink(void **state)
+{
+	(void)state;
+	gateway_set_host(scene->gateway, NULL, &scene->services);
+	segment("198.19.3.7", "198.19.255.1", 80, 2);
+	assert_int_equal(scene->to_outside, 1);
+	gateway_set_outside(scene->gateway, NULL);
+	segment("198.19.3.7", "198.19.255.1", 80, 2);
+	assert_int_equal(scene->delivered, 0);
+	gateway_set_host_access(scene->gateway, false);
+	segment("198.19.3.7", "198.19.255.1", 80, 2);
+	assert_int_equal(scene->delivered, 1);
 	assert_int_equal(scene->to_host, 0);
 }
 
@@ -455,10 +486,12 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		TEST(datagrams_go_where_their_destination_is),
+		TEST(what_the_uplink_does_not_carry_is_left_to_who_refuses_it),
 		TEST(foreign_sources_go_nowhere),
 		TEST(what_is_for_many_goes_nowhere),
 		TEST(what_is_not_allowed_is_told_so),
 		TEST(a_router_without_host_access_refuses),
+		TEST(without_a_way_of_its_own_the_host_is_reached_by_the_uplink),
 		TEST(the_resolver_is_asked_and_answers_who_asked),
 		TEST(machines_that_are_there_are_reached),
 		TEST(who_is_there_is_told),

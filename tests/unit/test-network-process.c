@@ -390,6 +390,11 @@ static void connections_go_through_passt(void **state)
 	server_open_at(&server, outside);
 	exchange(place, inet_ntoa(outside), server.port, 1 << 20);
 	server_close(&server);
+	server_open(&server, false); /* passt's gateway is the loopback */
+	exchange(place, "198.19.255.1", server.port, 1 << 20);
+	server_close(&server);
+	assert_false(guest_connect(&tcp, &place->guest, "198.19.255.1", server.port));
+	assert_true(tcp.reset);
 	assert_int_equal(kill(pid, SIGKILL), 0);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(network_process_uplink(place->process, -1, on_answer, place, NULL), 0);

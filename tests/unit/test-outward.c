@@ -116,7 +116,7 @@ static void passt_knows_the_machine_and_listens_nowhere(void **state)
 	assert_string_equal(arguments,
 			    "--foreground --fd 3 --address 198.19.3.7 --netmask 16 --gateway 198.19.255.1 "
 			    "--address fd61:6e6e:6578::307 --gateway fd61:6e6e:6578::ff01 --no-dhcp --no-ndp --no-ra "
-			    "--no-dhcpv6 --no-map-gw --mtu 65520 --tcp-ports none --udp-ports none\n");
+			    "--no-dhcpv6 --mtu 65520 --tcp-ports none --udp-ports none\n");
 	assert_string_equal(outward_name(scene->outward), "passt");
 	assert_true(outward_pid(scene->outward) > 0);
 }
