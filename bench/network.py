@@ -31,6 +31,13 @@ IPERF, PEER, SSH = 5201, 7000, 22  # ports in the machine
 DEADLINE = 60
 QEMU_USER, PASST, SSH_L = "QEMU's user networking", "passt on QEMU", "`ssh -L`"
 SLIRP_NET, PASST_NET = "10.0.77", "10.0.78"  # .2 is the host's loopback, .15 the machine
+OUTBOUND = ("iperf3 in the machine, its server on the host's loopback: through annex-network with passt and with slirp behind it, "
+            "against an interface of QEMU's own user networking and against passt right behind QEMU (with frames of 65,520 "
+            "bytes, as annex has). ")
+INBOUND = ("iperf3 on the host, its server in the machine: to the machine's address (127.88.x.y) against a forwarded port of "
+           "QEMU's user networking (`hostfwd`), of passt (`-t`) and of `ssh -L` over a connection that is there already. ")
+IDLES = (f"What {IDLE:,} connections more cost after a byte each way: on the host annex-network and the supervisor, QEMU (without "
+         "the machine's memory), or ssh; in the machine, by what is available there: the agent, or sshd, and the kernel's sockets.")
 ROUND = "Medians of {} rounds; in each, every way is measured in turn."
 
 
@@ -143,7 +150,8 @@ class Network:
         device = "virtio-net-pci,disable-legacy=on,romfile="
         wrapper.write_text(
             "#!/bin/bash\nmore=()\nfor word; do\n"
-            f"\t[[ $word != guest={NAME} ]] || more=(-netdev user,id=peer,net={SLIRP_NET}.0/24,dhcpstart={SLIRP_NET}.15{forwards} \\\n"
+            f"\t[[ $word != guest={NAME} ]] || more=(\\\n"
+            f"\t\t-netdev user,id=peer,net={SLIRP_NET}.0/24,dhcpstart={SLIRP_NET}.15{forwards} \\\n"
             f"\t\t-device {device},netdev=peer,mac=52:54:00:77:00:0f \\\n"
             f"\t\t-netdev stream,id=passt,server=off,addr.type=unix,addr.path={self.folder}/passt/socket \\\n"
             f"\t\t-device {device},netdev=passt,mac=52:54:00:78:00:0f)\n"
@@ -175,16 +183,18 @@ class Network:
         self.annex("start", NAME)
         self.inside("sh", "-ec", "systemctl is-system-running --wait >/dev/null || true; "
                     "systemctl stop nginx 'postgresql*'; cat >/run/network-peer; chmod 755 /run/network-peer; "
-                    f"systemd-run -q -p LimitNOFILE=20000 /run/network-peer serve {PEER}; systemd-run -q iperf3 -s -p {IPERF}; "
+                    f"systemd-run -q -p LimitNOFILE=20000 /run/network-peer serve {PEER}; "
+                    f"systemd-run -q iperf3 -s -p {IPERF}; "
                     "link() { basename $(dirname $(grep -l $1 /sys/class/net/*/address)); }; "
                     f"user=$(link 52:54:00:77:00:0f) passt=$(link 52:54:00:78:00:0f); "
                     f"ip address add {SLIRP_NET}.15/24 dev $user; ip link set $user up; "
-                    f"ip address add {PASST_NET}.15/24 dev $passt; ip link set $passt mtu 65520 up; ping -c 1 {PASST_NET}.2 || true",
+                    f"ip address add {PASST_NET}.15/24 dev $passt; ip link set $passt mtu 65520 up",
                     stdin=open(self.peer, "rb"))
         listed = json.loads(self.annex("list", "--format", "json").stdout)
         self.address = next(machine["ip"] for machine in listed if machine["name"] == NAME)
         ssh = ssh_ready(self.annex, self.slirp_ports[2], self.folder, NAME)
-        forward = [word for here, there in zip(self.ssh_ports, (IPERF, PEER)) for word in ("-L", f"127.0.0.1:{here}:127.0.0.1:{there}")]
+        forward = [word for here, there in zip(self.ssh_ports, (IPERF, PEER))
+                   for word in ("-L", f"127.0.0.1:{here}:127.0.0.1:{there}")]
         self.ways = {"annex": (self.address, IPERF, PEER), QEMU_USER: ("127.0.0.1", *self.slirp_ports[:2]),
                      PASST: ("127.0.0.1", *self.passt_ports), SSH_L: ("127.0.0.1", *self.ssh_ports)}
         ways = contextlib.ExitStack()
@@ -196,8 +206,8 @@ class Network:
     def iperf(self, run, address, port, back):
         """MB/s. A server that has not seen the end of the last one yet is asked again."""
         for _ in range(20):
-            said = json.loads(run("iperf3", "-c", address, "-p", str(port), "-t", str(SECONDS), "-J", *(["-R"] if back else []),
-                                  check=False))
+            more = ["-R"] if back else []
+            said = json.loads(run("iperf3", "-c", address, "-p", str(port), "-t", str(SECONDS), "-J", *more, check=False))
             if "error" not in said:
                 return said["end"]["sum_received"]["bits_per_second"] / 8e6
             time.sleep(0.5)
@@ -264,8 +274,8 @@ class Network:
 
     def available_mib(self):
         """Of the machine's memory, after it has tidied up."""
-        said = self.inside("sh", "-c", "sleep 1; sync; echo 3 >/proc/sys/vm/drop_caches; grep MemAvailable /proc/meminfo").stdout
-        return int(said.split()[1]) / 1024
+        script = "sleep 1; sync; echo 3 >/proc/sys/vm/drop_caches; grep MemAvailable /proc/meminfo"
+        return int(self.there("sh", "-c", script).split()[1]) / 1024
 
     def idle(self, table):
         for way, (measure, pids) in self.holders().items():
@@ -285,21 +295,14 @@ class Network:
     def tables(self, _name):
         self.prepare()
         about = "accelerator {}"
-        out = Throughput("From the machine to the host", "iperf3 in the machine, its server on the host's loopback: through "
-                         "annex-network with passt and with slirp behind it, against an interface of QEMU's own user networking "
-                         "and against passt right behind QEMU (the latter with a frame of 65,520 bytes, as annex has). "
-                         + ROUND.format(self.runs), about)
-        into = Throughput("Through the machine's address", "iperf3 on the host, its server in the machine: to the machine's address "
-                          "(127.88.x.y) against a forwarded port of QEMU's user networking (`hostfwd`), of passt (`-t`) and of "
-                          "`ssh -L` over a connection that is there already. " + ROUND.format(self.runs), about)
-        rates = Rate("Connections through the machine's address", "Connect, send a byte, have its answer, close; the same ways. "
-                     + ROUND.format(self.runs), about)
-        latencies = Comparison("A request on an open connection", "µs", "A byte to a server in the machine and back, by the same ways. "
-                               + ROUND.format(self.runs), about)
-        idle = Table("A thousand idle connections", ["through", "on the host, MiB", "in the machine, MiB"],
-                     f"What {IDLE:,} connections more cost after a byte each way: on the host annex-network and the supervisor, QEMU "
-                     "(without the machine's memory), or ssh; in the machine, by what is available there, with sshd and the kernel's "
-                     "sockets.", about)
+        rounds = ROUND.format(self.runs)
+        out = Throughput("From the machine to the host", OUTBOUND + rounds, about)
+        into = Throughput("Through the machine's address", INBOUND + rounds, about)
+        rates = Rate("Connections through the machine's address",
+                     "Connect, send a byte, have its answer, close; the same ways. " + rounds, about)
+        latencies = Comparison("A request on an open connection", "µs",
+                               "A byte to a server in the machine and back, by the same ways. " + rounds, about)
+        idle = Table("A thousand idle connections", ["through", "on the host, MiB", "in the machine, MiB"], IDLES, about)
         with self.begin("passt"):
             self.outbound("passt", out)
             self.inbound(into)
