@@ -1,8 +1,8 @@
-"""Servers on the host's loopback that machines talk to, each on a free port of its own.
+"""Servers on the host that machines talk to, each on a free port of its own, of loopback unless told otherwise.
 
     with servers.Iperf() as iperf:            # .port; real programs: Iperf, Dnsmasq, Squid
         …
-    with servers.Hashing() as hashing:        # reads to the end, answers with the SHA-256 of it
+    with servers.Hashing() as hashing:        # reads to the end, answers with the SHA-256 of it; Returning: with all of it
     with servers.Sending(data) as sending:    # sends this and ends
     with servers.Echo() as echo:              # UDP: gives each datagram back
 
@@ -10,6 +10,7 @@ They end with the block: programs by their pid, threads by their socket.
 """
 
 import contextlib
+import getpass
 import hashlib
 import pathlib
 import shutil
@@ -67,14 +68,14 @@ def answers(port, address="127.0.0.1"):
 
 
 class Iperf(Program):
-    def __init__(self):
-        self.port = free_port()
-        self.start("iperf3", "-s", "-B", "127.0.0.1", "-p", self.port)
-        self.wait_until(lambda: answers(self.port))
+    def __init__(self, address="127.0.0.1"):
+        self.port = free_port(address=address)
+        self.start("iperf3", "-s", "-B", address, "-p", self.port)
+        self.wait_until(lambda: answers(self.port, address))
 
 
 class Peer(Program):
-    """network-peer of the build folder: gives back what it is sent, to thousands at once."""
+    """network-peer of the build folder: gives back what it is sent, to thousands at once; on every address."""
 
     def __init__(self, program):
         self.port = free_port()
@@ -83,11 +84,12 @@ class Peer(Program):
 
 
 class Dnsmasq(Program):
-    """A resolver that knows these names, {"name": "address" or [addresses]}, asks others for these domains, {"domain": "resolver"}, and says
-    NXDOMAIN to all else. At port 53, as resolv.conf can name no other."""
+    """A resolver that knows these names, {"name": "address" or [addresses]}, asks others for these domains, {"domain":
+    "resolver"}, and says NXDOMAIN to all else. `at`: what a resolv.conf for annex calls it, and what others have as a resolver."""
 
-    def __init__(self, address, names, domains=None):
-        self.address, self.names, self.domains = address, dict(names), dict(domains or {})
+    def __init__(self, names, domains=None):
+        self.port, self.names, self.domains = free_port(), dict(names), dict(domains or {})
+        self.at = f"127.0.0.1#{self.port}"
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="annex-dnsmasq-", dir="/var/tmp"))
         self.folder.chmod(0o755)
         self.run()
@@ -98,9 +100,9 @@ class Dnsmasq(Program):
         records += [f"--server=/{domain}/{resolver}" for domain, resolver in self.domains.items()]
         # --local=/#/: what it does not know is not asked anywhere else.
         self.start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--local=/#/",
-                   "--user=root", "--bind-interfaces", f"--listen-address={self.address}", "--port=53", "--log-queries",
-                   "--log-facility=-", f"--pid-file={self.folder}/pid", *records)
-        self.wait_until(lambda: answers(53, self.address))
+                   f"--user={getpass.getuser()}", "--bind-interfaces", "--listen-address=127.0.0.1", f"--port={self.port}",
+                   "--log-queries", "--log-facility=-", f"--pid-file={self.folder}/pid", *records)
+        self.wait_until(lambda: answers(self.port))
 
     def was_asked(self, name):
         return f"] {name} from " in self.output()
@@ -165,11 +167,11 @@ max_filedescriptors 256
 
 
 class Threads:
-    """A server of threads, at 127.0.0.1."""
+    """A server of threads."""
 
     kind = socketserver.ThreadingTCPServer
 
-    def __init__(self):
+    def __init__(self, address="127.0.0.1"):
         outer = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -182,7 +184,7 @@ class Threads:
             request_queue_size = 128
             max_packet_size = 65535
 
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = Server((address, 0), Handler)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
         self.thread.start()
@@ -197,6 +199,8 @@ class Threads:
 
 
 class Hashing(Threads):
+    """Reads to the end, and only then answers with the SHA-256 of it."""
+
     def serve(self, connection, _client):
         digest = hashlib.sha256()
         while piece := connection.recv(1 << 16):
@@ -204,10 +208,20 @@ class Hashing(Threads):
         connection.sendall(digest.hexdigest().encode() + b"\n")
 
 
+class Returning(Threads):
+    """Reads to the end, and only then gives all of it back."""
+
+    def serve(self, connection, _client):
+        data = bytearray()
+        while piece := connection.recv(1 << 16):
+            data += piece
+        connection.sendall(data)
+
+
 class Sending(Threads):
-    def __init__(self, data):
+    def __init__(self, data, address="127.0.0.1"):
         self.data, self.digest = data, hashlib.sha256(data).hexdigest()
-        super().__init__()
+        super().__init__(address)
 
     def serve(self, connection, _client):
         connection.sendall(self.data)
