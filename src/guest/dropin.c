@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "guest/etcfile.h"
+#include "guest/process.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -120,6 +121,7 @@ void dropin_change_names(const struct dropin *dropin)
 	write_names(dropin);
 	if (!dropin->systemd || !resolver_is_link())
 		return;
+	process_limit_files();
 	for (size_t i = 0; i < COUNT_OF(paths); i++)
 		execv(paths[i], (char *const *)argv);
 }

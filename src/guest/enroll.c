@@ -60,6 +60,7 @@ _Noreturn static void child(const char *path, const char *const *argv, const str
 	gid_t gid = enroll->account->gid;
 	uid_t uid = enroll->account->uid;
 
+	process_limit_files();
 	if (make_environment(&env, enroll) == 0 && process_set_standard(-1, out, out) == 0 && setgroups(1, &gid) == 0 &&
 	    setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0)
 		execve(path, (char *const *)argv, env.items);

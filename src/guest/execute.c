@@ -1,6 +1,7 @@
 #include "guest/execute.h"
 
 #include "guest/env.h"
+#include "guest/process.h"
 
 #include <grp.h>
 #include <stdio.h>
@@ -37,6 +38,7 @@ int execute_program(const char *name, const char *const *argv, const struct text
 
 	if (env_candidates(&candidates, env_get(env, "PATH"), name) < 0)
 		return fail_memory(err);
+	process_limit_files();
 	for (size_t i = 0; i < candidates.count; i++) {
 		execve(candidates.items[i], (char *const *)argv, env->items);
 		if (errno == EACCES)

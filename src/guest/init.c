@@ -57,6 +57,7 @@ _Noreturn static void child(const struct init_options *options, int report)
 		if (options->work(options->work_data, &err) == 0)
 			_exit(0);
 	} else if (!err) {
+		process_limit_files();
 		if (self >= 0)
 			syscall(SYS_execveat, self, "", argv, environment, AT_EMPTY_PATH);
 		else

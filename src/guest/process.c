@@ -67,7 +67,7 @@ pid_t process_fork_into(int pidfd)
 
 void process_reset(void)
 {
-	struct rlimit files = {.rlim_cur = FILES_SOFT, .rlim_max = FILES_HARD};
+	struct rlimit files = {.rlim_cur = FILES_HARD, .rlim_max = FILES_HARD};
 	struct sigaction standard = {.sa_handler = SIG_DFL};
 	auto_close int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
 	sigset_t none;
@@ -81,6 +81,13 @@ void process_reset(void)
 		return; /* a kernel without it kills by size alone */
 	setrlimit(RLIMIT_NOFILE, &files);
 	umask(022);
+}
+
+void process_limit_files(void)
+{
+	struct rlimit files = {.rlim_cur = FILES_SOFT, .rlim_max = FILES_HARD};
+
+	setrlimit(RLIMIT_NOFILE, &files);
 }
 
 int process_set_standard(int in, int out, int errors)

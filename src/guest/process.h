@@ -17,6 +17,9 @@ MUST_USE pid_t process_fork_into(int pidfd);
 /* Default signals, none blocked; a session of its own; killed for memory like any process; usual limits and umask.
  * Needs the agent's /proc. */
 void process_reset(void);
+/* How many files programs may open by themselves: right before one is executed. Until then the agent's own are open,
+ * which may be more than that. */
+void process_limit_files(void);
 /* Is it gone, or on its way: past the point where it runs a program? */
 bool process_is_ending(int pidfd);
 

@@ -118,6 +118,7 @@ def test_a_thousand_connections_are_there_at_once(busybox, address):
         with dial(address, 8103) as connection:
             connection.sendall(b"beside them")
             assert connection.recv(16) == b"beside them"
+        assert busybox.sh("ulimit -n") == "1024\n"  # sessions are as ever
     finally:
         holder.communicate()
     assert holder.returncode == 0
