@@ -106,20 +106,30 @@ static int write_file(const struct hosts_file *file, const struct text *text)
 	return result;
 }
 
-/* Bring the user's block up to date; hosts NULL: take it out. *ret_os: why it could not be written. */
+/* The file with the user's block brought up to date; hosts NULL: without it. 1: that makes a difference. */
+static int edit(struct text *ret, const struct hosts_file *file, const char *user, struct machine_hosts *hosts,
+		struct annex_error **err)
+{
+	if (hosts)
+		machine_hosts_yield(hosts, file->bytes, file->size, user);
+	machine_hosts_edit(ret, file->bytes, file->size, user, hosts);
+	if (!text_ok(ret))
+		return fail_memory(err);
+	return ret->size != file->size || (ret->size > 0 && memcmp(ret->data, file->bytes, ret->size) != 0);
+}
+
+/* The same, written. *ret_os: why that could not be. */
 static int change(int *ret_os, const struct hosts_file *file, const char *user, struct machine_hosts *hosts,
 		  struct annex_error **err)
 {
 	auto_text struct text text = {0};
+	int differs = edit(&text, file, user, hosts, err);
 
-	if (hosts)
-		machine_hosts_yield(hosts, file->bytes, file->size, user);
-	machine_hosts_edit(&text, file->bytes, file->size, user, hosts);
-	if (!text_ok(&text))
-		return fail_memory(err);
+	if (differs < 0)
+		return -1;
 	*ret_os = 0;
-	if (text.size != file->size || (text.size > 0 && memcmp(text.data, file->bytes, text.size) != 0))
-		*ret_os = text.size > 0 || file->is_there ? write_file(file, &text) : 0;
+	if (differs)
+		*ret_os = write_file(file, &text);
 	return 0;
 }
 
@@ -245,6 +255,7 @@ API int annex_hosts_install(struct annex_context *context, const char *user, con
 	    (lines ? machine_hosts_parse(&hosts, lines, err) < 0 : list_hosts(&hosts, context, err) < 0))
 		return -1;
 	reserve(&hosts);
+	hosts.origin = lines ? NULL : context->data;
 	if (open_file(&file, true, err) < 0 || change(&os, &file, name, &hosts, err) < 0)
 		return -1;
 	return os < 0 ? refuse(&file, os, "annex hosts | sudo annex hosts --install -", err) : 0;
@@ -262,22 +273,43 @@ API int annex_hosts_remove(const char *user, struct annex_error **err)
 	return os < 0 ? refuse(&file, os, "sudo annex hosts --remove", err) : 0;
 }
 
+/* Lines that somebody handed over are of machines that only they know: these are compared, and not changed. */
+static int compare(int *ret_stale, const struct hosts_file *file, const char *user, struct machine_hosts *hosts,
+		   struct annex_error **err)
+{
+	auto_text struct text text = {0};
+	int differs = edit(&text, file, user, hosts, err);
+
+	*ret_stale = differs > 0;
+	return differs < 0 ? -1 : 0;
+}
+
 API int annex_hosts_follow(int *ret_stale, struct annex_context *context, struct annex_error **err)
 {
 	auto_machine_hosts struct machine_hosts hosts = {0};
 	auto_hosts_file struct hosts_file file = {.lock = -EBADF}, locked = {.lock = -EBADF};
 	auto_free char *user = NULL;
+	enum machine_hosts_kept kept;
 	int os = 0;
 
 	*ret_stale = 0;
 	if (user_name(&user, NULL, err) < 0 || open_file(&file, false, err) < 0)
 		return -1;
-	if (!machine_hosts_is_kept(file.bytes, file.size, user))
+	kept = machine_hosts_kept(file.bytes, file.size, user, context->data);
+	if (kept == MACHINE_HOSTS_NOT_KEPT || kept == MACHINE_HOSTS_KEPT_ELSEWHERE)
 		return 0;
 	if (list_hosts(&hosts, context, err) < 0)
 		return -1;
 	reserve(&hosts);
-	if (open_file(&locked, true, err) < 0 || change(&os, &locked, user, &hosts, err) < 0)
+	if (kept == MACHINE_HOSTS_KEPT)
+		return compare(ret_stale, &file, user, &hosts, err);
+	hosts.origin = context->data;
+	if (open_file(&locked, true, err) < 0)
+		return -1;
+	/* Somebody may have taken it out meanwhile. */
+	if (machine_hosts_kept(locked.bytes, locked.size, user, context->data) != MACHINE_HOSTS_KEPT_HERE)
+		return 0;
+	if (change(&os, &locked, user, &hosts, err) < 0)
 		return -1;
 	*ret_stale = os == -EACCES || os == -EPERM || os == -EROFS;
 	return os < 0 && !*ret_stale ? refuse(&locked, os, "", err) : 0;

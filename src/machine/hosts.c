@@ -1,6 +1,7 @@
 /*
- * A block is what stands between its two lines and begins with 127.88.: a line of somebody else between them stays, and
- * so does everything when one of the two was deleted by hand. Lines are kept with their ends, whatever these are.
+ * A block is what stands between its two lines and begins with 127.88., or names the data folder: a line of somebody
+ * else between them stays, and so does everything when one of the two was deleted by hand. Lines are kept with their
+ * ends, whatever these are.
  */
 #include "machine/hosts.h"
 
@@ -13,6 +14,7 @@
 
 #define BEGIN "# >>> annex: machines of "
 #define END   "# <<< annex: machines of "
+#define FROM  "# those in "
 #define OURS  "127.88."
 #define BLANK " \t\r\n\v\f"
 
@@ -99,7 +101,7 @@ static bool is_ours(struct walk *walk, const struct line *line)
 	}
 	if (begins(line, BEGIN))
 		walk->inside = false;
-	return walk->inside && begins(line, OURS);
+	return walk->inside && (begins(line, OURS) || begins(line, FROM));
 }
 
 /* Whether one of the names of a line is this one. */
@@ -194,16 +196,24 @@ int machine_hosts_parse(struct machine_hosts *ret, const char *lines, struct ann
 	return 0;
 }
 
-bool machine_hosts_is_kept(const char *file, size_t size, const char *user)
+enum machine_hosts_kept machine_hosts_kept(const char *file, size_t size, const char *user, const char *origin)
 {
+	enum machine_hosts_kept kept = MACHINE_HOSTS_NOT_KEPT;
 	const char *at = file;
+	struct walk walk = {.user = user};
 	struct line line;
 
 	while (next_line(&line, &at, file + size)) {
-		if (marks(&line, BEGIN, user))
-			return true;
+		if (!is_ours(&walk, &line))
+			continue;
+		if (marks(&line, FROM, origin))
+			return MACHINE_HOSTS_KEPT_HERE;
+		if (begins(&line, FROM))
+			return MACHINE_HOSTS_KEPT_ELSEWHERE;
+		if (begins(&line, BEGIN))
+			kept = MACHINE_HOSTS_KEPT;
 	}
-	return false;
+	return kept;
 }
 
 static void add_block(struct text *ret, const char *user, const struct machine_hosts *hosts)
@@ -211,6 +221,8 @@ static void add_block(struct text *ret, const char *user, const struct machine_h
 	if (ret->size > 0 && ret->data[ret->size - 1] != '\n')
 		text_add_char(ret, '\n');
 	text_printf(ret, BEGIN "%s\n", user);
+	if (hosts->origin && !strpbrk(hosts->origin, BLANK))
+		text_printf(ret, FROM "%s\n", hosts->origin);
 	machine_hosts_print(ret, hosts);
 	text_printf(ret, END "%s\n", user);
 }

@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	machine_hosts_yield(&hosts, file, size, "alice");
 	edit(&without, file, size, NULL);
 	edit(&with, file, size, &hosts);
-	require(machine_hosts_is_kept(with.data, with.size, "alice"));
+	require(machine_hosts_kept(with.data, with.size, "alice", "/data") != MACHINE_HOSTS_NOT_KEPT);
 	edit(&again, with.data, with.size, &hosts);
 	require(is_same(&with, &again));
 	edit(&after, with.data, with.size, NULL);

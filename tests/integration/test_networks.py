@@ -216,8 +216,10 @@ CAN_MOUNT = os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], stde
 needs_mounts = pytest.mark.skipif(not CAN_MOUNT, reason="it takes root and mounts")
 
 
-def block(user, *lines):
-    return b"".join(line.encode() + b"\n" for line in (f"# >>> annex: machines of {user}", *lines,
+def block(user, *lines, of=None):
+    """Of lines that were handed over, or of a host's machines."""
+    origin = [f"# those in {of.data}"] if of else []
+    return b"".join(line.encode() + b"\n" for line in (f"# >>> annex: machines of {user}", *origin, *lines,
                                                        f"# <<< annex: machines of {user}"))
 
 
@@ -257,7 +259,7 @@ def test_a_block_is_kept_and_taken_out(root_host):
     inode = etc.hosts.stat().st_ino
     assert etc.ok("hosts").stdout == f"{DB}\n{DEV}\n"
     etc.ok("hosts", "--install")
-    kept = block("root", DB, DEV)
+    kept = block("root", DB, DEV, of=root_host)
     assert etc.read() == HEAD + b"\n" + kept
     assert etc.hosts.stat().st_ino != inode
     assert (etc.hosts.stat().st_mode & 0o7777, etc.hosts.stat().st_uid, etc.hosts.stat().st_gid) == (0o640, 7, 8)
@@ -266,7 +268,12 @@ def test_a_block_is_kept_and_taken_out(root_host):
     etc.ok("hosts", "--install")
     assert (etc.read(), etc.hosts.stat().st_ino) == (HEAD + b"\n" + kept, inode)
     assert etc.ok("delete", "--force", "db").stderr == ""
-    assert etc.read() == HEAD + b"\n" + block("root", DEV)
+    assert etc.read() == HEAD + b"\n" + block("root", DEV, of=root_host)
+    # Machines of another folder are none of its business.
+    elsewhere = root_host.folder / "elsewhere"
+    shutil.copytree(root_host.folder / "data", elsewhere)
+    assert etc.ok("delete", "--force", "dev", env={"XDG_DATA_HOME": str(elsewhere)}).stderr == ""
+    assert etc.read() == HEAD + b"\n" + block("root", DEV, of=root_host)
     etc.ok("hosts", "--remove")
     assert etc.read() == HEAD + b"\n"
     etc.ok("hosts", "--remove")
@@ -277,11 +284,11 @@ def test_a_block_is_kept_and_taken_out(root_host):
 def test_a_new_machine_is_in_the_block(root_host, test_image):
     etc = Etc(root_host, HEAD + b"\n")
     etc.ok("hosts", "--install")
-    assert etc.read() == HEAD + b"\n" + block("root")
+    assert etc.read() == HEAD + b"\n" + block("root", of=root_host)
     kernel = root_host.file("kernel", elf_kernel())
     done = etc.ok("create", "--no-boot", "--kernel", kernel, "-n", "dev", f"oci:{test_image('busybox')}")
     assert "hosts" not in done.stderr
-    assert etc.read() == HEAD + b"\n" + block("root", f"{addresses(root_host)['dev']} dev.annex.internal dev")
+    assert etc.read() == HEAD + b"\n" + block("root", f"{addresses(root_host)['dev']} dev.annex.internal dev", of=root_host)
 
 
 @needs_mounts
@@ -307,7 +314,7 @@ def test_a_user_hands_the_lines_to_root(user_host, root_host):
     # Another's block stands beside it.
     record(root_host, "dev", "127.88.9.9")
     Etc(root_host, None, folder=etc.folder).ok("hosts", "--install")
-    assert etc.read() == HEAD + b"\n" + block(name, DB, DEV) + block("root", "127.88.9.9 dev.annex.internal")
+    assert etc.read() == HEAD + b"\n" + block(name, DB, DEV) + block("root", "127.88.9.9 dev.annex.internal", of=root_host)
     # The user's own commands can't follow, and say so.
     done = etc.ok("delete", "--force", "db")
     assert done.stderr == "/etc/hosts names other machines than there are now, until " \
@@ -315,7 +322,7 @@ def test_a_user_hands_the_lines_to_root(user_host, root_host):
     check_failure(etc.annex("hosts", "--remove"), 1, "hosts: cannot write /etc/hosts: Permission denied",
                   "sudo annex hosts --remove")
     assert as_root("--remove").returncode == 0
-    assert etc.read() == HEAD + b"\n" + block("root", "127.88.9.9 dev.annex.internal")
+    assert etc.read() == HEAD + b"\n" + block("root", "127.88.9.9 dev.annex.internal", of=root_host)
     assert etc.ok("delete", "--force", "dev").stderr == ""
 
 
@@ -347,7 +354,7 @@ def test_a_file_that_can_not_be_replaced_is_written_in_place(root_host):
     etc = Etc(root_host, b"hidden", extra=f"mount --bind {real} /etc/hosts")
     inode = real.stat().st_ino
     etc.ok("hosts", "--install")
-    assert (real.read_bytes(), real.stat().st_ino) == (HEAD + b"\n" + block("root", DB, DEV), inode)
+    assert (real.read_bytes(), real.stat().st_ino) == (HEAD + b"\n" + block("root", DB, DEV, of=root_host), inode)
     etc.ok("hosts", "--remove")
     assert (real.read_bytes(), etc.read()) == (HEAD + b"\n", b"hidden")
     small = root_host.folder / "small"
@@ -368,7 +375,7 @@ def test_a_link_is_followed(root_host):
     etc.hosts.symlink_to("hosts.real")
     etc.ok("hosts", "--install")
     assert etc.hosts.is_symlink()
-    assert etc.read() == HEAD + b"\n" + block("root", DB, DEV)
+    assert etc.read() == HEAD + b"\n" + block("root", DB, DEV, of=root_host)
 
 
 @pytest.mark.parametrize("words, message, hint", [

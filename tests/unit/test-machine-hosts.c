@@ -160,13 +160,35 @@ static void only_lines_of_annex_are_taken(void **state)
 	assert_false(hosts.items[1].bare);
 }
 
+static enum machine_hosts_kept kept(const char *file, const char *user)
+{
+	return machine_hosts_kept(file, strlen(file), user, "/data");
+}
+
 static void a_block_is_a_users(void **state)
 {
 	(void)state;
-	assert_true(machine_hosts_is_kept(HEAD ALICE, strlen(HEAD ALICE), "alice"));
-	assert_false(machine_hosts_is_kept(HEAD ALICE, strlen(HEAD ALICE), "bob"));
-	assert_false(machine_hosts_is_kept(HEAD, strlen(HEAD), "alice"));
-	assert_false(machine_hosts_is_kept("", 0, "alice"));
+	assert_int_equal(kept(HEAD ALICE, "alice"), MACHINE_HOSTS_KEPT);
+	assert_int_equal(kept(HEAD ALICE, "bob"), MACHINE_HOSTS_NOT_KEPT);
+	assert_int_equal(kept(HEAD, "alice"), MACHINE_HOSTS_NOT_KEPT);
+	assert_int_equal(kept("", "alice"), MACHINE_HOSTS_NOT_KEPT);
+}
+
+static void a_block_tells_where_its_machines_are(void **state)
+{
+	auto_machine_hosts struct machine_hosts hosts = {.origin = "/home/alice/.local/share/annex"};
+	auto_text struct text here = {0}, odd = {0}, gone = {0};
+
+	(void)state;
+	machine_hosts_edit(&here, HEAD, strlen(HEAD), "alice", &hosts);
+	assert_int_equal(kept(here.data, "alice"), MACHINE_HOSTS_KEPT_ELSEWHERE);
+	assert_int_equal(machine_hosts_kept(here.data, here.size, "alice", hosts.origin), MACHINE_HOSTS_KEPT_HERE);
+	machine_hosts_edit(&gone, here.data, here.size, "alice", NULL);
+	assert_string_equal(gone.data, HEAD);
+	/* A path that is no line can't be told. */
+	hosts.origin = "/home/x\ny";
+	machine_hosts_edit(&odd, HEAD, strlen(HEAD), "alice", &hosts);
+	assert_int_equal(kept(odd.data, "alice"), MACHINE_HOSTS_KEPT);
 }
 
 int main(void)
@@ -181,6 +203,7 @@ int main(void)
 		cmocka_unit_test(names_are_compared_as_resolvers_do),
 		cmocka_unit_test(only_lines_of_annex_are_taken),
 		cmocka_unit_test(a_block_is_a_users),
+		cmocka_unit_test(a_block_tells_where_its_machines_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
