@@ -34,7 +34,7 @@ enum option_completes {
 	COMPLETES_IMAGE_OR_SOURCE,
 	COMPLETES_KERNEL,
 	COMPLETES_NETWORK,
-	COMPLETES_UPLINK, /* or a network: what the setting takes */
+	COMPLETES_UPLINK,   /* or a network: what the setting takes */
 	COMPLETES_REGISTRY, /* that there are credentials for */
 	COMPLETES_SETTING,
 	COMPLETES_COMMAND,
@@ -43,7 +43,7 @@ enum option_completes {
 	COMPLETES_SHARE,   /* of a machine, by its path there */
 	COMPLETES_SESSION, /* of a machine, that runs */
 	COMPLETES_SIGNAL,
-	COMPLETES_PORT, /* of a machine, that is published */
+	COMPLETES_PORT,    /* of a machine, that is published */
 	COMPLETES_CHOICES, /* the words in `value` */
 };
 
