@@ -322,6 +322,39 @@ def test_what_it_may_reach_changes_while_it_runs(user_host, make):
     end(machine, guest)
 
 
+PROXIES = {"http_proxy": "http://ada:p%40ss@127.0.0.1:3128", "HTTPS_PROXY": "http://proxy.example:1", "no_proxy": "a.example"}
+DIRECT = "a.example,.annex.internal,198.19.0.0/16,localhost,127.0.0.1,::1"
+
+
+@pytest.mark.parametrize("settings,wanted", [
+    ({}, {"http_proxy=http://ada:p%40ss@host.annex.internal:3128", "HTTPS_PROXY=http://proxy.example:1",
+          f"no_proxy={DIRECT}", f"NO_PROXY={DIRECT}"}),
+    ({"host-access": "off"}, {"HTTPS_PROXY=http://proxy.example:1", f"no_proxy={DIRECT}", f"NO_PROXY={DIRECT}"}),
+    ({"isolate": True}, set())])
+def test_a_machine_has_the_proxies_of_who_starts_it_and_a_session_those_of_who_opens_it(user_host, make, settings, wanted):
+    machine = make(network="none", **settings)
+    machine.env.update(PROXIES)
+    guest = run(machine)
+    assert set(guest.config.proxies) == wanted
+    for env, told in (({}, set()), (PROXIES, wanted)):
+        running = user_host.start("run", "--", "true", env=env)
+        opened = guest.accept()
+        guest.link.send("EXIT", opened.stream)
+        assert running.wait(TIMEOUT) == 0
+        assert {variable for variable in opened.login if "proxy" in variable.lower()} == told
+    assert ("is left out" in end(machine, guest)) == ("host-access" in settings)
+
+
+@pytest.mark.parametrize("ca", ["on", "off"])
+def test_a_machine_gets_the_certificates_of_the_host_only_if_it_may(make, ca):
+    """Whatever this host has of them."""
+    machine = make(network="none", ca=ca)
+    guest = run(machine)
+    assert guest.config.trust == 1
+    assert bool(guest.config.certificates) == (ca == "on" and b"BEGIN" in guest.config.certificates)
+    end(machine, guest)
+
+
 def test_its_processes_count_in_stats(user_host, make):
     machine = make(network="slirp")
     guest = run(machine)
