@@ -499,8 +499,9 @@ struct message_network_listed {
 };
 
 struct message_network_resolve {
-	const char *const *servers; /* "192.0.2.53", "fe80::53%2" with its interface's number, with "#PORT" for another than 53 */
-	const char *const *hosts;   /* lines of the host's /etc/hosts, "ADDRESS NAME…", without its comments */
+	const char *const
+		*servers; /* "192.0.2.53", "fe80::53%2" with its interface's number, with "#PORT" for another than 53 */
+	const char *const *hosts; /* lines of the host's /etc/hosts, "ADDRESS NAME…", without its comments */
 };
 
 struct message_port_connect {
