@@ -25,7 +25,8 @@ static const struct need {
 	{"virtio_blk", "the disk"}, {"ext4", "the file system"},
 	{"virtio_net", NULL},       {"virtio_rng", NULL},
 	{"virtio_balloon", NULL},   {"virtio_mem", NULL},
-	{"virtiofs", NULL}, /* only machines without shares do without */
+	{"tcp_diag", NULL},         {"udp_diag", NULL}, /* what listens; else /proc/net tells */
+	{"virtiofs", NULL},                             /* only machines without shares do without */
 };
 
 static int resolve(struct text_list *order, const char *folder, struct annex_error **err)
