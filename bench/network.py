@@ -31,13 +31,13 @@ IPERF, PEER, SSH = 5201, 7000, 22  # ports in the machine
 DEADLINE = 60
 QEMU_USER, PASST, SSH_L = "QEMU's user networking", "passt on QEMU", "`ssh -L`"
 SLIRP_NET, PASST_NET = "10.0.77", "10.0.78"  # .2 is the host's loopback, .15 the machine
-OUTBOUND = ("iperf3 in the machine, its server on the host's loopback: through annex-network with passt and with slirp behind it, "
-            "against an interface of QEMU's own user networking and against passt right behind QEMU (with frames of 65,520 "
-            "bytes, as annex has). ")
+OUTBOUND = ("iperf3 in the machine, its server on the host: through annex-network with passt and with slirp behind it, against an "
+            "interface of QEMU's own user networking and against passt right behind QEMU with frames of 65,520 bytes. ")
 INBOUND = ("iperf3 on the host, its server in the machine: to the machine's address (127.88.x.y) against a forwarded port of "
            "QEMU's user networking (`hostfwd`), of passt (`-t`) and of `ssh -L` over a connection that is there already. ")
-IDLES = (f"What {IDLE:,} connections more cost after a byte each way: on the host annex-network and the supervisor, QEMU (without "
-         "the machine's memory), or ssh; in the machine, by what is available there: the agent, or sshd, and the kernel's sockets.")
+IDLES = (f"What {IDLE:,} connections more cost after a byte each way: on the host annex-network and the supervisor, QEMU "
+         "(without the machine's memory), or ssh; in the machine, by what is available there: the agent, or sshd, and the "
+         "kernel's sockets.")
 ROUND = "Medians of {} rounds; in each, every way is measured in turn."
 
 
@@ -63,6 +63,13 @@ def free_ports(count):
         for probe in probes:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in probes]
+
+
+def outward():
+    """The host's own address: what is outside, to a machine."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("1.1.1.1", 9))  # sends nothing
+        return probe.getsockname()[0]
 
 
 def wait_for(address, port):
@@ -172,7 +179,8 @@ class Network:
         self.annex = Annex(self.folder)
         self.annex("kernel", "install")
         self.annex.environment["ANNEX_QEMU"] = str(self.qemu())
-        self.process("iperf3", "-s", "-B", "127.0.0.1", "-p", self.host_ports[0])
+        for address in ("127.0.0.1", outward()):
+            self.process("iperf3", "-s", "-B", address, "-p", self.host_ports[0])
         self.annex("create", "-n", NAME, "--memory", "1G", "--cpus", str(PROCESSORS), "--home-mount", "none", "--no-boot",
                    "oci:" + image("services"))
 
@@ -227,7 +235,7 @@ class Network:
     # Tables
 
     def outbound(self, uplink, table):
-        ways = {"annex": "198.19.255.1", QEMU_USER: f"{SLIRP_NET}.2", PASST: f"{PASST_NET}.2"}
+        ways = {"annex": outward(), QEMU_USER: f"{SLIRP_NET}.2", PASST: f"{PASST_NET}.2"}
         numbers = {(way, back): [] for way in ways for back in (False, True)}
         for _ in range(self.runs):
             for way, back in numbers:
