@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/spawn.h"
 #include "base/time.h"
+#include "network/lesson.h"
 #include "network/resolver.h"
 
 #include <fcntl.h>
@@ -634,6 +635,41 @@ static void an_isolated_machines_question_carries_nothing_else(void **state)
 	close_fixture(&fixture);
 }
 
+static void only_addresses_that_the_name_leads_to_are_learned(void **state)
+{
+	static const char *const allow[] = {"example.org", NULL};
+	struct question question = {.name = "example.org", .type = ns_t_a, .class_of = ns_c_in};
+	struct packet_address good, stray;
+	struct reply answer, rest;
+	struct fixture fixture;
+	uint8_t asked[1024];
+
+	(void)state;
+	open_fixture(&fixture, NETWORK_ISOLATED, allow);
+	question.end = write_question(asked, 0, "example.org", ns_t_a, 0);
+	good = (struct packet_address){.of.v4 = {inet_addr("192.0.2.21")}};
+	stray = (struct packet_address){.of.v4 = {inet_addr("192.0.2.22")}};
+	reply_begin(&answer, &question, asked, 0, 0, sizeof(answer.bytes));
+	reply_add_address(&answer, "b.example", 60, &good);
+	reply_add_name(&answer, ns_s_an, "a.example", ns_t_cname, 60, "b.example");
+	reply_add_name(&answer, ns_s_an, "", ns_t_cname, 60, "a.example");
+	reply_add_name(&answer, ns_s_an, "b.example", ns_t_ns, 60, "c.example");
+	reply_add_address(&answer, "c.example", 60, &stray);
+	reply_add_address(&answer, "a.example", 60, &stray);
+	reply_end(&answer);
+	reply_begin(&rest, &question, asked, 0, 0, sizeof(rest.bytes));
+	assert_int_equal(lesson_learn(&rest, fixture.policy, &question, answer.bytes, answer.size), LESSON_WHOLE);
+	assert_true(permitted(&fixture, "192.0.2.21"));
+	assert_false(permitted(&fixture, "192.0.2.22"));
+	/* A chain without an end. */
+	reply_begin(&answer, &question, asked, 0, 0, sizeof(answer.bytes));
+	reply_add_name(&answer, ns_s_an, "", ns_t_cname, 60, "example.org");
+	reply_end(&answer);
+	assert_int_equal(lesson_learn(&rest, fixture.policy, &question, answer.bytes, answer.size), LESSON_WHOLE);
+	assert_int_equal(lesson_learn(&rest, fixture.policy, &question, answer.bytes, 11), LESSON_NONE);
+	close_fixture(&fixture);
+}
+
 /* A real one: dnsmasq, on a port of its own, with a file of names that can be changed. */
 struct dnsmasq {
 	pid_t pid;
@@ -845,6 +881,7 @@ int main(void)
 		cmocka_unit_test(connections_are_bounded),
 		cmocka_unit_test(who_does_not_read_answers_may_not_ask_on),
 		cmocka_unit_test(an_isolated_machines_question_carries_nothing_else),
+		cmocka_unit_test(only_addresses_that_the_name_leads_to_are_learned),
 		cmocka_unit_test(dnsmasq_answers_and_changes_its_answers),
 		cmocka_unit_test(what_is_too_large_comes_by_tcp),
 		cmocka_unit_test(names_that_lead_to_the_host_are_taken_out_of_answers),
