@@ -101,7 +101,7 @@ static inline void guest_segment(struct guest_tcp *tcp, uint8_t flags, const voi
 	size_t address = tcp->way.way.source.v6 ? 16 : 4, ip = tcp->way.way.source.v6 ? 40 : 20, total;
 	uint8_t *at = frame + PACKET_ETHERNET + ip;
 
-	total = compose_udp(frame, &tcp->way.way, tcp->own_port, tcp->port, frame, header + size - 8);
+	total = compose_udp(frame, &tcp->way.way, tcp->own_port, tcp->port, tcp->guest->in, header + size - 8);
 	assert_true(total > 0);
 	frame[PACKET_ETHERNET + (tcp->way.way.source.v6 ? 6 : 9)] = IPPROTO_TCP;
 	if (!tcp->way.way.source.v6) {
