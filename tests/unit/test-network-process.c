@@ -467,6 +467,48 @@ static void a_machine_that_takes_nothing_blocks_nobody(void **state)
 	server_close(&server);
 }
 
+static uint32_t next_random(uint32_t *state)
+{
+	*state = *state * 1664525 + 1013904223;
+	return *state >> 8;
+}
+
+/* Frames of all kinds for the host with bytes changed behind the addresses: libslirp gets most of them. */
+static void nonsense_ends_nothing(void **state)
+{
+	static const char *const sources[] = {"198.19.3.7", "fd61:6e6e:6578::307"};
+	static const char *const destinations[] = {"198.19.255.1", "fd61:6e6e:6578::ff01"};
+	static const uint8_t protocols[] = {IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_FRAGMENT};
+	struct place *place = *state;
+	uint32_t random = 1;
+	struct packet packet;
+	struct server server;
+
+	begin(place);
+	server_open(&server, false);
+	for (unsigned i = 0; i < 5000; i++) {
+		unsigned v6 = next_random(&random) % 2;
+		size_t header = PACKET_ETHERNET + (v6 ? 40 : 20), size;
+		char text[256] = {0};
+		uint8_t frame[512];
+
+		memset(text, 'x', next_random(&random) % sizeof(text));
+		size = frames_udp(frame, GUEST_PLACE, sources[v6], destinations[v6],
+				  next_random(&random) % 2 ? server.port : 69, text);
+		frame[PACKET_ETHERNET + (v6 ? 6 : 9)] = protocols[next_random(&random) % COUNT_OF(protocols)];
+		for (unsigned n = next_random(&random) % 6; n > 0; n--)
+			frame[header + next_random(&random) % (size - header)] = (uint8_t)next_random(&random);
+		if (next_random(&random) % 8 == 0)
+			frame[PACKET_ETHERNET + 1 + next_random(&random) % 8] = (uint8_t)next_random(&random);
+		(void)send(place->guest.fd, frame, size, 0);
+		while (guest_receive(&place->guest, &packet, 0))
+			;
+	}
+	exchange(place, "198.19.255.1", server.port, 100000);
+	assert_false(place->ended);
+	server_close(&server);
+}
+
 static void a_new_process_goes_on_with_the_same_link(void **state)
 {
 	struct place *place = *state;
@@ -561,6 +603,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(connections_go_through_passt, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_thousand_connections_at_once, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_machine_that_takes_nothing_blocks_nobody, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nonsense_ends_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_new_process_goes_on_with_the_same_link, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(requests_are_answered_in_order_and_none_is_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_long_list_of_hosts_gets_there, set_up, tear_down),
