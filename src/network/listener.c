@@ -1,7 +1,7 @@
 /*
  * Two kinds of doors. The machine's own are what listens in the machine, merged by protocol and port, and follow it;
- * one that can't be had is kept without a door, and tried again whenever the machine is heard of, when somebody asks,
- * and every few seconds. The published ones are there from being asked for until they are no longer.
+ * one that can't be had is kept without a door, and tried again when somebody asks, and every few seconds: not as often
+ * as the machine likes. The published ones are there from being asked for until they are no longer.
  *
  * A published port comes before one of the machine's own that needs the same socket (0.0.0.0 takes all addresses): the
  * latter is closed, and refused from then on.
@@ -36,6 +36,7 @@ struct listener {
 	struct own *own;
 	struct publication *publications;
 	struct loop_source *scan_timer, *retry_timer;
+	bool retries; /* the timer runs for it */
 	struct waiter waiters[LISTENER_LISTS_MAX];
 	size_t waiting;
 };
@@ -49,16 +50,27 @@ static void publication_free(struct publication *publication)
 	free(publication);
 }
 
+static void retry_later(struct listener *listener)
+{
+	if (listener->retries)
+		return;
+	listener->retries = true;
+	loop_timer_restart(listener->retry_timer, LISTENER_RETRY_MS);
+}
+
 static void retry(struct listener *listener)
 {
 	if (own_retry(listener->own))
-		loop_timer_restart(listener->retry_timer, LISTENER_RETRY_MS);
+		retry_later(listener);
 }
 
 static void on_retry(struct loop_source *source, void *data)
 {
+	struct listener *listener = data;
+
 	(void)source;
-	retry(data);
+	listener->retries = false;
+	retry(listener);
 }
 
 static const struct publication *find_collision(const struct listener *listener, const struct publish *publish)
@@ -221,8 +233,10 @@ void listener_free(struct listener *listener)
 
 void listener_set_listening(struct listener *listener, const struct port_socket *sockets, size_t count)
 {
-	own_set(listener->own, sockets, count);
-	retry(listener);
+	if (own_set(listener->own, sockets, count))
+		retry_later(listener);
+	if (listener->waiting > 0)
+		retry(listener);
 	tell_waiters(listener);
 }
 

@@ -227,15 +227,16 @@ static size_t merge(struct own_port *made, struct own *own, const struct port_so
 	return made_count;
 }
 
-void own_set(struct own *own, const struct port_socket *sockets, size_t count)
+bool own_set(struct own *own, const struct port_socket *sockets, size_t count)
 {
 	struct own_port *made = calloc(count + 1, sizeof(*made));
 	struct known *known = NULL;
+	bool is_refused = false;
 	size_t made_count;
 
 	if (!made || copy_known(&known, sockets, count) < 0) { /* as before, until there is news again */
 		free(made);
-		return;
+		return false;
 	}
 	free(own->known);
 	own->known = known;
@@ -247,9 +248,11 @@ void own_set(struct own *own, const struct port_socket *sockets, size_t count)
 	own->ports = made;
 	own->count = made_count;
 	for (size_t i = 0; i < own->count; i++) {
-		if (!own->ports[i].door)
+		if (!own->ports[i].door && own->ports[i].os == 0)
 			open_port(&own->ports[i], own);
+		is_refused = is_refused || !own->ports[i].door;
 	}
+	return is_refused;
 }
 
 /* The first of those that are sorted at or behind this port. */

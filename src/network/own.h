@@ -23,8 +23,8 @@ MUST_USE int own_new(struct own **ret, struct doors *doors, uint32_t place); /* 
 void own_free(struct own *own);                                              /* NULL is allowed */
 uint32_t own_place(const struct own *own);
 
-/* What listens now: doors of what is gone are closed, and those of what is new opened. */
-void own_set(struct own *own, const struct port_socket *sockets, size_t count);
+/* What listens now: doors of what is gone are closed, and those of what is new opened. True as own_retry(). */
+bool own_set(struct own *own, const struct port_socket *sockets, size_t count);
 /* Try again for what could not be had, or not where it belongs. True: there still is something that may be had later.
  */
 bool own_retry(struct own *own);
