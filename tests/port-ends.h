@@ -24,7 +24,9 @@ static const uint8_t marker[WIRE_MARKER] = "0123456789abcde", other_marker[WIRE_
 static struct loop *loop;
 static struct ports *ports;
 static struct portlink *guest;
-static int ends[2];   /* duplicates of the link's, as the supervisor keeps them */
+static int ends[2]; /* duplicates of the link's, as the supervisor keeps them */
+static int door;    /* the host's socket for all ports */
+static uint16_t door_port;
 static size_t listed; /* how often was told what listens */
 
 static inline void on_listening(const struct port_socket *sockets, size_t count, void *data)
@@ -46,35 +48,6 @@ static const struct ports_callbacks callbacks = {on_listening};
 			loop_turn(loop, 20);                         \
 		}                                                    \
 	} while (0)
-
-static inline int set_up(void **state)
-{
-	struct rlimit files;
-
-	(void)state;
-	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
-	files.rlim_cur = files.rlim_max;
-	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
-	listed = 0;
-	assert_int_equal(loop_new(&loop), 0);
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
-	assert_int_equal(ports_new(&ports, loop, dup(ends[0]), marker, &callbacks, NULL), 0);
-	assert_int_equal(portlink_new(&guest, loop, dup(ends[1])), 0);
-	portlink_begin(guest, marker);
-	UNTIL(ports_are_up(ports) && listed > 0);
-	return 0;
-}
-
-static inline int tear_down(void **state)
-{
-	(void)state;
-	ports_free(ports);
-	portlink_free(guest);
-	loop_free(loop);
-	close(ends[0]);
-	close(ends[1]);
-	return 0;
-}
 
 /* Servers and clients. */
 
@@ -142,6 +115,38 @@ static inline int serve_at(const char *address, uint16_t *port)
 	return fd;
 }
 
+static inline int set_up(void **state)
+{
+	struct rlimit files;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+	files.rlim_cur = files.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+	listed = 0;
+	door_port = 0;
+	door = serve_at("127.0.0.1", &door_port);
+	assert_int_equal(loop_new(&loop), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	assert_int_equal(ports_new(&ports, loop, dup(ends[0]), marker, &callbacks, NULL), 0);
+	assert_int_equal(portlink_new(&guest, loop, dup(ends[1])), 0);
+	portlink_begin(guest, marker);
+	UNTIL(ports_are_up(ports) && listed > 0);
+	return 0;
+}
+
+static inline int tear_down(void **state)
+{
+	(void)state;
+	ports_free(ports);
+	portlink_free(guest);
+	loop_free(loop);
+	close(door);
+	close(ends[0]);
+	close(ends[1]);
+	return 0;
+}
+
 static inline int dial(uint16_t port)
 {
 	struct sockaddr_in to = {
@@ -159,11 +164,9 @@ static inline int dial(uint16_t port)
 /* A client whose connection came to the host's side of that port of the machine. */
 static inline int reach(uint16_t port)
 {
-	uint16_t at = 0;
-	int listener = serve_at("127.0.0.1", &at), client = dial(at), fd = accept(listener, NULL, NULL);
+	int client = dial(door_port), fd = accept(door, NULL, NULL);
 
 	assert_true(fd >= 0);
-	close(listener);
 	ports_connect(ports, port, fd);
 	return client;
 }
