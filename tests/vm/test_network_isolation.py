@@ -69,21 +69,28 @@ class Ears:
             self.note(self.heard, words[1][1:] if len(words) > 1 else "a connection")
             peer.sendall(b"HTTP/1.0 200 OK\r\n\r\nreached\n")
 
-    def questions(self, each):
+    def answer(self, question):
         """allowed.example is outside; evil.example and whatever else is this host."""
-        question, client = each.recvfrom(2048)
         labels, at = [], 12
         while question[at]:
             labels.append(question[at + 1:at + 1 + question[at]].decode())
             at += 1 + question[at]
-        name = ".".join(labels)
-        self.note(self.asked, name)
+        self.note(self.asked, ".".join(labels))
         kind = struct.unpack_from(">H", question, at + 1)[0]
         known = {"allowed.example": [OUTSIDE], "end.example": ["203.0.113.9"]}
         addresses = known.get(".".join(labels[-2:]), [host_address() or "127.0.0.1", "127.0.0.1"])
         records = [struct.pack(">HHHIH", 0xC00C, 1, 1, 60, 4) + socket.inet_aton(address) for address in addresses if kind == 1]
-        each.sendto(question[:2] + struct.pack(">HHHHH", 0x8180, 1, len(records), 0, 0) + question[12:at + 5]
-                    + b"".join(records), client)
+        return question[:2] + struct.pack(">HHHHH", 0x8180, 1, len(records), 0, 0) + question[12:at + 5] + b"".join(records)
+
+    def questions(self, each):
+        question, client = each.recvfrom(2048)
+        each.sendto(self.answer(question), client)
+
+    def questions_by_tcp(self, each):
+        with each.accept()[0] as peer:
+            peer.settimeout(5)
+            answer = self.answer(peer.recv(4096)[2:])
+            peer.sendall(struct.pack(">H", len(answer)) + answer)
 
     def listen(self, address, port):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -99,10 +106,21 @@ class Ears:
         return port
 
     def resolve(self):
-        each = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        each.bind(("127.0.0.1", 0))
-        self.run(self.questions, each)
-        return each.getsockname()[1]
+        stream, datagrams = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+        stream.bind(("127.0.0.1", 0))
+        stream.listen()
+        datagrams.bind(stream.getsockname())
+        self.run(self.questions_by_tcp, stream)
+        self.run(self.questions, datagrams)
+        return stream.getsockname()[1]
+
+
+def by_tcp(name):
+    """A command that asks the machine's resolver for a name by TCP and prints the answer's bytes."""
+    question = struct.pack(">HHHHHH", 0x4142, 0x100, 1, 0, 0, 0) + \
+        b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + struct.pack(">BHH", 0, 1, 1)
+    octal = "".join(f"\\{byte:03o}" for byte in struct.pack(">H", len(question)) + question)
+    return f"printf '{octal}' | timeout 20 nc 198.19.255.53 53 | od -An -v -tx1 | tr -d ' \\n'"
 
 
 def host_address(family=socket.AF_INET, towards="192.0.2.99"):
@@ -179,6 +197,7 @@ class Box:
         script += [f"/tmp/forge $device {self.machine.inspect()['network']['address']} {OUTSIDE} {OUTSIDE_PORT + 1} outside"]
         script += [f"timeout 3 wget -q -O /dev/null http://{to}:{port}/{name} &" for name, to, port in targets]
         script += ["nslookup secret.tunnel.example >/dev/null 2>&1", "nslookup host.annex.internal",
+                   f"echo tcp:$({by_tcp('secret.stream.example')})",
                    f"ping -c 1 -W 3 {peer} >/dev/null && echo the peer answers", "wait",
                    f"nslookup {self.round}.end.example >/dev/null 2>&1 || true"]
         printed = self.machine.sh("\n".join(script))
@@ -207,6 +226,7 @@ def test_an_isolated_machine_is_heard_by_nobody(box, busybox):
     heard, asked, printed = box.attempt(busybox.inspect()["network"]["address"])
     assert heard == set()
     assert asked == set()
+    assert "tcp:002741428185" in printed  # REFUSED
     assert ROUTER not in printed and "the peer answers" not in printed
 
 
@@ -224,6 +244,11 @@ def test_an_isolated_machine_reaches_what_is_allowed_and_nothing_beside(box):
     assert box.ears.heard.count("allowed") == 1
     assert not {"before", "beside", "evil"} & set(box.ears.heard)
     assert "evil.example" in box.ears.asked
+
+
+def test_a_machine_asks_by_tcp_too(box):
+    address = socket.inet_aton(box.machine.inspect()["network"]["address"]).hex()
+    assert box.machine.sh(by_tcp("box.annex.internal")).endswith(address)
 
 
 def test_what_may_be_reached_changes_at_once(box):
@@ -246,5 +271,6 @@ def test_the_same_attempts_are_heard_when_it_is_not_isolated(box, busybox):
         wanted -= {"lan", "fragments", "tcp-lan"}
     # And nothing of what no machine may do.
     assert heard == wanted
-    assert "secret.tunnel.example" in asked
+    assert {"secret.tunnel.example", "secret.stream.example"} <= asked
+    assert "41428180" in printed
     assert ROUTER in printed and "the peer answers" in printed
