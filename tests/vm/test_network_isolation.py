@@ -261,6 +261,18 @@ def test_what_may_be_reached_changes_at_once(box):
     assert box.machine.sh(fetch) == "refused\n"
 
 
+def test_an_address_that_the_host_gets_while_the_machine_runs_is_the_hosts(box):
+    if not box.neighbour:
+        pytest.skip("a neighbour of the host takes root, and network namespaces")
+    address = "203.0.113.77"
+    fetch = f"timeout 5 wget -q -O - http://{address}:{box.port}/later || echo refused"
+    box.machine.host.ok("set", "-n", "box", "allow=203.0.113.0/24")
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", f"annex-{os.getpid()}"[:15]], check=True)
+    assert box.machine.sh(fetch) == "refused\n"
+    assert "later" not in box.ears.heard
+    box.machine.host.ok("set", "-n", "box", "allow=-203.0.113.0/24")
+
+
 def test_the_same_attempts_are_heard_when_it_is_not_isolated(box, busybox):
     box.machine.host.ok("set", "-n", "box", "--now", "isolate=off", timeout=machines.BOOT)
     box.machine.ok("sh", "-c", "cat >/tmp/forge && chmod 755 /tmp/forge", options=("--root",), input=TOOL.read_bytes(), text=False)
@@ -274,3 +286,5 @@ def test_the_same_attempts_are_heard_when_it_is_not_isolated(box, busybox):
     assert {"secret.tunnel.example", "secret.stream.example"} <= asked
     assert "41428180" in printed
     assert ROUTER in printed and "the peer answers" in printed
+    if box.neighbour:
+        assert box.machine.sh(f"wget -q -O - http://203.0.113.77:{box.port}/later") == "reached\n"
