@@ -475,15 +475,24 @@ static bool run(struct loop_source *source, uint32_t events)
 	return false;
 }
 
+static struct loop_source *next_deferred(const struct loop *loop)
+{
+	struct loop_source *source = loop->deferred;
+
+	while (source && source->armed_in_turn != loop->turn)
+		source = source->timer_next;
+	return source;
+}
+
 /* What they defer in their turn is left for the next. */
 static bool run_deferred(struct loop *loop)
 {
-	struct loop_source *source, *first = loop->deferred;
+	struct loop_source *source;
 	bool ran = false;
 
-	for (source = first; source; source = source->timer_next)
+	for (source = loop->deferred; source; source = source->timer_next)
 		source->armed_in_turn = loop->turn;
-	while ((source = loop->deferred) && source->armed_in_turn == loop->turn) {
+	while ((source = next_deferred(loop))) {
 		unlink_deferred(source);
 		source->fn.timer(source, source->data);
 		ran = true;

@@ -82,6 +82,54 @@ static void a_timer_set_in_a_turn_waits_for_the_next(void **state)
 	loop_free(scene.loop);
 }
 
+static void on_deferred_b(struct loop_source *source, void *data)
+{
+	struct scene *scene = data;
+
+	note(scene, 'b');
+	if (scene->seen++ == 0)
+		loop_defer(source);
+}
+
+static void on_timer_defer(struct loop_source *source, void *data)
+{
+	struct scene *scene = data;
+
+	(void)source;
+	note(scene, 't');
+	loop_defer(scene->first);
+	loop_defer(scene->first);
+	loop_defer(scene->second);
+}
+
+static void what_is_deferred_runs_once_at_the_end_of_the_turn(void **state)
+{
+	struct scene scene = {0};
+	struct loop_source *timers[2];
+
+	(void)state;
+	assert_int_equal(loop_new(&scene.loop), 0);
+	assert_int_equal(loop_add_deferred(&scene.first, scene.loop, on_timer_a, &scene), 0);
+	assert_int_equal(loop_add_deferred(&scene.second, scene.loop, on_deferred_b, &scene), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(loop_add_timer(&timers[i], scene.loop, 0, on_timer_defer, &scene), 0);
+	assert_true(loop_turn(scene.loop, 1000));
+	assert_string_equal(scene.order, "ttba");
+	assert_true(loop_turn(scene.loop, 1000)); /* what was deferred by what was */
+	assert_string_equal(scene.order, "ttbab");
+	assert_false(loop_turn(scene.loop, 0));
+	loop_defer(scene.first); /* outside of a turn: the next one doesn't wait */
+	assert_true(loop_turn(scene.loop, 1000));
+	assert_string_equal(scene.order, "ttbaba");
+	loop_defer(scene.first);
+	loop_source_free(scene.first);
+	assert_false(loop_turn(scene.loop, 0));
+	for (int i = 0; i < 2; i++)
+		loop_source_free(timers[i]);
+	loop_source_free(scene.second);
+	loop_free(scene.loop);
+}
+
 static void on_fd_free_both(struct loop_source *source, int fd, uint32_t events, void *data)
 {
 	struct scene *scene = data;
@@ -274,6 +322,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(timers_run_in_the_order_of_their_deadlines),
 		cmocka_unit_test(a_timer_set_in_a_turn_waits_for_the_next),
+		cmocka_unit_test(what_is_deferred_runs_once_at_the_end_of_the_turn),
 		cmocka_unit_test(a_callback_may_free_itself_and_others),
 		cmocka_unit_test(what_is_no_longer_watched_is_not_told_in_the_same_turn),
 		cmocka_unit_test(a_hang_up_is_not_told_while_nothing_is_watched),
