@@ -47,8 +47,19 @@ static inline bool guest_receive(struct guest *guest, struct packet *ret, int ti
 	if (poll(&ready, 1, timeout_ms) <= 0)
 		return false;
 	got = recv(guest->fd, guest->in, sizeof(guest->in), 0);
-	assert_true(got >= 0 && packet_parse(ret, guest->in, (size_t)got));
+	if (got < 0 || !packet_parse(ret, guest->in, (size_t)got))
+		abort();
 	return true;
+}
+
+/* The next one, which there must be. */
+static inline struct packet guest_expect(struct guest *guest)
+{
+	struct packet packet;
+
+	if (!guest_receive(guest, &packet, GUEST_WAIT_MS))
+		abort();
+	return packet;
 }
 
 static inline void guest_send(struct guest *guest, const uint8_t *frame, size_t size)

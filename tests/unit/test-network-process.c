@@ -245,7 +245,7 @@ static void assert_that_nothing_came(struct place *place)
 
 	frames_way(&way, GUEST_PLACE, "198.19.3.7", PLACE_GATEWAY, "198.19.255.1");
 	guest_send(&place->guest, frame, compose_icmp(frame, &way.way, echo, sizeof(echo)));
-	assert_true(guest_receive(&place->guest, &packet, GUEST_WAIT_MS));
+	packet = guest_expect(&place->guest);
 	assert_int_equal(packet.protocol, IPPROTO_ICMP);
 	assert_int_equal(packet.payload[0], 0);
 	assert_memory_equal(packet.payload + 4, echo + 4, sizeof(echo) - 4);
@@ -269,7 +269,7 @@ static void what_the_host_has_open_elsewhere_is_not_reached(void **state)
 		if (i < 2) {
 			struct packet packet;
 
-			assert_true(guest_receive(&place->guest, &packet, GUEST_WAIT_MS));
+			packet = guest_expect(&place->guest);
 			assert_int_equal(packet.protocol, IPPROTO_ICMP);
 		}
 		assert_that_nothing_came(place);
@@ -302,7 +302,7 @@ static void the_resolver_knows_the_machine_by_udp_and_tcp(void **state)
 	begin(place);
 	frames_way(&way, GUEST_PLACE, "198.19.3.7", PLACE_DNS, "198.19.255.53");
 	guest_send(&place->guest, frame, compose_udp(frame, &way.way, 4000, 53, question, sizeof(question)));
-	assert_true(guest_receive(&place->guest, &packet, GUEST_WAIT_MS));
+	packet = guest_expect(&place->guest);
 	assert_int_equal(packet.source_port, 53);
 	assert_answer(packet.payload, packet.payload_size);
 	assert_true(guest_connect(&tcp, &place->guest, "198.19.255.53", 53));
@@ -333,7 +333,7 @@ static void datagrams_reach_a_server_on_the_hosts_loopback(void **state)
 	assert_int_equal(recvfrom(server, text, sizeof(text), 0, (struct sockaddr *)&address, &size), 13);
 	assert_string_equal(text, "are you there");
 	assert_int_equal(sendto(server, "I am", 4, 0, (struct sockaddr *)&address, size), 4);
-	assert_true(guest_receive(&place->guest, &packet, GUEST_WAIT_MS));
+	packet = guest_expect(&place->guest);
 	assert_int_equal(packet.payload_size, 4);
 	assert_memory_equal(packet.payload, "I am", 4);
 }
@@ -357,7 +357,7 @@ static void connections_go_through_passt(void **state)
 {
 	struct place *place = *state;
 	char number[16];
-	struct in_addr outside;
+	struct in_addr outside = {0};
 	int pair[2], status;
 	struct server server;
 	struct guest_tcp tcp;
