@@ -291,7 +291,7 @@ class Network:
             for _ in range(min(self.runs, 3)):
                 before = sum(map(measure, pids)), self.available_mib()
                 address, _, port = self.ways[way]
-                with subprocess.Popen([self.peer, "hold", address, str(port), str(IDLE)], stdin=subprocess.PIPE,
+                with subprocess.Popen([self.peer, "fill", address, str(port), str(IDLE)], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE) as hold:
                     assert int(hold.stdout.readline()) == IDLE
                     here.append(sum(map(measure, pids)) - before[0])

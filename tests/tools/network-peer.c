@@ -25,7 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, PIECE = 65536, AT_ONCE_MAX = 1000, COUNT_MAX = 20000, PATIENCE_MS = 10000 };
+enum { EVENTS = 256, PIECE = 65536, AT_ONCE_MAX = 1000, COUNT_MAX = 20000, PATIENCE_MS = 30000, LOST_MS = 10000 };
 
 static _Noreturn void fail(const char *what)
 {
@@ -125,6 +125,7 @@ static struct addrinfo *find(const char *host, const char *port)
 static int dial(const struct addrinfo *to, int flags)
 {
 	static const int on = 1;
+	static const struct timeval patience = {.tv_sec = PATIENCE_MS / 1000};
 	int fd = socket(to->ai_family, SOCK_STREAM | flags, 0);
 
 	if (fd < 0)
@@ -132,6 +133,7 @@ static int dial(const struct addrinfo *to, int flags)
 	if (connect(fd, to->ai_addr, to->ai_addrlen) < 0 && errno != EINPROGRESS)
 		fail("connect");
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	return fd;
 }
 
@@ -181,7 +183,7 @@ static int measure_rate(const struct addrinfo *to, int at_once, int ms)
 		begin(loop, to);
 	while (running > 0) {
 		struct epoll_event events[EVENTS];
-		int count = epoll_wait(loop, events, EVENTS, PATIENCE_MS);
+		int count = epoll_wait(loop, events, EVENTS, LOST_MS);
 
 		if (count <= 0)
 			break;
@@ -228,14 +230,17 @@ static int measure_latency(const struct addrinfo *to, int count)
 	return 0;
 }
 
-static int hold(const struct addrinfo *to, int count)
+static int hold(const struct addrinfo *to, int count, int at_once)
 {
 	static int held[COUNT_MAX];
 	char byte;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < count; i++) {
 		held[i] = dial(to, 0);
-	for (int i = 0; i < count; i++)
+		if (!at_once)
+			answered(held[i]);
+	}
+	for (int i = 0; i < count && at_once; i++)
 		answered(held[i]);
 	printf("%d\n", count);
 	fflush(stdout);
@@ -263,9 +268,9 @@ int main(int argc, char **argv)
 		return measure_rate(find(argv[2], argv[3]), number(argv[4], AT_ONCE_MAX), number(argv[5], 600000));
 	if (argc == 5 && strcmp(argv[1], "latency") == 0)
 		return measure_latency(find(argv[2], argv[3]), number(argv[4], COUNT_MAX));
-	if (argc == 5 && strcmp(argv[1], "hold") == 0)
-		return hold(find(argv[2], argv[3]), number(argv[4], COUNT_MAX));
+	if (argc == 5 && (strcmp(argv[1], "hold") == 0 || strcmp(argv[1], "fill") == 0))
+		return hold(find(argv[2], argv[3]), number(argv[4], COUNT_MAX), argv[1][0] == 'h');
 	fprintf(stderr, "usage: network-peer serve PORT | rate HOST PORT AT_ONCE MS | latency HOST PORT COUNT | "
-			"hold HOST PORT COUNT\n");
+			"hold|fill HOST PORT COUNT\n");
 	return 2;
 }
