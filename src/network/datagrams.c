@@ -32,6 +32,7 @@ struct flow {
 	struct peer peer;
 	uint32_t number, hash;
 	uint64_t used_ms;
+	uint64_t admitted; /* in which turn of its socket */
 };
 
 struct flows {
@@ -50,6 +51,7 @@ struct datagrams {
 	struct loop_source *source;
 	uint16_t port;
 	int fd;
+	uint64_t turn; /* the number of times that it was read */
 	datagrams_admit_fn *admit;
 	void *data;
 };
@@ -202,8 +204,6 @@ static struct flow *begin(struct datagrams *datagrams, const struct peer *peer, 
 	struct flow *flow;
 	int place;
 
-	if (datagrams->admit && !datagrams->admit(&peer->client, datagrams->data))
-		return NULL;
 	place = find_place(flows);
 	flow = place < 0 ? NULL : calloc(1, sizeof(*flow));
 	if (!flow)
@@ -212,6 +212,7 @@ static struct flow *begin(struct datagrams *datagrams, const struct peer *peer, 
 			      .peer = *peer,
 			      .number = WIRE_PORT_FLOW_FIRST + (uint32_t)place,
 			      .hash = hash_of(datagrams, key),
+			      .admitted = datagrams->turn,
 			      .used_ms = time_monotonic_ms()};
 	if (!flows->oldest)
 		loop_timer_restart(flows->timer, (uint64_t)FLOW_IDLE_S * 1000);
@@ -243,6 +244,22 @@ static void find_local(struct peer *peer, struct msghdr *header)
 	}
 }
 
+/* A port that one client has left may be another's by now, who would take over the flow with it: so it is asked again
+ * whose it is, each time that the socket is read. What that one was still to be answered is lost. */
+static bool may_talk(struct datagrams *datagrams, struct flow *flow, const struct sockaddr_storage *client)
+{
+	if (!datagrams->admit || (flow && flow->admitted == datagrams->turn))
+		return true;
+	if (datagrams->admit(client, datagrams->data)) {
+		if (flow)
+			flow->admitted = datagrams->turn;
+		return true;
+	}
+	if (flow)
+		end(datagrams->flows, flow);
+	return false;
+}
+
 /* False: there is nothing more to read now. */
 static bool receive(struct datagrams *datagrams)
 {
@@ -269,6 +286,8 @@ static bool receive(struct datagrams *datagrams)
 	find_local(&peer, &header);
 	key = key_of(&peer.client);
 	flow = find(datagrams->flows, datagrams, &key);
+	if (!may_talk(datagrams, flow, &peer.client))
+		return true;
 	if (!flow)
 		flow = begin(datagrams, &peer, &key);
 	if (!flow)
@@ -281,10 +300,13 @@ static bool receive(struct datagrams *datagrams)
 
 static void on_event(struct loop_source *source, int fd, uint32_t events, void *data)
 {
+	struct datagrams *datagrams = data;
+
 	(void)source;
 	(void)fd;
 	(void)events;
-	for (int i = 0; i < AT_ONCE && receive(data); i++)
+	datagrams->turn++;
+	for (int i = 0; i < AT_ONCE && receive(datagrams); i++)
 		;
 }
 

@@ -11,7 +11,7 @@ struct datagrams;
 
 #define FLOW_IDLE_S 120u /* after which it is forgotten */
 
-/* May this client talk to it? Asked once for each new flow. */
+/* May this client talk to it? Asked for each new flow, and again for one that goes on whenever something came. */
 typedef bool datagrams_admit_fn(const struct sockaddr_storage *client, void *data);
 
 /* Takes a bound socket on success. `admit` NULL: everybody may. -errno. */

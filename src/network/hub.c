@@ -260,13 +260,13 @@ static int open_nat(struct hub *hub, uint32_t place, struct annex_error **err)
 
 static int open_ethernet(struct hub *hub, const struct message_network_setup *setup, int *fd, struct annex_error **err)
 {
-	const struct gateway_options options = {
-		.place = setup->address, .host_access = setup->flags & NETWORK_HOST_ACCESS, .ways = &ways, .data = hub};
+	struct gateway_options options = {.place = setup->address, .ways = &ways, .data = hub};
 	int result;
 
 	if (local_new(&hub->local, hub->loop, err) < 0 || open_policy(hub, setup, err) < 0 ||
 	    open_dns(hub, setup, err) < 0)
 		return -1;
+	options.host_access = policy_has_host_access(hub->policy);
 	if (gateway_new(&hub->gateway, &options, err) < 0 || open_nat(hub, setup->address, err) < 0)
 		return -1;
 	gateway_set_host(hub->gateway, nat_uplink(hub->nat), nat_uplink(hub->nat));
@@ -328,7 +328,7 @@ int hub_change(struct hub *hub, const struct message_network_setup *setup, struc
 		return 0;
 	if (policy_update(hub->policy, setup->flags, setup->allow, err) < 0)
 		return -1;
-	gateway_set_host_access(hub->gateway, setup->flags & NETWORK_HOST_ACCESS);
+	gateway_set_host_access(hub->gateway, policy_has_host_access(hub->policy));
 	return 0;
 }
 

@@ -6,7 +6,9 @@
  * as what runs at the end of a process otherwise (sanitizers' search for leaks above all) needs what a confined process
  * may not do.
  */
+#include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "confine/answer.h"
 #include "confine/peer.h"
 #include "confine/rights.h"
@@ -15,6 +17,7 @@
 #include "network/profile.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,7 +30,13 @@ enum {
 	STATUS_BROKEN = 1, /* the supervisor broke the protocol */
 	STATUS_USAGE = 2,
 	FILES_MOST = 1 << 18, /* open: each is memory of the host's kernel */
+	STATM_MAX = 4096,
+	STATM_DATA = 5, /* its number in /proc/self/statm, from 0 on */
 };
+
+/* Of memory, beyond what it begins with. What is here has its own limits, and they are far below; libslirp has none for
+ * some of what a machine may send, and ends the process when there is no more. */
+#define MEMORY_MOST (UINT64_C(3) << 30)
 
 struct job {
 	struct loop *loop;
@@ -222,6 +231,31 @@ static int run(struct job *job)
 	return loop_run(job->loop);
 }
 
+/* Bytes in use, as RLIMIT_DATA counts them; sanitizers have very many. 0: not known. */
+static uint64_t memory_in_use(void)
+{
+	auto_free char *text = NULL;
+	char *rest, *word;
+	uint64_t pages = 0;
+
+	if (file_read(&text, NULL, AT_FDCWD, "/proc/self/statm", STATM_MAX) < 0)
+		return 0;
+	word = strtok_r(text, " ", &rest);
+	for (unsigned i = 0; word && i < STATM_DATA; i++)
+		word = strtok_r(NULL, " ", &rest);
+	return word && text_to_u64(&pages, word, 10) == 0 ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+static void limit_memory(void)
+{
+	uint64_t most = memory_in_use() + MEMORY_MOST;
+	struct rlimit memory;
+
+	if (getrlimit(RLIMIT_DATA, &memory) < 0 || memory.rlim_max < most)
+		return;
+	setrlimit(RLIMIT_DATA, &(struct rlimit){most, most});
+}
+
 static void set_limits(void)
 {
 	struct rlimit files;
@@ -231,6 +265,7 @@ static void set_limits(void)
 
 		setrlimit(RLIMIT_NOFILE, &(struct rlimit){most, most});
 	}
+	limit_memory();
 	signal(SIGPIPE, SIG_IGN);
 	mallopt(M_ARENA_MAX, 1);
 }

@@ -31,7 +31,7 @@
  */
 enum { MTU = 21840 };
 
-enum { LONGEST_MS = 3600 * 1000, RESOLVER_PORT = 53 };
+enum { LONGEST_MS = 3600 * 1000, RESOLVER_PORT = 53, TCP_FLAGS_AT = 13, TCP_SYN = 2, TCP_ACK = 16 };
 
 struct watched {
 	int wanted; /* SLIRP_POLL_…; 0: it is not in the set */
@@ -50,6 +50,8 @@ struct nat {
 	int *list;               /* of those in the set, and some that were */
 	size_t count, capacity;  /* of both */
 	uint32_t round;
+	uint64_t pieces_since; /* what is counted as … */
+	size_t pieces;
 	uint8_t rewritten[PACKET_MAX];
 };
 
@@ -205,11 +207,31 @@ static bool is_tcp4(const struct packet *packet)
 	return packet->is_ip && !packet->destination.v6 && !packet->is_fragment && packet->protocol == IPPROTO_TCP;
 }
 
+/* libslirp takes all that comes, and memory for it. Of what a machine sends these two are kept: connections, and pieces
+ * of datagrams. */
+static bool may_enter(struct nat *nat, const struct packet *packet)
+{
+	uint64_t now;
+
+	if (!packet->is_fragment)
+		return packet->protocol != IPPROTO_TCP || nat->count < NAT_SOCKETS_MAX ||
+		       (packet->payload[TCP_FLAGS_AT] & (TCP_SYN | TCP_ACK)) != TCP_SYN;
+	now = time_monotonic_ms();
+	if (now - nat->pieces_since >= NAT_PIECES_MS) {
+		nat->pieces_since = now;
+		nat->pieces = 0;
+	}
+	nat->pieces += packet->size + NAT_PIECE_COST;
+	return nat->pieces <= NAT_PIECES_MAX;
+}
+
 static void send_frame(struct uplink *uplink, const struct packet *packet)
 {
 	struct nat *nat = (struct nat *)uplink;
 	const uint8_t *frame = packet->frame;
 
+	if (!may_enter(nat, packet))
+		return;
 	if (nat->options.resolver && is_tcp4(packet) && packet->destination_port == RESOLVER_PORT &&
 	    packet->destination.of.v4.s_addr == place_guest(PLACE_DNS).s_addr) {
 		rewrite(nat, packet, true, (struct in_addr){htonl(INADDR_LOOPBACK)}, nat->options.resolver);
@@ -421,14 +443,24 @@ struct uplink *nat_uplink(struct nat *nat)
 	return &nat->uplink;
 }
 
+static bool is_at(const struct sockaddr_in *socket, struct in_addr address, uint16_t port)
+{
+	return socket->sin_family == AF_INET && socket->sin_addr.s_addr == address.s_addr &&
+	       ntohs(socket->sin_port) == port;
+}
+
+/* The port alone does not tell: somebody else's socket may have the same, connected to somewhere else. */
 bool nat_owns(const struct nat *nat, struct in_addr address, uint16_t port)
 {
-	for (size_t i = 0; i < nat->count; i++) {
-		struct sockaddr_in own = {0};
-		socklen_t size = sizeof(own);
+	const struct in_addr loopback = {htonl(INADDR_LOOPBACK)};
 
-		if (getsockname(nat->list[i], (struct sockaddr *)&own, &size) == 0 && own.sin_family == AF_INET &&
-		    own.sin_addr.s_addr == address.s_addr && ntohs(own.sin_port) == port)
+	for (size_t i = 0; i < nat->count; i++) {
+		struct sockaddr_in own = {0}, peer = {0};
+		socklen_t size = sizeof(own), peer_size = sizeof(peer);
+
+		if (getsockname(nat->list[i], (struct sockaddr *)&own, &size) == 0 && is_at(&own, address, port) &&
+		    getpeername(nat->list[i], (struct sockaddr *)&peer, &peer_size) == 0 &&
+		    is_at(&peer, loopback, nat->options.resolver))
 			return true;
 	}
 	return false;

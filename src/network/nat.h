@@ -6,7 +6,11 @@
  * libslirp: the machine's connections are ended here and made again as sockets of this process. What the machine
  * reaches at the router's address is the host's loopback; nothing here asks whether it may.
  */
-#define NAT_EVENTS 256 /* sockets that are looked at in one turn of the loop */
+#define NAT_EVENTS      256         /* sockets that are looked at in one turn of the loop */
+#define NAT_SOCKETS_MAX 8192u       /* with so many in use no more connections are begun: each has 256 KiB for data */
+#define NAT_PIECES_MAX  (64u << 20) /* bytes of datagrams in pieces that are taken within … */
+#define NAT_PIECES_MS   30000u      /* … the time that libslirp keeps pieces that never become whole */
+#define NAT_PIECE_COST  (24u << 10) /* bytes that a piece takes there, however short it is */
 
 struct nat;
 
@@ -27,5 +31,6 @@ static inline void cleanup_nat(struct nat **nat)
 #define auto_nat CLEANUP(cleanup_nat)
 struct uplink *nat_uplink(struct nat *nat);
 
-/* Whether a socket of ours has this address, of IPv4: so that whoever is connected to tells the machine from others. */
+/* Whether it is a socket of ours, connected to the resolver, that has this address: so that tells the machine from
+ * others. */
 bool nat_owns(const struct nat *nat, struct in_addr address, uint16_t port);

@@ -26,6 +26,7 @@ static const struct range ranges[] = {
 	{true, 8, RESERVED_NEVER, {0xff}},        /* multicast */
 	{true, 64, RESERVED_NEVER, {0xfd, 0x61, 0x6e, 0x6e, 0x65, 0x78}},      /* annex's own */
 	{true, 128, RESERVED_HOSTS, {0xfd, 0, 0x0e, 0xc2, [14] = 0x02, 0x54}}, /* metadata: Amazon */
+	{true, 128, RESERVED_HOSTS, {0xfd, 0x20, 0, 0xce, [14] = 0x02, 0x54}}, /* Google */
 };
 
 /* Where an IPv6 address of a translator has its IPv4 address. */

@@ -19,6 +19,7 @@
 
 #include "base/file.h"
 #include "network/address.h"
+#include "network/neighbor.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -125,7 +126,8 @@ bool switch_accepts(struct packet *ret, uint32_t place, uint32_t from, const uin
 {
 	uint8_t ours[6], theirs[6];
 
-	if (size > PACKET_MAX || !packet_parse(ret, frame, size) || !ret->is_ip)
+	/* Nobody tells others where somebody is: each annex-network answers its own machine. */
+	if (size > PACKET_MAX || !packet_parse(ret, frame, size) || !ret->is_ip || neighbor_speaks(ret))
 		return false;
 	place_hardware(ours, place);
 	place_hardware(theirs, from);

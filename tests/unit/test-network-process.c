@@ -226,13 +226,33 @@ static void without_host_access_nobody_listens_there(void **state)
 	server_open(&server, false);
 	assert_false(guest_connect(&tcp, &place->guest, "198.19.255.1", server.port));
 	assert_true(tcp.reset);
-	/* It can be had and taken away while the machine runs. */
-	place->setup.flags |= NETWORK_HOST_ACCESS;
+	/* It can be had and taken away while the machine runs. Who is isolated has none. */
+	place->setup.flags |= NETWORK_HOST_ACCESS | NETWORK_ISOLATED;
+	assert_int_equal(network_process_change(place->process, &place->setup, on_answer, place, NULL), 0);
+	wait_for_answer(place);
+	assert_false(guest_connect(&tcp, &place->guest, "198.19.255.1", server.port));
+	place->setup.flags &= ~(unsigned)NETWORK_ISOLATED;
 	assert_int_equal(network_process_change(place->process, &place->setup, on_answer, place, NULL), 0);
 	wait_for_answer(place);
 	assert_false(place->failed);
 	exchange(place, "198.19.255.1", server.port, 1000);
 	server_close(&server);
+}
+
+/* libslirp takes memory without a limit of its own. */
+static void its_memory_has_a_limit(void **state)
+{
+	struct place *place = *state;
+	auto_free char *limits = NULL;
+	char path[64];
+	const char *line;
+
+	begin(place);
+	snprintf(path, sizeof(path), "/proc/%d/limits", (int)network_process_pid(place->process));
+	assert_int_equal(file_read(&limits, NULL, AT_FDCWD, path, 1 << 16), 0);
+	line = strstr(limits, "Max data size");
+	assert_non_null(line);
+	assert_int_not_equal(strncmp(line + strcspn(line, "0123456789u\n"), "unlimited", strlen("unlimited")), 0);
 }
 
 /* Pings the router. The frames that come before its answer are none of anybody's. */
@@ -597,6 +617,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_connection_reaches_a_server_on_the_hosts_loopback, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(without_host_access_nobody_listens_there, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(its_memory_has_a_limit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_host_has_open_elsewhere_is_not_reached, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_resolver_knows_the_machine_by_udp_and_tcp, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(datagrams_reach_a_server_on_the_hosts_loopback, set_up, tear_down),

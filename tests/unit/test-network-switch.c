@@ -251,6 +251,12 @@ static void a_frame_is_from_the_machine_whose_socket_it_comes_from(void **state)
 	assert_true(switch_accepts(&packet, 0x0307, 0x0401, good.bytes, good.size));
 	good.bytes[14 + 8 + 15] ^= 1;
 	assert_false(switch_accepts(&packet, 0x0307, 0x0401, good.bytes, good.size));
+	make_frame(&good, true, 0x0401, 0x0307, 136, 100); /* where somebody is, by ICMPv6 */
+	good.bytes[14 + 6] = IPPROTO_ICMPV6;
+	memmove(good.bytes + 14 + 40, good.bytes + 14 + 40 + 8, 100);
+	assert_false(switch_accepts(&packet, 0x0307, 0x0401, good.bytes, good.size));
+	good.bytes[14 + 40] = 128;
+	assert_true(switch_accepts(&packet, 0x0307, 0x0401, good.bytes, good.size));
 	make_frame(&good, false, 0x0307, 0x0307, 'a', 100);
 	assert_false(switch_accepts(&packet, 0x0307, 0x0307, good.bytes, good.size));
 }

@@ -103,6 +103,40 @@ static void datagrams_of_strangers_are_dropped(void **state)
 	close(server);
 }
 
+static bool is_friend;
+
+static bool on_ask(const struct sockaddr_storage *client, void *data)
+{
+	(void)client, (void)data;
+	return is_friend;
+}
+
+/* The port that a client has left may be somebody else's. */
+static void whoever_takes_over_a_client_s_port_does_not_get_its_flow(void **state)
+{
+	uint16_t port = 0, at = 0;
+	int server = bind_at(SOCK_DGRAM, "127.0.0.1", &port), client;
+	struct datagrams *datagrams = serve_datagrams(port, "127.0.0.1", &at, on_ask);
+
+	(void)state;
+	is_friend = true;
+	client = dial_datagrams("127.0.0.1", at);
+	say(client, "mine");
+	UNTIL(is_readable(server));
+	expect_text(server, "mine");
+	is_friend = false;
+	say(client, "yours");
+	for (int turn = 0; turn < 10; turn++)
+		loop_turn(loop, 1);
+	is_friend = true;
+	say(client, "mine again");
+	UNTIL(is_readable(server));
+	expect_text(server, "mine again");
+	datagrams_free(datagrams);
+	close(client);
+	close(server);
+}
+
 static void more_flows_than_are_remembered_take_the_oldest_s_place(void **state)
 {
 	static int clients[WIRE_PORT_FLOWS_MAX + 50];
@@ -304,6 +338,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(datagrams_find_back_to_who_asked),
 		TEST(datagrams_of_strangers_are_dropped),
+		TEST(whoever_takes_over_a_client_s_port_does_not_get_its_flow),
 		TEST(more_flows_than_are_remembered_take_the_oldest_s_place),
 		TEST(the_host_s_end_may_be_made_anew),
 		TEST(the_guest_s_end_may_begin_anew),
