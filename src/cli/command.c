@@ -168,3 +168,21 @@ const char *command_closest(const char *const *words)
 	}
 	return best && closest_is_near(command_is_group(first) ? second : first, nearest) ? best : NULL;
 }
+
+const char *command_closest_group(const char *word)
+{
+	const char *best = NULL;
+	unsigned nearest = CLOSEST_MAX + 1;
+
+	for (size_t i = 0; commands[i] && !command_is_group(word); i++) {
+		const char *space = strchr(commands[i]->name, ' ');
+		auto_free char *group = space ? strndup(commands[i]->name, (size_t)(space - commands[i]->name)) : NULL;
+		unsigned distance = group ? closest_distance(group, word) : CLOSEST_MAX + 1;
+
+		if (distance < nearest) {
+			nearest = distance;
+			best = commands[i]->name;
+		}
+	}
+	return best && closest_is_near(word, nearest) ? best : NULL;
+}

@@ -45,6 +45,8 @@ const struct command *command_find(size_t *ret_words, const char *const *words);
 bool command_is_group(const char *word);
 /* The command's name nearest to the words, or NULL. */
 const char *command_closest(const char *const *words);
+/* A command of the group nearest to a word that is none, or NULL. */
+const char *command_closest_group(const char *word);
 /* How many leading words are the accepted prefix. */
 size_t command_prefix(const char *const *words);
 

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
+#include <string.h>
 
 static int print_text(struct text *text, struct annex_error **err)
 {
@@ -102,6 +103,10 @@ static int unknown(const char *const *words)
 		fail(&err, ANNEX_ERROR_USAGE, "unknown command '%s'", words[0]);
 	if (near)
 		fail_hint(&err, "did you mean 'annex %s'?", near);
+	else if ((near = command_closest_group(words[0])))
+		fail_hint(&err, "did you mean 'annex %.*s'?", (int)strcspn(near, " "), near);
+	else if (command_is_group(words[0]))
+		fail_hint(&err, "annex help %s", words[0]);
 	fail_hint(&err, "annex help");
 	fail_print(NULL, err);
 	return FAIL_STATUS_USAGE;

@@ -166,7 +166,8 @@ const struct command network_create_command = {
 	.section = "Networks",
 	.summary = "make a network of machines",
 	.description = "Makes a network. Machines that are set to it reach each other as NAME.annex.internal, and no "
-		       "machine of another network. Those that are set to none are in the network 'default'.",
+		       "machine of another network. Those that are set to no network by name are in 'default', with "
+		       "network=none in none.",
 	.example = "annex network create lab\nannex create --name db --network lab debian:12\n"
 		   "annex network create --internal vault",
 	.options = create_options,

@@ -241,12 +241,27 @@ static bool is_running(struct annex_machine *machine)
 	return annex_machine_info(&info, machine, NULL) == 0 && info->state == ANNEX_MACHINE_RUNNING;
 }
 
+/* Elsewhere the machine is the first word, but here all words are ports. */
+static int open_of_ports(struct annex_machine **ret, struct cli *cli, const struct change_options *wanted,
+			 struct annex_error **err)
+{
+	auto_machine struct annex_machine *machine = NULL;
+	const char *first = wanted->ports.words[0];
+
+	if (!wanted->name && wanted->ports.count > 1 && !strpbrk(first, "0123456789:") &&
+	    annex_machine_open(&machine, cli->context, first, NULL) == 0) {
+		fail(err, ANNEX_ERROR_USAGE, "%s: '%s' is a machine, and words are ports", cli->command->name, first);
+		return fail_hint(err, "annex %s -n %s %s", cli->command->name, first, wanted->ports.words[1]);
+	}
+	return machines_open(ret, cli, NULL, wanted->name, err);
+}
+
 static int run_add(struct cli *cli, const void *parsed, struct annex_error **err)
 {
 	const struct change_options *wanted = parsed;
 	auto_machine struct annex_machine *machine = NULL;
 
-	if (machines_open(&machine, cli, NULL, wanted->name, err) < 0)
+	if (open_of_ports(&machine, cli, wanted, err) < 0)
 		return -1;
 	for (size_t i = 0; i < wanted->ports.count; i++) {
 		const char *name = annex_machine_name(machine), *port = wanted->ports.words[i];
@@ -295,7 +310,7 @@ static int run_remove(struct cli *cli, const void *parsed, struct annex_error **
 	auto_machine struct annex_machine *machine = NULL;
 	auto_json json_t *before = NULL, *after = NULL;
 
-	if (machines_open(&machine, cli, NULL, wanted->name, err) < 0)
+	if (open_of_ports(&machine, cli, wanted, err) < 0)
 		return -1;
 	/* Only for what is said about it. */
 	(void)!ports_list(&before, machine, NULL);

@@ -172,7 +172,12 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 		return fail(err, ANNEX_ERROR_USAGE, "set: --now goes with settings only");
 	if (!wanted->settings.count)
 		return show(machine, err);
-	return change(cli, machine, wanted, err) < 0 ? fail_while(err, "set %s", annex_machine_name(machine)) : 0;
+	if (change(cli, machine, wanted, err) == 0)
+		return 0;
+	/* Of what was to be removed. */
+	if (annex_error_kind(*err) == ANNEX_ERROR_NOT_FOUND)
+		fail_hint(err, "annex set -n %s", annex_machine_name(machine));
+	return fail_while(err, "set %s", annex_machine_name(machine));
 }
 
 static void add_help(struct text *text)

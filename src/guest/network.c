@@ -168,19 +168,24 @@ int network_loopback(struct annex_error **err)
 	return result < 0 ? fail_os(err, result, "cannot bring up the loopback interface") : 0;
 }
 
-/* A kernel without IPv6 has none of these. */
+/* A kernel without it is left as it is. */
+static void tell_kernel(const char *path, const char *value)
+{
+	auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && file_write_all(fd, value, strlen(value)) < 0)
+		log_debug("%s: %s", path, strerror(errno));
+}
+
 static void configure_nothing_by_itself(const char *name)
 {
 	static const char *const keys[] = {"accept_ra", "autoconf", "accept_dad"};
 
 	for (size_t i = 0; i < COUNT_OF(keys); i++) {
-		auto_close int fd = -1;
 		char path[128];
 
 		snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/%s", name, keys[i]);
-		fd = open(path, O_WRONLY | O_CLOEXEC);
-		if (fd >= 0 && file_write_all(fd, "0", 1) < 0)
-			log_debug("%s: %s", path, strerror(errno));
+		tell_kernel(path, "0");
 	}
 }
 
@@ -213,6 +218,9 @@ int network_ethernet(char ret[IFNAMSIZ], const struct message_config *config, st
 		return -1;
 	index = if_nametoindex(ret);
 	configure_nothing_by_itself(ret);
+	/* As systemd and container engines have it: everybody can ping, without a privileged program. The image's own
+	 * sysctl.conf comes later. */
+	tell_kernel("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
 	result = index ? set_link(index, config->mtu) : -errno;
 	if (result < 0 && index && config->mtu > 0) {
 		log_info("packets of %u bytes can't be: %s", config->mtu, strerror(-result));

@@ -29,7 +29,7 @@ int network_claim(int *ret_lock, const struct annex_context *context, const stru
 		return 0;
 	if (machine_place_lock(&lock, context->data, err) < 0)
 		return -1;
-	if (machine_network_load(&found, context->data, settings->network, err) < 0)
+	if (machine_network_load_set(&found, context->data, settings->network, err) < 0)
 		return fail_while(err, "network=%s", settings->network);
 	*ret_lock = TAKE_FD(lock);
 	return 0;

@@ -58,7 +58,7 @@ static char *record_path(const char *data, const char *name)
 	return asprintf(&path, "%s/networks/%s.json", data, name) < 0 ? NULL : path;
 }
 
-int machine_network_load(struct machine_network *ret, const char *data, const char *name, struct annex_error **err)
+static int load(struct machine_network *ret, const char *data, const char *name, bool is_set, struct annex_error **err)
 {
 	auto_machine_network struct machine_network made = {0};
 	auto_error struct annex_error *cause = NULL;
@@ -73,7 +73,10 @@ int machine_network_load(struct machine_network *ret, const char *data, const ch
 	if (json_read_file(&value, AT_FDCWD, path, &cause) < 0) {
 		if (annex_error_kind(cause) == ANNEX_ERROR_NOT_FOUND) {
 			fail(err, ANNEX_ERROR_NOT_FOUND, "there is no network '%s'", name);
-			return fail_hint(err, "annex network list; to make it: annex network create %s", name);
+			return fail_hint(err,
+					 is_set ? "annex network list; to make it: annex network create %s"
+						: "annex network list",
+					 name);
 		}
 		if (err)
 			*err = TAKE(cause);
@@ -91,13 +94,23 @@ int machine_network_load(struct machine_network *ret, const char *data, const ch
 	return 0;
 }
 
+int machine_network_load(struct machine_network *ret, const char *data, const char *name, struct annex_error **err)
+{
+	return load(ret, data, name, false, err);
+}
+
+int machine_network_load_set(struct machine_network *ret, const char *data, const char *name, struct annex_error **err)
+{
+	return load(ret, data, name, true, err);
+}
+
 int machine_network_resolve(struct machine_network *ret, const char *data, const char *setting,
 			    struct annex_error **err)
 {
 	auto_machine_network struct machine_network made = {0};
 
 	if (!machine_network_is_uplink(setting))
-		return machine_network_load(ret, data, setting, err);
+		return machine_network_load_set(ret, data, setting, err);
 	made.version = VERSION;
 	made.name = strdup(strcmp(setting, "none") == 0 ? "" : MACHINE_NETWORK_DEFAULT);
 	made.uplink = strdup(setting);

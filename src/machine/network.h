@@ -27,13 +27,16 @@ bool machine_network_is_uplink(const char *setting);
 MUST_USE int machine_network_check_name(const char *name, struct annex_error **err);
 
 /* What the setting means: one of the words above gives that uplink, in the default network, or of "none" in no network
- * (an empty name); else the network that it names. NOT_FOUND with a hint: there is none; CORRUPT. */
+ * (an empty name); else the network that it names. NOT_FOUND with a hint to make it; CORRUPT. */
 MUST_USE int machine_network_resolve(struct machine_network *ret, const char *data, const char *setting,
 				     struct annex_error **err);
 
-/* The record of a named one. NOT_FOUND with a hint. */
+/* The record of a named one. NOT_FOUND with a hint: there is none. */
 MUST_USE int machine_network_load(struct machine_network *ret, const char *data, const char *name,
 				  struct annex_error **err);
+/* The same for a setting that names it: NOT_FOUND with a hint to make it. */
+MUST_USE int machine_network_load_set(struct machine_network *ret, const char *data, const char *name,
+				      struct annex_error **err);
 /* A new one, with machine_place_lock() held. EXISTS. */
 MUST_USE int machine_network_save(const struct machine_network *network, const char *data, struct annex_error **err);
 MUST_USE int machine_network_remove(const char *data, const char *name, struct annex_error **err);

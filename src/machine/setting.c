@@ -335,8 +335,11 @@ static int find_published(size_t *ret, const struct text_list *list, const struc
 		if (!publish_collides(&other, publish)) {
 			ports += other.count;
 		} else if (!publish_takes_place(publish, &other)) {
+			auto_free char *text = publish_text(publish);
+
 			fail(err, ANNEX_ERROR_USAGE, "it needs the same port of this host as '%s'", list->items[i]);
-			return fail_hint(err, "to take its place: annex set publish=-%s first", list->items[i]);
+			return text ? fail_hint(err, "to take its place: publish=-%s publish=%s", list->items[i], text)
+				    : -1;
 		} else {
 			*ret = i;
 		}

@@ -217,7 +217,8 @@ static const struct ports_callbacks ports_callbacks = {.on_listening = on_listen
 /* Takes the link. */
 static int open_ports(struct hub *hub, const struct message_network_setup *setup, int fd, struct annex_error **err)
 {
-	struct listener_options options = {.place = setup->address, .uid = setup->uid, .way = &way_ports};
+	struct listener_options options = {
+		.name = setup->name, .place = setup->address, .uid = setup->uid, .way = &way_ports};
 	int result = ports_new(&hub->ports, hub->loop, fd, setup->marker.bytes, &ports_callbacks, hub);
 
 	if (result < 0)

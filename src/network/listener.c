@@ -30,6 +30,7 @@ struct waiter {
 };
 
 struct listener {
+	char *name;
 	struct ports *ports;
 	const struct way *way;
 	struct doors *doors;
@@ -199,6 +200,11 @@ int listener_new(struct listener **ret, struct loop *loop, const struct listener
 
 	if (!listener)
 		return fail_memory(err);
+	listener->name = strdup(options->name);
+	if (!listener->name) {
+		listener_free(listener);
+		return fail_memory(err);
+	}
 	listener->ports = options->ports;
 	listener->way = options->way;
 	result = doors_new(&listener->doors, loop, options->way, options->ports, options->uid);
@@ -228,6 +234,7 @@ void listener_free(struct listener *listener)
 	loop_source_free(listener->scan_timer);
 	loop_source_free(listener->retry_timer);
 	doors_free(listener->doors);
+	free(listener->name);
 	free(listener);
 }
 
@@ -379,7 +386,7 @@ int listener_unpublish(struct listener *listener, const char *text, struct annex
 	fail(err, ANNEX_ERROR_NOT_FOUND, "no port is published as '%s'", text);
 	for (const struct publication *other = listener->publications; other; other = other->next) {
 		if (publish_collides(&other->publish, &pattern.publish))
-			return fail_hint(err, "annex port remove %s", other->text);
+			return fail_hint(err, "annex port remove -n %s %s", listener->name, other->text);
 	}
 	return -1;
 }

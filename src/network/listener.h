@@ -23,8 +23,9 @@
 struct listener;
 
 struct listener_options {
-	uint32_t place; /* of the machine: network/address.h */
-	uid_t uid;      /* whose connections are taken on the machine's address, beside root's */
+	const char *name; /* of the machine, for hints; copied */
+	uint32_t place;   /* of the machine: network/address.h */
+	uid_t uid;        /* whose connections are taken on the machine's address, beside root's */
 	struct ports *ports;
 	const struct way *way; /* &way_ports */
 };

@@ -76,6 +76,8 @@ USAGE = [
     ("image imprt", "unknown command 'image imprt'", "did you mean 'annex image import'?"),
     ("imags", "unknown command 'imags'", "did you mean 'annex image list'?"),
     ("pul", "unknown command 'pul'", "did you mean 'annex image pull'?"),
+    ("netwrk list", "unknown command 'netwrk'", "did you mean 'annex network'?"),
+    ("network xyzzy", "unknown command 'network xyzzy'", "annex help network"),
     ("image pul x", "unknown command 'image pul'", "did you mean 'annex image pull'?"),
     ("image pull", "image pull: IMAGE is missing", "annex image pull --help"),
     ("image pull --scheme ftp x", "image pull: --scheme: 'ftp' is not one of auto|https|http",

@@ -68,7 +68,8 @@ def test_the_setting_has_one_spelling_and_what_it_removes(host, machine):
 
 REFUSED = [
     ("9001:5", "publish=9001:5: it needs the same port of this host as '0.0.0.0:9000-9001:1-2'",
-     "to take its place: annex set publish=-0.0.0.0:9000-9001:1-2 first"),
+     "to take its place: publish=-0.0.0.0:9000-9001:1-2 publish=9001:5"),
+    ("-7", "no port is published as '7'", "annex set -n dev"),
     ("-9001", "no port is published as '9001'", "it is part of publish=-0.0.0.0:9000-9001:1-2"),
     ("localhost:80:80", "publish=localhost:80:80: 'localhost' is no address of this host", "HOST:GUEST alone is at 127.0.0.1"),
     ("*:80:80", "publish=*:80:80: '*' is no address of this host",
@@ -81,7 +82,7 @@ REFUSED = [
 @pytest.mark.parametrize("value, message, hint", REFUSED, ids=[row[0] for row in REFUSED])
 def test_what_makes_no_sense_is_refused(host, machine, value, message, hint):
     before = published(host)
-    check_failure(host.annex("set", f"publish={value}"), 3 if value == "-9001" else 2, f"set dev: {message}", hint)
+    check_failure(host.annex("set", f"publish={value}"), 3 if value in ("-7", "-9001") else 2, f"set dev: {message}", hint)
     assert published(host) == before
 
 
@@ -287,6 +288,12 @@ def test_ports_are_published_for_now(user_host, services):
                   "annex port dev")
     check_failure(user_host.annex("port", "rm", str(second)), 3,
                   f"port remove {second} in dev: no port is published as '{second}'", "annex port dev")
+    user_host.ok("port", "add", "7001-7002:1-2")
+    check_failure(user_host.annex("port", "rm", "7001"), 3, "port remove 7001 in dev: no port is published as '7001'",
+                  "annex port remove -n dev 7001-7002:1-2")
+    user_host.ok("port", "rm", "7001-7002")
+    check_failure(user_host.annex("port", "add", "dev", "1:2"), 2, "port add: 'dev' is a machine, and words are ports",
+                  "annex port add -n dev 1:2")
     result = user_host.annex("port", "rm", str(first), ":81")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert [row for row in rows(user_host) if "127.0.0.1" in row] == []

@@ -76,7 +76,7 @@ static const struct way way = {fake_connect, fake_datagrams_new, fake_datagrams_
 
 static void start(uid_t uid)
 {
-	struct listener_options options = {.place = place, .uid = uid, .way = &way};
+	struct listener_options options = {.name = "web", .place = place, .uid = uid, .way = &way};
 
 	assert_int_equal(loop_new(&loop), 0);
 	assert_int_equal(listener_new(&listener, loop, &options, NULL), 0);
