@@ -119,6 +119,12 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 		return fail(err, ANNEX_ERROR_USAGE, "hosts: --format goes with printing only");
 	if (wanted->user && !wanted->install && !wanted->remove)
 		return fail(err, ANNEX_ERROR_USAGE, "hosts: --user goes with --install and --remove only");
+	if (wanted->user && wanted->install && !wanted->input) {
+		fail(err, ANNEX_ERROR_USAGE, "hosts: --user goes with lines of that user, on standard input");
+		return fail_hint(err, "as %s: " BY_SUDO, wanted->user);
+	}
+	if (wanted->user && wanted->install && !getpwnam(wanted->user))
+		return fail(err, ANNEX_ERROR_USAGE, "hosts: there is no user '%s'", wanted->user);
 	if (wanted->input && (!wanted->install || !text_equal(wanted->input, "-"))) {
 		fail(err, ANNEX_ERROR_USAGE, "hosts: '%s' is not expected", wanted->input);
 		return fail_hint(err, BY_SUDO);

@@ -382,6 +382,9 @@ def test_a_link_is_followed(root_host):
     ("--install --remove", "--install and --remove contradict each other", None),
     ("--install --format json", "--format goes with printing only", None),
     ("--user x", "--user goes with --install and --remove only", None),
+    ("--install --user x", "--user goes with lines of that user, on standard input",
+     "as x: annex hosts | sudo annex hosts --install -"),
+    ("--install --user no-such-user -", "there is no user 'no-such-user'", None),
     ("-", "'-' is not expected", "annex hosts | sudo annex hosts --install -"),
     ("--install x", "'x' is not expected", "annex hosts | sudo annex hosts --install -"),
 ])
