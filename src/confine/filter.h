@@ -18,7 +18,7 @@ struct filter_rule {
 	uint32_t action;
 	const char *call;
 	unsigned count;
-	struct scmp_arg_cmp when[2];
+	struct scmp_arg_cmp when[3];
 };
 
 struct filter {

@@ -109,7 +109,8 @@ static int make_socket(struct sockaddr_in *ret_address, int type)
 	return fd;
 }
 
-/* Whether the kernel tells who we are ourselves. */
+/* Whether the kernel tells who we are ourselves. Where that can't be tried, for want of descriptors or ports, which
+ * other users of the host can use up, it is taken to do so: then it tells of each connection, or nobody is let in. */
 static bool answers(struct caller *caller, int protocol)
 {
 	int type = protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
@@ -120,7 +121,7 @@ static bool answers(struct caller *caller, int protocol)
 
 	if (server < 0 || client < 0 || connect(client, (struct sockaddr *)&local, sizeof(local)) < 0 ||
 	    getsockname(client, (struct sockaddr *)&peer, &size) < 0)
-		return false;
+		return true;
 	return find(&uid, caller, protocol, &peer, &local) == 0 && uid == geteuid();
 }
 
@@ -135,6 +136,8 @@ int caller_new(struct caller **ret, uid_t uid)
 	if (caller->netlink >= 0) {
 		caller->answers_tcp = answers(caller, IPPROTO_TCP);
 		caller->answers_udp = answers(caller, IPPROTO_UDP);
+	} else if (errno != EPROTONOSUPPORT && errno != EAFNOSUPPORT) {
+		caller->answers_tcp = caller->answers_udp = true;
 	}
 	*ret = caller;
 	return 0;

@@ -15,6 +15,6 @@ int caller_new(struct caller **ret, uid_t uid);
 void caller_free(struct caller *caller); /* NULL is allowed */
 
 /* May who has the socket `peer`, connected to our `local`, come in? Everybody may where the kernel does not answer such
- * questions, which is logged once; nobody may whose socket is gone. */
+ * questions, which is logged once; nobody may whose socket is gone, or while it can't be asked. */
 bool caller_admits(struct caller *caller, int protocol, const struct sockaddr_in *peer,
 		   const struct sockaddr_in *local);

@@ -12,16 +12,31 @@
 
 #include <linux/capability.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #define KIND_BITS 0xf /* of a socket's type */
+#define SOCKET(family, kind, protocol)                                                                   \
+	{                                                                                                \
+		SCMP_ACT_ALLOW, "socket", 3,                                                             \
+		{                                                                                        \
+			FILTER_IF(0, family), FILTER_IF_BITS(1, KIND_BITS, kind), FILTER_IF(2, protocol) \
+		}                                                                                        \
+	}
 
 static const struct filter_rule rules[] = {
-	{SCMP_ACT_ALLOW, "socket", 2, {FILTER_IF(0, AF_INET), FILTER_IF_BITS(1, KIND_BITS, SOCK_STREAM)}},
-	{SCMP_ACT_ALLOW, "socket", 2, {FILTER_IF(0, AF_INET), FILTER_IF_BITS(1, KIND_BITS, SOCK_DGRAM)}},
-	{SCMP_ACT_ALLOW, "socket", 2, {FILTER_IF(0, AF_INET6), FILTER_IF_BITS(1, KIND_BITS, SOCK_STREAM)}},
-	{SCMP_ACT_ALLOW, "socket", 2, {FILTER_IF(0, AF_INET6), FILTER_IF_BITS(1, KIND_BITS, SOCK_DGRAM)}},
+	/* By the family's own protocol of that kind, and no other that a kernel may have (SCTP, MPTCP, UDP-Lite, …). */
+	SOCKET(AF_INET, SOCK_STREAM, 0),
+	SOCKET(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+	SOCKET(AF_INET, SOCK_DGRAM, 0),
+	SOCKET(AF_INET, SOCK_DGRAM, IPPROTO_UDP),
+	SOCKET(AF_INET, SOCK_DGRAM, IPPROTO_ICMP),
+	SOCKET(AF_INET6, SOCK_STREAM, 0),
+	SOCKET(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+	SOCKET(AF_INET6, SOCK_DGRAM, 0),
+	SOCKET(AF_INET6, SOCK_DGRAM, IPPROTO_UDP),
+	SOCKET(AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6),
 	/* Where ICMP needs a raw one, there is none. */
 	{SCMP_ACT_ERRNO(EPERM), "socket", 1, {FILTER_IF_BITS(1, KIND_BITS, SOCK_RAW)}},
 	{SCMP_ACT_KILL_PROCESS, "socket", 1, {FILTER_IF(0, AF_UNIX)}},

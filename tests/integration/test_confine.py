@@ -44,7 +44,7 @@ DENIED = {
     "share": {**COMMON, **WAYS_OUT, **{name: ways[1] for name, ways in NETWORK.items()}, "truncate": "ENOSYS"},
     "network": {**{name: way for name, way in COMMON.items() if name not in ("ioctl", "flags")}, "chmod": "EACCES",
                 "truncate": "EACCES", "stat": "EACCES", "unlock": "ENOSYS", "unix-socket": KILLED,
-                "netlink-socket": "ENOSYS"},
+                "netlink-socket": "ENOSYS", "multipath-socket": "ENOSYS"},
 }
 ALLOWED = {"unpack": ["dup", "use-file", "thread", "allocate", "wait"],
            "share": ["dup", "use-file", "thread", "allocate", "wait", "unlock", "inside", "fixed-read", "umask"],
@@ -93,6 +93,8 @@ def test_an_attempt_succeeds_where_nothing_confines(attempt, program, what):
         pytest.skip("the host has io_uring switched off")
     if what == "unshare" and attempt(program, "free", what) == "EPERM":
         pytest.skip("the host has user namespaces switched off")
+    if what == "multipath-socket" and attempt(program, "free", what) in ("EPROTONOSUPPORT", "ENOPROTOOPT"):
+        pytest.skip("this kernel has no MPTCP")
     assert attempt(program, "free", what) == free(what)
 
 

@@ -138,6 +138,12 @@ static int make_unix_socket(struct scene *scene)
 	return result_of(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 
+static int make_multipath_socket(struct scene *scene)
+{
+	(void)scene;
+	return result_of(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP));
+}
+
 static int make_netlink_socket(struct scene *scene)
 {
 	(void)scene;
@@ -474,6 +480,7 @@ static const struct {
 	{"socket", make_socket},
 	{"unix-socket", make_unix_socket},
 	{"netlink-socket", make_netlink_socket},
+	{"multipath-socket", make_multipath_socket},
 	{"connect", connect_out},
 	{"fork", fork_process},
 	{"exec", run_program},

@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "network/address.h"
+#include "network/caller.h"
 #include "network/port.h"
 
 #include <arpa/inet.h>
@@ -390,6 +391,33 @@ static void datagrams_are_asked_for_their_sender_too(void **state)
 	assert_null(datagrams);
 }
 
+/* Whoever uses up what the kernel is asked by does not get in for that. */
+static void nobody_is_let_in_where_it_could_not_be_tried(void **state)
+{
+	const struct sockaddr_in peer = {
+		.sin_family = AF_INET, .sin_port = 1, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = 1, .sin_addr = place_host(place)};
+	struct rlimit before, few;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	for (unsigned left = 0; left < 3; left++) {
+		int lowest = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0), result;
+		struct caller *caller = NULL;
+
+		assert_true(lowest >= 0);
+		close(lowest);
+		few = (struct rlimit){(rlim_t)lowest + left, before.rlim_max};
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+		result = caller_new(&caller, NOBODY);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+		assert_int_equal(result, 0);
+		assert_false(caller_admits(caller, IPPROTO_TCP, &peer, &local));
+		assert_false(caller_admits(caller, IPPROTO_UDP, &peer, &local));
+		caller_free(caller);
+	}
+}
+
 static void a_port_that_somebody_has_is_refused_until_it_is_free(void **state)
 {
 	uint16_t port = free_port();
@@ -657,6 +685,7 @@ int main(void)
 		TEST(published_ports_are_for_every_user),
 		TEST(closing_at_once_lets_nobody_in),
 		TEST(datagrams_are_asked_for_their_sender_too),
+		TEST(nobody_is_let_in_where_it_could_not_be_tried),
 		TEST(a_port_that_somebody_has_is_refused_until_it_is_free),
 		TEST(published_ports_listen_whatever_the_machine_does),
 		TEST(a_published_port_opens_as_something_listens),
