@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
@@ -109,17 +110,24 @@ static int make_socket(struct sockaddr_in *ret_address, int type)
 	return fd;
 }
 
+/* A connection that is only begun has an owner, too; where the loopback is down, none is ever made. */
+static bool begin(int fd, const struct sockaddr_in *to)
+{
+	return connect(fd, (const struct sockaddr *)to, sizeof(*to)) == 0 || errno == EINPROGRESS;
+}
+
 /* Whether the kernel tells who we are ourselves. Where that can't be tried, for want of descriptors or ports, which
  * other users of the host can use up, it is taken to do so: then it tells of each connection, or nobody is let in. */
 static bool answers(struct caller *caller, int protocol)
 {
 	int type = protocol == IPPROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
 	struct sockaddr_in local = {0}, peer = {0};
-	auto_close int server = make_socket(&local, type), client = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+	auto_close int server = make_socket(&local, type);
+	auto_close int client = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	socklen_t size = sizeof(peer);
 	uid_t uid = (uid_t)-1;
 
-	if (server < 0 || client < 0 || connect(client, (struct sockaddr *)&local, sizeof(local)) < 0 ||
+	if (server < 0 || client < 0 || !begin(client, &local) ||
 	    getsockname(client, (struct sockaddr *)&peer, &size) < 0)
 		return true;
 	return find(&uid, caller, protocol, &peer, &local) == 0 && uid == geteuid();
