@@ -6,11 +6,8 @@
  * libslirp: the machine's connections are ended here and made again as sockets of this process. What the machine
  * reaches at the router's address is the host's loopback; nothing here asks whether it may.
  */
-#define NAT_EVENTS      256         /* sockets that are looked at in one turn of the loop */
-#define NAT_SOCKETS_MAX 8192u       /* with so many in use no more connections are begun: each has 256 KiB for data */
-#define NAT_PIECES_MAX  (64u << 20) /* bytes of datagrams in pieces that are taken within … */
-#define NAT_PIECES_MS   30000u      /* … the time that libslirp keeps pieces that never become whole */
-#define NAT_PIECE_COST  (24u << 10) /* bytes that a piece takes there, however short it is */
+#define NAT_EVENTS      256   /* sockets that are looked at in one turn of the loop */
+#define NAT_SOCKETS_MAX 8192u /* with so many in use no more connections are begun: each has 256 KiB for data */
 
 struct nat;
 

@@ -7,7 +7,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
-enum { PIECE = 60000, PIECES = 3000, MORE = 100 };
+enum { PIECE = 60000, PIECES = 300, MORE = 100 };
 
 struct place {
 	struct loop *loop;
@@ -84,8 +84,8 @@ static void begin(struct place *place, const char *address, uint16_t port, uint1
 	give(place, place->frame, (size_t)size);
 }
 
-/* The first part of a datagram whose others never come. */
-static void pieces_that_never_become_whole_take_some_memory_and_no_more(void **state)
+/* The first ones, whose others never come: they would be kept. */
+static void pieces_of_datagrams_are_not_put_together(void **state)
 {
 	struct place *place = *state;
 	static uint8_t payload[PIECE];
@@ -109,7 +109,7 @@ static void pieces_that_never_become_whole_take_some_memory_and_no_more(void **s
 		give(place, place->frame, size);
 	}
 	settle(place);
-	assert_true(mallinfo2().uordblks + mallinfo2().hblkhd < before + NAT_PIECES_MAX + (16u << 20));
+	assert_true(mallinfo2().uordblks < before + (1u << 20));
 }
 
 static size_t open_files(void)
@@ -181,7 +181,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
-		TEST(pieces_that_never_become_whole_take_some_memory_and_no_more),
+		TEST(pieces_of_datagrams_are_not_put_together),
 		TEST(connections_have_a_limit),
 		TEST(only_a_connection_to_the_resolver_is_the_machines),
 	};
