@@ -120,16 +120,21 @@ static void send_lazily(struct mux *mux, enum message_kind kind, const void *bod
 		loop_timer_restart(mux->later, LAZY_MS);
 }
 
+static bool has_room(const struct mux *mux)
+{
+	return mux_is_up(mux) && mux->waiting.size + stream_queued(mux->stream) < MUX_ROOM;
+}
+
 static void resume_some(struct mux *mux)
 {
-	for (int i = 0; i < RESUMED_AT_ONCE && mux->first_held && mux_has_room(mux); i++) {
+	for (int i = 0; i < RESUMED_AT_ONCE && mux->first_held && has_room(mux); i++) {
 		struct connection *connection = mux->first_held;
 
 		unhold(mux, connection);
 		connection_resume(connection);
 	}
 	/* Where they don't fill the link nobody else would tell that there is room. */
-	if (mux->first_held && mux_has_room(mux))
+	if (mux->first_held && has_room(mux))
 		loop_timer_restart(mux->later, 0);
 }
 
@@ -220,7 +225,7 @@ static bool on_has_room(struct connection *connection, void *data)
 {
 	struct mux *mux = data;
 
-	if (mux_has_room(mux))
+	if (has_room(mux))
 		return true;
 	hold(mux, connection);
 	return false;
@@ -456,19 +461,9 @@ int mux_begin(struct mux *mux, const uint8_t marker[WIRE_MARKER])
 	return 0;
 }
 
-void mux_end(struct mux *mux)
-{
-	take_down(mux);
-}
-
 bool mux_is_up(const struct mux *mux)
 {
 	return mux->stream && mux->found;
-}
-
-bool mux_has_room(const struct mux *mux)
-{
-	return mux_is_up(mux) && mux->waiting.size + stream_queued(mux->stream) < MUX_ROOM;
 }
 
 bool mux_has_room_for_datagrams(const struct mux *mux)

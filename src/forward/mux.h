@@ -12,7 +12,7 @@ enum mux_side { MUX_HOST, MUX_GUEST };
 struct mux_callbacks {
 	void (*on_up)(void *data); /* both markers are found */
 	/* It is down, and all connections are reset. Why: what the peer did that breaks the protocol; NULL: it closed
-	 * its end. Not called by mux_begin() and mux_end(). */
+	 * its end. Not called by mux_begin(). */
 	void (*on_down)(const char *why, void *data);
 	/* All but those of connections. False: it breaks the protocol. */
 	bool (*on_message)(const struct message *message, void *data);
@@ -28,9 +28,7 @@ void mux_free(struct mux *mux); /* resets all connections */
 
 /* Begin, or begin anew: connections are reset. -errno. */
 MUST_USE int mux_begin(struct mux *mux, const uint8_t marker[WIRE_MARKER]);
-void mux_end(struct mux *mux);
 bool mux_is_up(const struct mux *mux);
-bool mux_has_room(const struct mux *mux);
 bool mux_has_room_for_datagrams(const struct mux *mux); /* which are dropped where not: more than there is for others */
 
 void mux_send(struct mux *mux, enum message_kind kind, const void *body); /* dropped while it is down */

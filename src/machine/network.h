@@ -10,7 +10,6 @@
  * record, DATA/networks/NAME.json.
  */
 #define MACHINE_NETWORK_DEFAULT "default"
-#define MACHINE_NETWORK_UPLINKS "auto|passt|slirp|none"
 
 struct machine_network {
 	uint64_t version;

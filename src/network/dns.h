@@ -11,11 +11,9 @@ struct dns;
 
 #define DNS_MESSAGE_LIMIT    65535u
 #define DNS_QUERY_LIMIT      4096u  /* bytes of a question by UDP */
-#define DNS_WAITING_LIMIT    1000u  /* questions that wait for the host's resolvers; beyond: SERVFAIL */
 #define DNS_CONNECTION_LIMIT 64u    /* the machine's, by TCP; beyond: closed at once */
 #define DNS_PIPELINE_LIMIT   16u    /* questions of one connection that wait: the next ones are not read */
 #define DNS_IDLE_MS          30000u /* of a connection that asks nothing, or reads no answers */
-#define DNS_SERVER_LIMIT     16u    /* of the host's resolvers; those behind are not asked */
 #define DNS_NAME_SIZE        64u    /* of a machine's name, with its NUL */
 
 struct dns_options {

@@ -123,14 +123,14 @@ static void on_list(const char *const *ports, void *data)
 	const struct message_network_listed listed = {.ports = ports};
 	auto_error struct annex_error *err = NULL;
 	auto_text struct text frames = {0};
-	int result;
+	int result = ports ? message_put(&frames, MESSAGE_NETWORK_LISTED, 0, &listed) : -ENOMEM;
 
 	job->lists = false;
-	if (ports && message_put(&frames, MESSAGE_NETWORK_LISTED, 0, &listed) == 0) {
-		result = send_frames(&frames);
-	} else {
-		(void)fail_memory(&err);
+	if (result < 0) {
+		(void)fail_os(&err, result, "cannot tell the machine's ports");
 		result = answer(err);
+	} else {
+		result = send_frames(&frames);
 	}
 	if (result < 0)
 		loop_stop(job->loop, result);

@@ -157,8 +157,8 @@ void reply_begin(struct reply *reply, const struct question *question, const uin
 	reply->counts[ns_s_qd] = 1;
 }
 
-void reply_add(struct reply *reply, ns_sect section, const char *owner, uint16_t type, uint32_t ttl, const void *data,
-	       size_t size)
+static void add(struct reply *reply, ns_sect section, const char *owner, uint16_t type, uint32_t ttl, const void *data,
+		size_t size)
 {
 	uint8_t name[NS_MAXCDNAME] = {0xc0, NS_HFIXEDSZ};
 	int name_size = *owner ? dn_comp(owner, name, sizeof(name), NULL, NULL) : 2;
@@ -188,15 +188,15 @@ void reply_add_name(struct reply *reply, ns_sect section, const char *owner, uin
 	if (size < 0)
 		reply->flags |= FLAG_TRUNCATED;
 	else
-		reply_add(reply, section, owner, type, ttl, data, (size_t)size);
+		add(reply, section, owner, type, ttl, data, (size_t)size);
 }
 
 void reply_add_address(struct reply *reply, const char *owner, uint32_t ttl, const struct packet_address *address)
 {
 	if (address->v6)
-		reply_add(reply, ns_s_an, owner, ns_t_aaaa, ttl, &address->of.v6_, NS_IN6ADDRSZ);
+		add(reply, ns_s_an, owner, ns_t_aaaa, ttl, &address->of.v6_, NS_IN6ADDRSZ);
 	else
-		reply_add(reply, ns_s_an, owner, ns_t_a, ttl, &address->of.v4, NS_INADDRSZ);
+		add(reply, ns_s_an, owner, ns_t_a, ttl, &address->of.v4, NS_INADDRSZ);
 }
 
 void reply_add_zone(struct reply *reply, const char *zone, uint32_t ttl)
@@ -211,7 +211,7 @@ void reply_add_zone(struct reply *reply, const char *zone, uint32_t ttl)
 	/* Serial, refresh, retry, expire, and how long "there is none" holds. */
 	for (size_t i = 0; i < 5; i++)
 		ns_put32(i == 0 ? 1 : ttl, data + server + i * NS_INT32SZ);
-	reply_add(reply, ns_s_ns, zone, ns_t_soa, ttl, data, (size_t)server + 20);
+	add(reply, ns_s_ns, zone, ns_t_soa, ttl, data, (size_t)server + 20);
 }
 
 void reply_end(struct reply *reply)

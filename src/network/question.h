@@ -42,8 +42,6 @@ struct reply {
 void reply_begin(struct reply *reply, const struct question *question, const uint8_t *message, uint16_t flags, int code,
 		 size_t limit);
 /* owner "": of the question's name. */
-void reply_add(struct reply *reply, ns_sect section, const char *owner, uint16_t type, uint32_t ttl, const void *data,
-	       size_t size);
 void reply_add_name(struct reply *reply, ns_sect section, const char *owner, uint16_t type, uint32_t ttl,
 		    const char *name);
 void reply_add_address(struct reply *reply, const char *owner, uint32_t ttl, const struct packet_address *address);

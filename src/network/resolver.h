@@ -12,7 +12,7 @@ struct resolver;
 struct lookup;
 
 #define RESOLVER_SERVER_LIMIT 3u    /* as MAXNS of resolv.conf; those behind are not asked */
-#define RESOLVER_LOOKUP_LIMIT 1000u /* under way */
+#define RESOLVER_LOOKUP_LIMIT 1000u /* under way; beyond: SERVFAIL */
 #define RESOLVER_TRY_MS       2000u /* until the next server is asked too */
 #define RESOLVER_TCP_TRY_MS   5000u
 #define RESOLVER_ROUNDS       2u     /* each server is asked so often, by UDP */

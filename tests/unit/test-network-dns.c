@@ -134,7 +134,7 @@ static void questions_are_answered_once_and_their_number_is_bounded(void **state
 	open_fixture(&fixture, 0, NULL);
 	fixture.servers[0].manner = SILENT;
 	set_servers(&fixture, 0, 1);
-	for (unsigned i = 0; i < DNS_WAITING_LIMIT; i++) {
+	for (unsigned i = 0; i < RESOLVER_LOOKUP_LIMIT; i++) {
 		snprintf(name, sizeof(name), "n%u.example", i);
 		send_question(&fixture, (uint16_t)i, name, i);
 		send_question(&fixture, (uint16_t)i, name, i); /* impatient */
@@ -144,7 +144,7 @@ static void questions_are_answered_once_and_their_number_is_bounded(void **state
 	assert_int_equal(fixture.replies, 1);
 	assert_string_equal(fixture.said.data, "2:");
 	set_servers(&fixture, 1, 1);
-	wait_for_replies(&fixture, DNS_WAITING_LIMIT + 1);
+	wait_for_replies(&fixture, RESOLVER_LOOKUP_LIMIT + 1);
 	assert_string_equal(ask(&fixture, "example.org"), "0: example.org 192.0.2.2");
 	close_fixture(&fixture);
 }
