@@ -78,7 +78,7 @@ MESSAGES = {
 NUMBERS = {name: number for name, (number, _) in MESSAGES.items()}
 NAMES = {number: name for name, number in NUMBERS.items()}
 STATES = ["stopped", "starting", "booting", "running", "stopping", "failed", "restarting"]
-KINDS = {"SYSTEM": 1, "USAGE": 2, "NOT_FOUND": 3, "BUSY": 5, "TIMEOUT": 10, "GUEST": 12}
+KINDS = {"SYSTEM": 1, "USAGE": 2, "NOT_FOUND": 3, "BUSY": 5, "UNSUPPORTED": 9, "TIMEOUT": 10, "GUEST": 12}
 OPEN_DETACH, OPEN_NO_INPUT = 2, 8
 
 

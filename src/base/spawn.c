@@ -280,17 +280,36 @@ unsigned long long spawn_start_time(pid_t pid)
 	return value;
 }
 
-int spawn_kill_exact(pid_t pid, unsigned long long start_time)
+/* *ret: a descriptor of the process, which is readable once that has ended. */
+static int signal_exact(int *ret, pid_t pid, unsigned long long start_time, int signal)
 {
 	auto_close int pidfd = (int)syscall(SYS_pidfd_open, pid, 0u);
-	struct pollfd gone = {.fd = pidfd, .events = POLLIN};
 
 	if (pidfd < 0)
 		return -errno;
 	if (spawn_start_time(pid) != start_time)
 		return -ESRCH;
-	if (syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0u) < 0)
+	if (syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0u) < 0)
 		return -errno;
+	*ret = TAKE_FD(pidfd);
+	return 0;
+}
+
+int spawn_signal_exact(pid_t pid, unsigned long long start_time, int signal)
+{
+	auto_close int pidfd = -1;
+
+	return signal_exact(&pidfd, pid, start_time, signal);
+}
+
+int spawn_kill_exact(pid_t pid, unsigned long long start_time)
+{
+	auto_close int pidfd = -1;
+	int result = signal_exact(&pidfd, pid, start_time, SIGKILL);
+	struct pollfd gone = {.fd = pidfd, .events = POLLIN};
+
+	if (result < 0)
+		return result;
 	while (poll(&gone, 1, -1) < 0 && errno == EINTR)
 		;
 	return 0;

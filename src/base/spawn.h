@@ -42,5 +42,7 @@ MUST_USE int spawn_capture(char **ret, char **ret_stderr, int *ret_status, const
 /* Kill by id and start time, so that a recycled pid is never hit: kernel's start time of a process in clock ticks
  * since boot, from /proc/PID/stat; 0 when there is no such process. */
 unsigned long long spawn_start_time(pid_t pid);
+/* A signal to the process if it is the one that started then. -ESRCH: it is gone. */
+MUST_USE int spawn_signal_exact(pid_t pid, unsigned long long start_time, int signal);
 /* SIGKILL to the process if it is the one that started then; waits until it is gone. -ESRCH: it is gone already. */
 MUST_USE int spawn_kill_exact(pid_t pid, unsigned long long start_time);

@@ -20,6 +20,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -42,6 +43,7 @@ struct link {
 	struct text in; /* bytes from the supervisor, of which `used` are done with */
 	size_t used;
 	bool watching, known; /* asked for STATE; there was one */
+	bool is_foreign;      /* the supervisor is of another version, and takes no request */
 	struct link_state state;
 	void (*report)(struct link *link); /* says every REPORT_MS that what is waited for goes on; or NULL */
 };
@@ -249,10 +251,19 @@ static int expect(struct link *link, enum message_kind kind, int timeout_ms, str
 /* 1: it said HELLO; 0: it is gone. */
 static int greet(struct link *link, bool and_watch, struct annex_error **err)
 {
+	struct message_hello hello;
+	struct message message;
+	int result;
+
 	if (link_ask(link, MESSAGE_HELLO, &(struct message_hello){WIRE_VERSION, "client"}, err) < 0 ||
 	    (and_watch && watch(link, err) < 0))
 		return -1;
-	return expect(link, MESSAGE_HELLO, LINK_ANSWER_MS, err);
+	result = link_expect(link, &message, MESSAGE_HELLO, LINK_ANSWER_MS, err);
+	if (result > 0 && message_get(&hello, MESSAGE_HELLO, message.payload, message.size) == 0) {
+		link->is_foreign = hello.version != WIRE_VERSION;
+		message_clear(&hello, MESSAGE_HELLO);
+	}
+	return result;
 }
 
 /* A connected descriptor, or -1 when nobody listens there. */
@@ -527,6 +538,36 @@ static void report_stop(struct link *link)
 	context_report(link->context, "stop", "stopping", 0, 0, false);
 }
 
+/* Every version obeys signals: the first stops the machine in order, further ones at once. One that doesn't is killed;
+ * what it leaves is cleaned up with its lock. */
+static int stop_foreign(struct link *link, int64_t timeout_ms, struct annex_error **err)
+{
+	auto_machine_run struct machine_run run = {0};
+	uint64_t now = time_monotonic_ms(), force = timeout_ms < 0 ? UINT64_MAX : now + (uint64_t)timeout_ms;
+	uint64_t next = now;
+	int result;
+
+	if (machine_run_load(&run, link->paths, err) < 0)
+		return -1;
+	while ((result = try_lock(link->paths, "", err)) == 0) {
+		bool is_deaf = now >= force && now - force > LINK_ANSWER_MS;
+
+		if (now >= next) {
+			if (run.pid > 1)
+				(void)!spawn_signal_exact((pid_t)run.pid, run.pid_start, is_deaf ? SIGKILL : SIGTERM);
+			next = force > now ? force : now + REPORT_MS;
+			report_stop(link);
+		}
+		if (wait_fd(link->context, -1, 0, RETRY_MS, err) < 0)
+			return -1;
+		now = time_monotonic_ms();
+	}
+	if (result < 0)
+		return -1;
+	context_report(link->context, "stop", "stopped", 0, 0, true);
+	return 0;
+}
+
 int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 {
 	auto_machine_record struct machine_record record = {0};
@@ -534,6 +575,8 @@ int link_stop(struct link *link, int64_t timeout_ms, struct annex_error **err)
 	uint64_t end;
 	int result;
 
+	if (link->is_foreign)
+		return stop_foreign(link, timeout_ms, err);
 	if (machine_record_load(&record, link->paths, err) < 0 ||
 	    machine_socket_path(&socket, link->paths, record.id, err) < 0)
 		return -1;

@@ -253,6 +253,50 @@ def test_a_client_of_another_version_is_told_what_helps(machine):
     link.expect_end()
 
 
+# A supervisor of another version: it refuses whoever says HELLO, and ends by a signal, or doesn't.
+FOREIGN = """
+import fcntl, json, os, signal, socket, sys
+folder, runtime, path, obeys, frames = sys.argv[1:]
+lock = open(folder + "/lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+signal.signal(signal.SIGTERM, (lambda *_: os._exit(0)) if obeys == "obeys" else signal.SIG_IGN)
+listener = socket.socket(socket.AF_UNIX)
+os.makedirs(runtime, exist_ok=True)
+listener.bind(path)
+listener.listen()
+start = open("/proc/self/stat").read().rpartition(")")[2].split()[19]
+with open(folder + "/run.json", "w") as file:
+    json.dump({"pid": os.getpid(), "pidStart": int(start), "vmPid": 0, "vmStart": 0, "started": "2026-01-01T00:00:00Z",
+               "accelerator": "tcg", "settings": {}, "socket": path}, file)
+print("ready", flush=True)
+while True:
+    client = listener.accept()[0]
+    client.sendall(bytes.fromhex(frames))
+    client.recv(4096)
+    client.close()
+"""
+
+
+@pytest.mark.parametrize("does", ["obeys", "is deaf"])
+def test_a_machine_under_another_version_can_be_stopped(machine, does):
+    frames = protocol.encode("HELLO", version=protocol.VERSION - 1, who="supervisor") + protocol.encode(
+        "FAILURE", kind=protocol.KINDS["UNSUPPORTED"], message="of another version", hint="annex restart dev")
+    foreign = subprocess.Popen(["/usr/bin/python3", "-c", FOREIGN, machine.folder, machine.runtime, machine.socket,
+                                does, frames.hex()], stdout=subprocess.PIPE, text=True, **machine.host.account.switch)
+    try:
+        assert foreign.stdout.readline() == "ready\n"
+        reaper = threading.Thread(target=foreign.wait)  # else it stays in /proc
+        reaper.start()
+        annex_test.check_failure(machine.host.annex("start", "dev"), 1,
+                                 "cannot start machine 'dev': of another version", "annex restart dev")
+        machine.host.ok("stop", "--time", "0", "dev")
+        reaper.join(20)
+        assert foreign.returncode == (0 if does == "obeys" else -signal.SIGKILL)
+        assert not (machine.folder / "run.json").exists()
+    finally:
+        foreign.kill()
+
+
 def test_a_client_without_hello_is_refused(machine):
     machine.run()
     link = machine.connect(greet=False)
