@@ -35,7 +35,7 @@ struct annex_vm_options {
 	const char *accelerator; /* "auto", "kvm", "tcg"; NULL: auto */
 	int console_fd;          /* the serial console is written here; -1: dropped; stays the caller's */
 	int network_fd;          /* a Unix socket of datagrams, one for each Ethernet frame that its network interface
-				  * sends or receives; -1: it has none; stays the caller's */
+				  * sends or receives; -1: it has none; stays the caller's, and is duplicated */
 };
 #define ANNEX_VM_OPTIONS_INIT                                                                  \
 	{                                                                                      \

@@ -223,10 +223,9 @@ const struct command set_command = {
 	.section = "Machines",
 	.summary = "change a machine's settings",
 	.description =
-		"Changes settings of a machine. A running machine takes over volumes, ports, processors, memory "
-		"and a larger disk at once, as far as it can; others wait for its next start. KEY=default is what a "
-		"new machine has. Without KEY=VALUE, shows what "
-		"is set, and what waits.",
+		"Changes settings of a machine. A running machine takes over volumes, ports, what it may reach, "
+		"processors, memory and a larger disk at once, as far as it can; others wait for its next start. "
+		"KEY=default is what a new machine has. Without KEY=VALUE, shows what is set, and what waits.",
 	.example = "annex set -n dev\nannex set -n dev memory=8G cpus=4\nannex set --now kernel=6.1.0-30-cloud-amd64\n"
 		   "annex set volume=~/data:/data:ro volume=-/srv mask=.netrc\nannex set publish=8080:80 publish=-8443",
 	.options = options,
