@@ -111,6 +111,7 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 	auto_json json_t *array = json_array();
 	struct listing listing = {.array = array};
 	struct annex_machine **list = NULL;
+	auto_error struct annex_error *first = NULL;
 	size_t count = 0;
 	int result = 0;
 
@@ -120,12 +121,22 @@ static int run(struct cli *cli, const void *parsed, struct annex_error **err)
 		return fail_while(err, "list");
 	output_table_cut_last(table);
 	listing.table = table;
-	for (size_t i = 0; i < count && result == 0; i++)
-		result = add(&listing, list[i], err);
+	/* A machine that can't be asked hides no other one. */
+	for (size_t i = 0; i < count; i++) {
+		auto_error struct annex_error *problem = NULL;
+
+		if (add(&listing, list[i], &problem) < 0 && !first)
+			first = TAKE(problem);
+	}
 	annex_machine_list_free(list, count);
-	if (result < 0 || listing.format == OUTPUT_QUIET)
+	if (listing.format == OUTPUT_JSON)
+		result = output_json(TAKE(array), err);
+	else if (listing.format == OUTPUT_TABLE)
+		result = output_table_print(table, err);
+	if (result < 0 || !first)
 		return result;
-	return listing.format == OUTPUT_JSON ? output_json(TAKE(array), err) : output_table_print(table, err);
+	*err = TAKE(first);
+	return -1;
 }
 
 const struct command list_command = {

@@ -289,6 +289,9 @@ def test_a_machine_under_another_version_can_be_stopped(machine, does):
         reaper.start()
         annex_test.check_failure(machine.host.annex("start", "dev"), 1,
                                  "cannot start machine 'dev': of another version", "annex restart dev")
+        listed = machine.host.annex("list", "--format", "json")  # it is told, and hides no other machine
+        assert listed.returncode == 1 and json.loads(listed.stdout) == []
+        assert listed.stderr.startswith("annex: list: dev: of another version\n")
         machine.host.ok("stop", "--time", "0", "dev")
         reaper.join(20)
         assert foreign.returncode == (0 if does == "obeys" else -signal.SIGKILL)
