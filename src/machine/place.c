@@ -9,6 +9,7 @@
 #include "machine/place.h"
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "machine/name.h"
 #include "network/address.h"
 
@@ -124,16 +125,6 @@ static void mark_record(const struct machine_record *other, void *data)
 		mark(data, other->place);
 }
 
-/* FNV-1a */
-static uint32_t hash(const char *text)
-{
-	uint32_t value = 2166136261u;
-
-	for (; *text; text++)
-		value = (value ^ (uint8_t)*text) * 16777619u;
-	return value;
-}
-
 int machine_place_choose(uint32_t *ret, const char *data, const char *id, struct annex_error **err)
 {
 	auto_free uint8_t *used = calloc(1, MACHINE_PLACES / 8);
@@ -146,7 +137,7 @@ int machine_place_choose(uint32_t *ret, const char *data, const char *id, struct
 		return -1;
 	mark_sockets(used);
 	snprintf(text, sizeof(text), "%u:%.32s", (unsigned)getuid(), id);
-	first = hash(text);
+	first = hash_bytes(HASH_BEGIN, text, strlen(text));
 	for (uint32_t i = 0; i < PLACES; i++) {
 		uint32_t index = (first + i) % PLACES, place = (index / ROW + 1) << 8 | (index % ROW + 1);
 

@@ -7,6 +7,7 @@
  */
 #include "network/datagrams.h"
 
+#include "base/hash.h"
 #include "base/time.h"
 #include "forward/mux.h"
 
@@ -82,15 +83,10 @@ static struct key key_of(const struct sockaddr_storage *client)
 	return key;
 }
 
-/* FNV-1a: who makes chains long by choosing addresses has them for himself; there are never more than flows. */
+/* Who makes chains long by choosing addresses has them for himself; there are never more than flows. */
 static uint32_t hash_of(const struct datagrams *datagrams, const struct key *key)
 {
-	const uint8_t *bytes = (const uint8_t *)key;
-	uint32_t hash = 2166136261u ^ (uint32_t)datagrams->fd;
-
-	for (size_t i = 0; i < sizeof(*key); i++)
-		hash = (hash ^ bytes[i]) * 16777619u;
-	return hash;
+	return hash_bytes(HASH_BEGIN ^ (uint32_t)datagrams->fd, key, sizeof(*key));
 }
 
 static void unlink_flow(struct flows *flows, struct flow *flow)

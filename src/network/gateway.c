@@ -173,14 +173,9 @@ void gateway_give(struct gateway *gateway, const uint8_t *frame, size_t size)
 
 static size_t mark_of(const struct packet *packet)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
-	const uint8_t *at = packet->destination.v6 ? packet->destination.of.v6_.s6_addr
-						   : (const uint8_t *)&packet->destination.of.v4;
+	uint32_t hash = packet_address_hash(HASH_BEGIN, &packet->destination);
 
-	for (size_t i = 0; i < (packet->destination.v6 ? 16u : 4u); i++)
-		hash = (hash ^ at[i]) * 16777619u;
-	for (size_t i = 0; i < 4; i++)
-		hash = (hash ^ packet->payload[i]) * 16777619u; /* both ports */
+	hash = hash_bytes(hash, packet->payload, 4); /* both ports */
 	return (hash ^ hash >> 20) % MARKS;
 }
 

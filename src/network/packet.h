@@ -1,5 +1,6 @@
 #pragma once
 #include "base/error.h"
+#include "base/hash.h"
 
 #include <netinet/in.h>
 #include <stdbool.h>
@@ -18,6 +19,12 @@ struct packet_address {
 		struct in6_addr v6_;
 	} of;
 };
+
+static inline uint32_t packet_address_hash(uint32_t hash, const struct packet_address *address)
+{
+	return address->v6 ? hash_bytes(hash, &address->of.v6_, sizeof(address->of.v6_))
+			   : hash_bytes(hash, &address->of.v4, sizeof(address->of.v4));
+}
 
 struct packet {
 	const uint8_t *frame;

@@ -103,11 +103,8 @@ void policy_free(struct policy *policy)
 
 static size_t bucket_of(const struct packet_address *address)
 {
-	const uint8_t *bytes = address->v6 ? address->of.v6_.s6_addr : (const uint8_t *)&address->of.v4;
-	uint32_t hash = 2166136261u;
+	uint32_t hash = packet_address_hash(HASH_BEGIN, address);
 
-	for (size_t i = 0; i < (address->v6 ? 16 : 4); i++)
-		hash = (hash ^ bytes[i]) * 16777619u;
 	return (hash ^ hash >> 16) % BUCKETS;
 }
 
