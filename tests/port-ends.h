@@ -7,6 +7,7 @@
 #include "guest/portlink.h"
 #include "network/datagrams.h"
 #include "network/ports.h"
+#include "network/services.h"
 
 #include <arpa/inet.h>
 #include <poll.h>
@@ -283,10 +284,10 @@ static inline void reset(int fd)
 
 static inline const struct port_socket *find(uint8_t protocol, const char *address, uint16_t port)
 {
-	size_t count = 0;
-	const struct port_socket *at = ports_listening(ports, &count);
+	const struct services *now = ports_services(ports);
+	const struct port_socket *at = now->sockets;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < now->count; i++) {
 		if (at[i].protocol == protocol && at[i].port == port && strcmp(at[i].address, address) == 0)
 			return &at[i];
 	}

@@ -20,7 +20,6 @@ struct ports {
 	void *data;
 	struct services services;
 	bool scanning; /* it is asked, and has not answered */
-	bool broken;   /* for good */
 };
 
 static void set_services(struct ports *ports, struct services *services)
@@ -51,7 +50,6 @@ static void on_down(const char *why, void *data)
 {
 	struct ports *ports = data;
 
-	ports->broken |= why != NULL;
 	if (why)
 		log_info("the guest broke the protocol of ports, which are gone: %s", why);
 	forget(ports);
@@ -120,24 +118,9 @@ void ports_free(struct ports *ports)
 	free(ports);
 }
 
-void ports_restart(struct ports *ports, const uint8_t marker[WIRE_MARKER])
-{
-	int result = ports->broken ? 0 : mux_begin(ports->mux, marker);
-
-	if (result < 0)
-		log_info("the machine's ports are gone: %s", strerror(-result));
-	forget(ports);
-}
-
 bool ports_are_up(const struct ports *ports)
 {
 	return mux_is_up(ports->mux);
-}
-
-const struct port_socket *ports_listening(const struct ports *ports, size_t *ret_count)
-{
-	*ret_count = ports->services.count;
-	return ports->services.sockets;
 }
 
 void ports_scan(struct ports *ports)

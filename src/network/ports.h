@@ -25,12 +25,8 @@ struct ports_callbacks {
 MUST_USE int ports_new(struct ports **ret, struct loop *loop, int fd, const uint8_t marker[WIRE_MARKER],
 		       const struct ports_callbacks *callbacks, void *data);
 void ports_free(struct ports *ports); /* resets all connections; every struct datagrams must be gone */
-/* The guest has begun anew (its machine was reset): so does the link, with another marker. */
-void ports_restart(struct ports *ports, const uint8_t marker[WIRE_MARKER]);
 
 bool ports_are_up(const struct ports *ports); /* both ends have found the marker: connections can be made */
-/* What on_listening() told last; valid until the loop goes on. */
-const struct port_socket *ports_listening(const struct ports *ports, size_t *ret_count);
 /* Ask the guest to look now: on_listening() follows if there is news. Nothing is asked twice before it has answered. */
 void ports_scan(struct ports *ports);
 
