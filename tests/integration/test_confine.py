@@ -148,8 +148,8 @@ def test_a_confined_process_can_abort_and_leaves_no_core(attempt, program):
 @pytest.mark.parametrize("lacking", ["landlock", "seccomp", "both"])
 def test_files_are_served_with_what_the_kernel_has(account, lacking):
     done = subprocess.run([WITHOUT, lacking, SHARE_TEST], capture_output=True, text=True, timeout=annex_test.TIMEOUT,
-                          env=os.environ | {"CMOCKA_MESSAGE_OUTPUT": "TAP"}, **annex_test.account(account).switch)
-    assert done.returncode == 0 and "\nnot ok" not in done.stdout, done.stdout + done.stderr
+                          **annex_test.account(account).switch)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @needs_both
@@ -157,5 +157,5 @@ def test_files_are_served_with_what_the_kernel_has(account, lacking):
 @pytest.mark.parametrize("lacking", ["landlock", "both"])
 def test_a_network_works_with_what_the_kernel_has(account, lacking):
     done = subprocess.run([WITHOUT, lacking, NETWORK_TEST], capture_output=True, text=True, timeout=annex_test.TIMEOUT,
-                          env=os.environ | {"CMOCKA_MESSAGE_OUTPUT": "TAP"}, **annex_test.account(account).switch)
-    assert done.returncode == 0 and "\nnot ok" not in done.stdout, done.stdout + done.stderr
+                          **annex_test.account(account).switch)
+    assert done.returncode == 0, done.stdout + done.stderr

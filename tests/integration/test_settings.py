@@ -175,7 +175,8 @@ def test_what_isolation_overrules_is_refused_beside_it(user_host, machine):
     check_failure(user_host.annex("set", "-n", "dev", "allow=a.example"), 2,
                   "set dev: allow=a.example: the machine is not isolated, and reaches everything",
                   "isolate=true (create: --isolate) leaves it nothing but what is allowed")
-    check_failure(user_host.annex("set", "-n", "dev", "allow=-b.example"), 3, "set dev: there is no rule 'b.example'")
+    check_failure(user_host.annex("set", "-n", "dev", "allow=-b.example"), 3, "set dev: there is no rule 'b.example'",
+                  "annex set -n dev")
     user_host.ok("set", "-n", "dev", "allow=-", "host-access=default")
     told = inspect(user_host)["settings"]
     assert (told["home-mount"], told["host-access"], told["allow"]) == ("rw", "on", [])

@@ -207,9 +207,8 @@ static void as_root_the_ids_are_real(void **state)
 	struct guest *guest = *state;
 	uint64_t node = 0, fh = 0;
 
-	/* Not cmocka's skip(), which Meson takes for a failure. */
 	if (geteuid() != 0)
-		return;
+		skip();
 	guest->uid = 1234;
 	guest->gid = 1235;
 	assert_int_equal(guest_create(guest, guest->top, "f", O_RDWR, 0640, &node, &fh), 0);
