@@ -11,15 +11,19 @@ import annex_test
 from annex_test import TIMEOUT
 from machines import wait_until
 
+# Of its own, in which nothing that is mounted gets to the host.
+CAN_MOUNT = os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL,
+                                                 check=False).returncode == 0
+
 
 class Host(annex_test.Host):
-    """An ordinary user's host with a resolv.conf and a hosts file of its own, from which passt can be taken away; where the
-    suite runs as root also with certificates that its administrator has added, a file for each."""
+    """An ordinary user's host with a resolv.conf and a hosts file of its own, from which passt can be taken away; where root
+    runs the suite, and not in a chroot, also with certificates that its administrator has added, a file for each."""
 
     def __init__(self, account, *certificates):
         super().__init__(account)
         self.local = None
-        if os.geteuid() == 0:
+        if CAN_MOUNT:
             self.local = self.folder / "local"
             (self.local / "ca-certificates").mkdir(mode=0o755, parents=True)
             for path in certificates:

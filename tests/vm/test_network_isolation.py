@@ -137,6 +137,7 @@ def host_address(family=socket.AF_INET, towards="192.0.2.99"):
 def outside(ears):
     """A neighbour of this host that hears: a network namespace at the other end of a cable. Yields whether there is one."""
     name = f"annex-{os.getpid()}"
+    inside = f"nsenter --net=/run/netns/{name}"  # `ip -n` mounts, which a chroot can't
     libc = ctypes.CDLL(None, use_errno=True)
     if os.geteuid() != 0 or not shutil.which("ip") or \
             subprocess.run(["ip", "netns", "add", name], stderr=subprocess.DEVNULL, check=False).returncode != 0:
@@ -152,7 +153,7 @@ def outside(ears):
     try:
         for command in (f"ip link add {name[:15]} type veth peer name eth0 netns {name}",
                         f"ip address add 198.51.100.1/30 dev {name[:15]}", f"ip link set {name[:15]} up",
-                        f"ip -n {name} address add {OUTSIDE}/30 dev eth0", f"ip -n {name} link set eth0 up"):
+                        f"{inside} ip address add {OUTSIDE}/30 dev eth0", f"{inside} ip link set eth0 up"):
             subprocess.run(command.split(), check=True)
         thread = threading.Thread(target=listen)  # that thread alone is there
         thread.start()

@@ -324,7 +324,7 @@ def test_a_proxy_that_looks_into_tls_is_used_and_trusted(machine, authority):
     """By its authority among those that the host's administrator trusts, and by the host's variables: to the machine its
     loopback is another."""
     if not machine.host.local:
-        pytest.skip("only root can give a host authorities of its own")
+        pytest.skip("only root, and not in a chroot, can give a host authorities of its own")
     certificate = authority.self_signed(("site.test",))
     with servers.Web("inspected\n", certificate) as site, \
             servers.Squid(authority, {"site.test": "127.0.0.1"}, machine.host.account) as squid:
