@@ -62,8 +62,14 @@ def passts(machine):
 
 def network_of(machine):
     """annex-network; it is started anew a moment after it has died."""
-    machines.wait_until(lambda: machine.children("annex-network"), "annex-network")
-    return machine.children("annex-network")[0]
+    found = []
+
+    def is_there():
+        found[:] = machine.children("annex-network")
+        return found
+
+    machines.wait_until(is_there, "annex-network")
+    return found[0]
 
 
 def start_network_anew(machine):
