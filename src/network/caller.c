@@ -56,6 +56,15 @@ static int ask(struct caller *caller, int protocol, const struct sockaddr_in *fr
 		       : 0;
 }
 
+/* Something that listens at the peer's port is not the peer, and what is closed has no owner any more. */
+static bool is_of(const struct inet_diag_msg *told, int protocol, const struct sockaddr_in *peer,
+		  const struct sockaddr_in *local)
+{
+	if (told->id.idiag_sport != peer->sin_port || (told->idiag_inode == 0 && told->idiag_uid == 0))
+		return false;
+	return protocol != IPPROTO_TCP || (told->idiag_state != TCP_LISTEN && told->id.idiag_dport == local->sin_port);
+}
+
 /* Whose socket it is. -ENOENT: nobody's, or nobody's any more. */
 static int find(uid_t *ret, struct caller *caller, int protocol, const struct sockaddr_in *peer,
 		const struct sockaddr_in *local)
@@ -84,11 +93,7 @@ static int find(uid_t *ret, struct caller *caller, int protocol, const struct so
 		return error->error < 0 ? error->error : -EBADMSG;
 	if (answer.header.nlmsg_type != SOCK_DIAG_BY_FAMILY || (size_t)size < NLMSG_LENGTH(sizeof(*told)))
 		return -EBADMSG;
-	/* Something that listens at the peer's port is not the peer. */
-	if (told->id.idiag_sport != peer->sin_port ||
-	    (protocol == IPPROTO_TCP && (told->idiag_state == TCP_LISTEN || told->id.idiag_dport != local->sin_port)))
-		return -ENOENT;
-	if (told->idiag_inode == 0 && told->idiag_uid == 0)
+	if (!is_of(told, protocol, peer, local))
 		return -ENOENT;
 	*ret = told->idiag_uid;
 	return 0;
